@@ -1,0 +1,1 @@
+"""The trainers: options, data, models, training loop and file formats."""

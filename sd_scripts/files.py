@@ -1,0 +1,47 @@
+"""Atomic writes: a file is there whole or not at all, whatever happens to the process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's entry table, so that a rename survives a power cut (POSIX only)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is renamed to `path`, else removed.
+
+    With `durable` the bytes are flushed to the disk before the rename. Raises `OSError` as the
+    file system gives it (read-only folder, full disk); `path` then still holds what it held.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:60]}.{secrets.token_hex(6)}.part")
+    try:
+        yield temporary
+        if durable:
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+        os.replace(temporary, target)
+        if durable:
+            _sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, durable: bool = True) -> None:
+    """Write `data` (text as UTF-8, newlines kept) to `path` in one atomic step."""
+    with atomic_path(path, durable=durable) as temporary:
+        temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
