@@ -1,0 +1,293 @@
+"""How a run stands, worked out from its files and its process each time; never written down."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from sd_scripts.errors import Problem
+from sd_scripts.runs import control
+from sd_scripts.runs.events import (
+    BaseEvent,
+    ControlEvent,
+    EndEvent,
+    PhaseEvent,
+    SaveEvent,
+    StartEvent,
+    StepEvent,
+    parse_event,
+    type_of_line,
+)
+from sd_scripts.runs.failure import explain, last_error_line
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.process import is_alive
+from sd_scripts.runs.record import RunRecord, read_record
+
+RunState = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
+
+ACTIVE: Final[frozenset[RunState]] = frozenset({"starting", "running", "stopping"})
+START_GRACE_SECONDS: Final = 30.0
+"""So long a new folder may be without a process: its launcher may be about to write one."""
+
+_HEAD_BYTES: Final = 64 * 1024
+_TAIL_BYTES: Final = 128 * 1024
+_LOG_TAIL_BYTES: Final = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The last event of each kind that matters, since the last start."""
+
+    start: StartEvent | None = None
+    step: StepEvent | None = None
+    phase: PhaseEvent | None = None
+    state_save: SaveEvent | None = None
+    stop: ControlEvent | None = None
+    end: EndEvent | None = None
+    last_time: float | None = None
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands. Times are Unix seconds; `detail` and `hint` are sentences for a person."""
+
+    state: RunState
+    detail: str
+    hint: str | None = None
+    step: int = 0
+    total_steps: int | None = None
+    epoch: int = 0
+    num_epochs: int | None = None
+    loss: float | None = None
+    seconds_per_step: float | None = None
+    eta_seconds: float | None = None
+    alive: bool = False
+    pid: int | None = None
+    started: float | None = None
+    ended: float | None = None
+    family: str | None = None
+    resume_from: Path | None = None
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """True while the run is at work or about to be."""
+        return self.state in ACTIVE
+
+    @property
+    def fraction(self) -> float | None:
+        """Done part of the steps, 0 to 1; None while the total is not known."""
+        return min(1.0, self.step / self.total_steps) if self.total_steps else None
+
+
+def read_tail(path: Path, num_bytes: int) -> bytes:
+    """Return the last `num_bytes` of a file, or b"" when it is not there or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - num_bytes))
+            return file.read(num_bytes)
+    except OSError:
+        return b""
+
+
+_E = TypeVar("_E", bound=BaseEvent)
+
+
+def _first(
+    lines: list[bytes], kind: type[_E], fits: Callable[[_E], bool] = lambda _: True
+) -> tuple[int, _E | None]:
+    """Return place and event of the first line that is a `kind` and `fits`; place -1 if none."""
+    name = kind.model_fields["type"].default
+    for place, line in enumerate(lines):
+        if type_of_line(line) not in (name, None):
+            continue
+        event = parse_event(line)
+        if isinstance(event, kind) and fits(event):
+            return place, event
+    return -1, None
+
+
+def read_facts(path: Path) -> Facts:
+    """Read the ends of an event file, whatever its length: 64 KiB of its head, 128 of its tail."""
+    tail = read_tail(path, _TAIL_BYTES)
+    if not tail:
+        return Facts()
+    block = tail[: tail.rfind(b"\n") + 1]
+    newest_first = [line for line in reversed(block.split(b"\n")) if line.strip()]
+    if len(tail) == _TAIL_BYTES and newest_first:
+        newest_first.pop()  # begins in the middle
+    place, start = _first(newest_first, StartEvent)
+    end_place, end = _first(newest_first, EndEvent)
+    if start is not None and 0 <= place < end_place:
+        end = None  # begun anew after that end
+    recent = newest_first if place < 0 else newest_first[: place + 1]
+    step_place, step = _first(recent, StepEvent)
+    phase_place, phase = _first(recent, PhaseEvent)
+    if step is not None and phase_place > step_place:
+        phase = None  # over: steps came after it
+    if start is None and len(tail) == _TAIL_BYTES:
+        start = _first_start(path)
+    return Facts(
+        start=start,
+        step=step,
+        phase=phase,
+        state_save=_first(newest_first, SaveEvent, lambda save: save.kind == "state")[1],
+        stop=_first(recent, ControlEvent, lambda event: event.request == "stop")[1],
+        end=end,
+        last_time=parse_event(newest_first[0]).time if newest_first else None,
+    )
+
+
+def _first_start(path: Path) -> StartEvent | None:
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return None
+    return _first(head[: head.rfind(b"\n") + 1].split(b"\n"), StartEvent)[1]
+
+
+def newest_state(run: RunFolder, facts: Facts) -> Path | None:
+    """Return the newest training state of the run that is still there, or None."""
+    if facts.state_save is not None and Path(facts.state_save.path).is_dir():
+        return Path(facts.state_save.path)
+    try:
+        with os.scandir(run.state) as entries:
+            states = [
+                (entry.stat().st_mtime_ns, entry.path)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+                and not entry.name.startswith(".")
+                and not entry.name.endswith(".part")
+            ]
+    except OSError:
+        return None
+    return Path(max(states)[1]) if states else None
+
+
+def derive_status(run: RunFolder, record: RunRecord | None = None) -> RunStatus:
+    """Work out how a run stands. Never raises for what is missing or broken in the folder."""
+    record = record or read_record(run)
+    # The process first: what it wrote before it ended is then surely in the files read after.
+    alive = record is not None and record.process is not None and is_alive(record.process)
+    facts = read_facts(run.events)
+    base = _with_facts(record, facts, alive)
+    if facts.end is not None:
+        if facts.end.status != "finished":
+            base = replace(base, resume_from=newest_state(run, facts))
+        return _ended(base, facts.end)
+    if alive:
+        return _at_work(run, base, facts)
+    if _may_still_come(run, record):
+        return replace(base, state="starting", detail="The process is being started.")
+    return _gone(run, base, facts, record)
+
+
+def _with_facts(record: RunRecord | None, facts: Facts, alive: bool) -> RunStatus:
+    start, step = facts.start, facts.step
+    return RunStatus(
+        state="running",
+        detail="",
+        step=step.step if step else (start.resumed_step if start else 0),
+        total_steps=start.total_steps if start else None,
+        epoch=step.epoch if step else 0,
+        num_epochs=start.num_epochs if start else None,
+        loss=step.loss if step else None,
+        seconds_per_step=step.seconds_per_step if step else None,
+        eta_seconds=step.eta_seconds if step and alive else None,
+        alive=alive,
+        pid=record.pid if record else None,
+        started=record.started if record else None,
+        family=start.family if start else None,
+    )
+
+
+def _ended(base: RunStatus, end: EndEvent) -> RunStatus:
+    usual = {
+        "finished": "Training is finished.",
+        "stopped": "It was stopped on request and saved.",
+        "failed": "It failed.",
+    }
+    hint = end.hint
+    if end.status == "failed" and not hint and not end.problems and (why := explain(end.reason)):
+        hint = f"{why.cause} {why.hint}"
+    return replace(
+        base,
+        state=end.status,
+        detail=end.reason or usual[end.status],
+        hint=hint,
+        ended=end.time,
+        eta_seconds=None,
+        problems=end.problems,
+    )
+
+
+def _at_work(run: RunFolder, base: RunStatus, facts: Facts) -> RunStatus:
+    phase = facts.phase
+    doing = (phase.text or phase.name) if phase else ""
+    if facts.stop is not None or control.is_requested(run, "stop"):
+        return replace(
+            base,
+            state="stopping",
+            detail=doing or f"Saving and ending after step {base.step}.",
+            hint="A second Stop ends the process at once; what is not saved yet is then lost.",
+        )
+    if facts.start is None and facts.step is None:
+        return replace(base, state="starting", detail=doing or "The program is loading.")
+    if control.is_requested(run, "pause"):
+        return replace(base, detail=f"Paused after step {base.step}.")
+    total = f" of {base.total_steps}" if base.total_steps else ""
+    return replace(base, detail=doing or f"Step {base.step}{total}.")
+
+
+def _may_still_come(run: RunFolder, record: RunRecord | None) -> bool:
+    """Tell whether a folder without a process is one that is just being started."""
+    if record is not None and record.process is not None:
+        return False
+    if record is not None and record.launcher is not None and is_alive(record.launcher):
+        # A launcher that lives for days must not make a start that failed look young.
+        return time.time() - record.started < 4 * START_GRACE_SECONDS
+    try:
+        begun = record.started if record is not None else run.path.stat().st_mtime
+    except OSError:
+        return False
+    return time.time() - begun < START_GRACE_SECONDS
+
+
+def _gone(run: RunFolder, base: RunStatus, facts: Facts, record: RunRecord | None) -> RunStatus:
+    """The process ended without a last word: say what its log gives away."""
+    state_folder = newest_state(run, facts)
+    resume = (
+        f"Resume from the state {state_folder.name}."
+        if state_folder
+        else "There is no saved state to resume from; files saved before are in the output folder."
+    )
+    ended = facts.last_time or base.started
+    base = replace(base, ended=ended, resume_from=state_folder, eta_seconds=None)
+    if control.is_requested(run, control.KILL_MARK):
+        return replace(base, state="stopped", detail="It was ended by force.", hint=resume)
+    if record is None or record.process is None:
+        return replace(
+            base,
+            state="lost",
+            detail="The process was never started, or its run.json is missing.",
+            hint="Start it again.",
+        )
+    log = read_tail(run.log, _LOG_TAIL_BYTES).decode("utf-8", "replace")
+    why, error = explain(log), last_error_line(log)
+    if why is not None or error is not None:
+        detail = why.cause if why else f"It ended with an error: {error}"
+        hint = f"{why.hint} {resume}" if why else f"The log holds the whole message. {resume}"
+        return replace(base, state="failed" if error else "lost", detail=detail, hint=hint)
+    return replace(
+        base,
+        state="lost",
+        detail="The process is gone without a last word: it was killed (by the system for lack of"
+        " memory, by kill -9, or by another program) or the power failed.",
+        hint=f"{resume} If memory ran out, close other programs and lower the batch size first.",
+    )
