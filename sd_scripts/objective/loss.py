@@ -1,0 +1,67 @@
+"""Elementwise losses between prediction and target, and the Huber width for each sample.
+
+All take float32 [B, C, h, w] and give the same shape; averaging and weighting come after.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return d², d = prediction − target ("l2")."""
+    return torch.nn.functional.mse_loss(prediction, target, reduction="none")
+
+
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Return |d| ("l1")."""
+    return torch.nn.functional.l1_loss(prediction, target, reduction="none")
+
+
+def pseudo_huber(prediction: Tensor, target: Tensor, width: Tensor) -> Tensor:
+    """Return 2c·(√(d² + c²) − c): like d² for |d| ≪ c, like 2c·|d| beyond ("huber").
+
+    `width` is c, [B, 1, 1, 1] or broadcastable. Pseudo-Huber as used for diffusion in
+    https://arxiv.org/abs/2403.16728 and https://arxiv.org/abs/2310.14189.
+    """
+    return 2 * width * _huber_root(prediction, target, width)
+
+
+def smooth_l1(prediction: Tensor, target: Tensor, width: Tensor) -> Tensor:
+    """Return 2·(√(d² + c²) − c): like |d|·2 for |d| ≫ c, rounded near zero ("smooth_l1")."""
+    return 2 * _huber_root(prediction, target, width)
+
+
+def _huber_root(prediction: Tensor, target: Tensor, width: Tensor) -> Tensor:
+    """Return √(d² + c²) − c as d²/(√(d² + c²) + c): equal, without losing digits for |d| ≪ c."""
+    square = (prediction - target) ** 2
+    return square / ((square + width**2).sqrt() + width)
+
+
+def constant_width(num_samples: int, huber_c: float, scale: float) -> Tensor:
+    """Return c = huber_c·scale for every sample, [B]."""
+    return torch.full((num_samples,), huber_c * scale)
+
+
+def exponential_width(
+    timesteps: Tensor, huber_c: float, scale: float, num_timesteps: int
+) -> Tensor:
+    """Return c = exp(−α·t)·scale with α = −ln(huber_c)/T, [B].
+
+    It falls from `scale` at t = 0 to huber_c·scale at t = T;
+    https://arxiv.org/abs/2403.16728, section 4.
+    """
+    alpha = -math.log(huber_c) / num_timesteps
+    return torch.exp(-alpha * timesteps.float()) * scale
+
+
+def snr_width(snr: Tensor, huber_c: float) -> Tensor:
+    """Return c = (1 − huber_c)/(1 + σ)² + huber_c with σ = 1/√SNR, [B] (`huber_scale` not used).
+
+    SNR = 0 (pure noise) gives σ = ∞ and so c = huber_c.
+    """
+    sigma = snr.rsqrt()
+    return (1 - huber_c) / (1 + sigma) ** 2 + huber_c

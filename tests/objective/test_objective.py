@@ -1,0 +1,213 @@
+"""The composed objective: same numbers as stock diffusers, and open for parts not known here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from sd_scripts.objective.loss import squared_error
+from sd_scripts.objective.noise import standard_normal
+from sd_scripts.objective.objective import Objective, build_objective
+from sd_scripts.objective.process import DiscreteDiffusion, PredictionType
+from sd_scripts.objective.schedule import (
+    rescale_zero_terminal_snr,
+    scaled_linear_alphas_cumprod,
+)
+
+ALPHAS = scaled_linear_alphas_cumprod()
+SEEDS = [5, 6, 7]
+ONES = torch.ones(3)
+
+
+@dataclasses.dataclass
+class Settings:
+    noise_offset: float | None = None
+    min_snr_gamma: float | None = None
+    loss_type: str = "l2"
+    huber_schedule: str = "snr"
+    huber_c: float = 0.1
+    huber_scale: float = 1.0
+    min_timestep: int | None = None
+    max_timestep: int | None = None
+
+
+def objective(prediction_type: PredictionType = "epsilon", **settings: object) -> Objective:
+    return build_objective(Settings(**settings), ALPHAS, prediction_type)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def latents() -> Tensor:
+    return standard_normal((4, 8, 8), [1, 2, 3], "test")
+
+
+def test_noisy_and_targets_equal_stock_diffusers(latents: Tensor) -> None:
+    stock = DDPMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+    )
+    epsilon = objective().prepare(latents, SEEDS)
+    velocity = objective("v_prediction").prepare(latents, SEEDS)
+    assert torch.equal(epsilon.noise, velocity.noise)
+    assert torch.equal(epsilon.timesteps, velocity.timesteps)
+    expected = stock.add_noise(latents, epsilon.noise, epsilon.timesteps)
+    assert torch.equal(epsilon.noisy, expected)
+    assert torch.equal(epsilon.target, epsilon.noise)
+    expected = stock.get_velocity(latents, velocity.noise, velocity.timesteps)
+    assert torch.equal(velocity.target, expected)
+
+
+def test_a_sample_is_prepared_the_same_alone_and_in_a_batch(latents: Tensor) -> None:
+    parts = objective(noise_offset=0.1)
+    together = parts.prepare(latents, SEEDS)
+    for row in range(3):
+        alone = parts.prepare(latents[row : row + 1], SEEDS[row : row + 1])
+        for whole, single in zip(together, alone, strict=True):
+            assert torch.equal(whole[row : row + 1], single)
+
+
+def test_noise_offset_changes_noise_and_target_but_no_other_draw(latents: Tensor) -> None:
+    plain, offset = (objective(noise_offset=o).prepare(latents, SEEDS) for o in (None, 0.2))
+    assert torch.equal(plain.timesteps, offset.timesteps)
+    assert torch.equal(offset.target, offset.noise)
+    shift = (offset.noise - plain.noise).flatten(2)
+    assert shift.abs().max() > 0.01
+    torch.testing.assert_close(shift, shift[..., :1].expand_as(shift), atol=1e-6, rtol=0)
+
+
+def test_timestep_range_is_honoured(latents: Tensor) -> None:
+    parts = objective(min_timestep=300, max_timestep=302)
+    seen = {t for start in range(0, 90, 3) for t in timesteps_of(parts, latents, start)}
+    assert seen == {300, 301}
+
+
+def timesteps_of(parts: Objective, latents: Tensor, start: int) -> list[int]:
+    return parts.prepare(latents, range(start, start + 3)).timesteps.tolist()
+
+
+def test_given_timesteps_are_used(latents: Tensor) -> None:
+    fixed = torch.tensor([200, 400, 600])
+    assert torch.equal(objective().prepare(latents, SEEDS, fixed).timesteps, fixed)
+
+
+def test_pure_noise_at_the_terminal_step_of_a_zero_terminal_snr_model(latents: Tensor) -> None:
+    alphas = rescale_zero_terminal_snr(ALPHAS)
+    parts = build_objective(Settings(min_snr_gamma=5.0), alphas, "v_prediction")  # type: ignore[arg-type]
+    last = torch.full((3,), 999)
+    prepared = parts.prepare(latents, SEEDS, last)
+    assert torch.equal(prepared.noisy, prepared.noise)
+    assert torch.equal(prepared.target, -latents)
+    assert parts.loss(prepared.noisy, prepared.target, last, ONES).item() == 0.0
+
+
+def test_plain_l2_is_the_mean_square(latents: Tensor) -> None:
+    target = latents.flip(0)
+    got = objective().loss(latents, target, torch.tensor([1, 2, 3]), ONES)
+    assert got.item() == pytest.approx(((latents - target) ** 2).mean().item(), rel=1e-6)
+
+
+def test_weights_multiply_per_sample_and_then_the_batch_is_averaged(latents: Tensor) -> None:
+    timesteps = torch.tensor([10, 500, 900])
+    target = torch.zeros_like(latents)
+    weights = torch.tensor([1.0, 0.5, 2.0])
+    got = objective(min_snr_gamma=5.0).loss(latents, target, timesteps, weights)
+    expected = 0.0
+    for row, t in enumerate(timesteps.tolist()):
+        snr = (ALPHAS[t] / (1 - ALPHAS[t])).item()
+        square = (latents[row] ** 2).mean().item()
+        expected += square * weights[row].item() * min(snr, 5.0) / snr / 3
+    assert got.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_min_snr_follows_the_prediction_type(latents: Tensor) -> None:
+    timesteps = torch.tensor([10, 10, 10])
+    target = torch.zeros_like(latents)
+    snr = (ALPHAS[10] / (1 - ALPHAS[10])).item()
+    epsilon = objective(min_snr_gamma=5.0).loss(latents, target, timesteps, ONES)
+    velocity = objective("v_prediction", min_snr_gamma=5.0).loss(latents, target, timesteps, ONES)
+    assert (velocity / epsilon).item() == pytest.approx(snr / (snr + 1), rel=1e-4)
+
+
+@pytest.mark.parametrize("loss_type", ["huber", "smooth_l1"])
+@pytest.mark.parametrize("schedule", ["constant", "exponential", "snr"])
+def test_huber_width_follows_its_schedule(loss_type: str, schedule: str) -> None:
+    parts = objective(loss_type=loss_type, huber_schedule=schedule, huber_c=0.2, huber_scale=3.0)
+    timesteps = torch.tensor([100, 800])
+    prediction = torch.full((2, 4, 2, 2), 0.7)
+    got = parts.sample_losses(prediction, torch.zeros_like(prediction), timesteps, torch.ones(2))
+    for row, t in enumerate(timesteps.tolist()):
+        sigma = ((1 - ALPHAS[t]) / ALPHAS[t]).sqrt().item()
+        width = {
+            "constant": 0.2 * 3.0,
+            "exponential": 0.2 ** (t / 1000) * 3.0,
+            "snr": (1 - 0.2) / (1 + sigma) ** 2 + 0.2,
+        }[schedule]
+        root = 2 * ((0.7**2 + width**2) ** 0.5 - width)
+        expected = root * (width if loss_type == "huber" else 1)
+        assert got[row].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_half_precision_predictions_are_scored_in_float32(latents: Tensor) -> None:
+    half = latents.to(torch.bfloat16)
+    got = objective().sample_losses(half, latents, torch.tensor([1, 2, 3]), ONES)
+    assert got.dtype == torch.float32
+    expected = ((half.float() - latents) ** 2).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(got, expected)
+
+
+def test_a_mask_multiplies_before_the_mean(latents: Tensor) -> None:
+    mask = torch.zeros(3, 1, 8, 8)
+    mask[..., :4] = 1
+    target = torch.zeros_like(latents)
+    got = objective().loss(latents, target, torch.tensor([1, 2, 3]), ONES, mask)
+    assert got.item() == pytest.approx(((latents * mask) ** 2).mean().item(), rel=1e-6)
+
+
+def test_gradient_of_l2_reaches_the_prediction(latents: Tensor) -> None:
+    prediction = latents.clone().requires_grad_()
+    target = torch.zeros_like(latents)
+    objective().loss(prediction, target, torch.tensor([1, 2, 3]), ONES).backward()
+    torch.testing.assert_close(prediction.grad, 2 * latents / latents.numel())
+
+
+class RectifiedFlow:
+    """A process without alphas_cumprod, as other families have: σ = t / 1000."""
+
+    num_timesteps = 1000
+
+    def timesteps(self, seeds: Sequence[int], device: torch.device | str) -> Tensor:
+        return torch.sigmoid(standard_normal((1,), seeds, "timestep", device)[:, 0]) * 1000
+
+    def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        sigma = (timesteps / 1000).view(-1, 1, 1, 1)
+        return (1 - sigma) * latents + sigma * noise
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        return noise - latents
+
+    def snr(self, timesteps: Tensor) -> Tensor:
+        sigma = timesteps / 1000
+        return ((1 - sigma) / sigma) ** 2
+
+
+def test_another_process_and_another_weighting_fit_without_a_change(latents: Tensor) -> None:
+    parts = Objective(
+        RectifiedFlow(),
+        lambda prediction, target, timesteps, process: squared_error(prediction, target),
+        weightings=(lambda snr: 1 / snr.sqrt(), lambda snr: torch.full_like(snr, 3.0)),
+    )
+    prepared = parts.prepare(latents, SEEDS)
+    sigma = (prepared.timesteps / 1000).view(-1, 1, 1, 1)
+    torch.testing.assert_close(prepared.noisy - sigma * prepared.target, latents)
+    got = parts.sample_losses(prepared.noisy, prepared.target, prepared.timesteps, ONES)
+    flat = sigma.flatten()
+    square = ((prepared.noisy - prepared.target) ** 2).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(got, square * flat / (1 - flat) * 3)
+
+
+def test_the_range_of_a_process_is_checked() -> None:
+    with pytest.raises(AssertionError):
+        DiscreteDiffusion(ALPHAS, "epsilon", 0, 1001)
