@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder's entry table, so that a rename survives a power cut (POSIX only)."""
     if os.name != "posix":
         return
@@ -36,7 +36,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
                 os.fsync(written.fileno())
         os.replace(temporary, target)
         if durable:
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,0 +1,165 @@
+"""The training loop: batches in, steps out, and what is due after each step and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sd_scripts.data.batch import Batch
+from sd_scripts.families.base import TextConditioning
+from sd_scripts.train.guard import explain_invalid_loss
+from sd_scripts.train.optimizers import learning_rates
+from sd_scripts.train.session import Session
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer step: its number and epoch (from 1), mean loss, and if it ended the epoch."""
+
+    number: int
+    epoch: int
+    loss: float
+    ends_epoch: bool
+
+
+def train(session: Session) -> Literal["finished", "stopped"]:
+    """Train to the end, or until a stop is asked for; what was learned is saved either way."""
+    session.reporter.start(session.start)
+    if session.job.preview.sample_at_first and not session.position.step:
+        preview(session, f"{0:06d}")
+    session.reporter.begin_steps()
+    for step in steps(session):
+        rates = learning_rates(session.optimizer)
+        session.reporter.step(step.number, step.epoch, step.loss, rates)
+        session.tracker.step(step.number, step.loss, rates)
+        if after_step(session, step):
+            session.reporter.begin_steps()
+        if session.requests.stop() and step.number < session.arithmetic.total_steps:
+            session.saver.now(session.position)
+            return "stopped"
+    session.saver.finish(session.position)
+    return "finished"
+
+
+def steps(session: Session) -> Iterator[Step]:
+    """Yield one item an optimizer step, from the session's position to the last step."""
+    position, arithmetic = session.position, session.arithmetic
+    accumulation = session.job.training.gradient_accumulation_steps
+    while position.step < arithmetic.total_steps:
+        epoch = position.epoch + 1
+        batches = session.source.epoch(epoch, position.batch)
+        while position.step < arithmetic.total_steps and (
+            group := list(islice(batches, accumulation))
+        ):
+            loss = optimize(session, group)
+            position.step += 1
+            position.batch += len(group)
+            ends_epoch = position.batch >= session.source.batches_per_epoch
+            if ends_epoch:
+                position.epoch, position.batch = epoch, 0
+            yield Step(position.step, epoch, loss, ends_epoch)
+            if ends_epoch:
+                break
+
+
+def optimize(session: Session, batches: list[Batch]) -> float:
+    """Do one optimizer step on the mean loss of `batches`; returns that loss."""
+    losses = []
+    for batch in batches:
+        loss, inputs = forward(session, batch)
+        session.accelerator.backward(loss / len(batches))
+        losses.append(loss.detach())
+    average_gradients(session)
+    norm = clip_gradients(session)
+    mean = torch.stack(losses).mean()
+    check = mean if norm is None else torch.stack([mean, norm.to(mean.device)])
+    if not torch.isfinite(check).all():
+        raise explain_invalid_loss(
+            session.job,
+            step=session.position.step + 1,
+            latents=inputs[0],
+            text=inputs[1].hidden,
+            trained=session.method.trainable_modules,
+            names=session.source.names(batches[-1]),
+        )
+    session.optimizer.step()
+    session.scheduler.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    return float(mean)
+
+
+def forward(session: Session, batch: Batch) -> tuple[Tensor, tuple[Tensor, TextConditioning]]:
+    """Return the loss of one batch, and its latents [B, 4, h, w] and conditioning."""
+    model = session.model
+    latents = session.latents(batch)
+    prepared = session.objective.prepare(latents, batch.noise_seeds)
+    extra = model.family.conditioning_inputs(
+        batch.original_sizes, batch.crop_top_lefts, batch.target_sizes
+    )
+    with session.autocast():
+        text = session.text(batch)
+        prediction = model.family.predict(
+            model, prepared.noisy.to(session.dtype), prepared.timesteps, text, extra
+        )
+    loss = session.objective.loss(
+        prediction, prepared.target, prepared.timesteps, batch.loss_weights
+    )
+    return loss, (latents, text)
+
+
+def clip_gradients(session: Session) -> Tensor | None:
+    """Limit the gradients' norm; returns it, or None if it is not known or cannot be judged.
+
+    The gradient scaler of fp16 meets overflows on purpose and skips such steps by itself.
+    """
+    limit = session.job.optimizer.max_grad_norm
+    if not limit:
+        return None
+    norm = session.accelerator.clip_grad_norm_(session.trainable, limit)
+    return None if session.accelerator.scaler is not None else norm
+
+
+def average_gradients(session: Session) -> None:
+    """Give every process the mean gradient of all; nothing to do for a single one."""
+    if session.accelerator.num_processes == 1:
+        return
+    for parameter in session.trainable:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad = session.accelerator.reduce(parameter.grad, reduction="mean")
+
+
+def after_step(session: Session, step: Step) -> bool:
+    """Save, preview or wait where that is due; tells whether any of it took time."""
+    saver, requests, options = session.saver, session.requests, session.job.preview
+    worked = saver.after_step(session.position)
+    if step.ends_epoch:
+        worked |= saver.after_epoch(session.position)
+    if requests.due("save"):
+        saver.now(session.position)
+        requests.done("save")
+        worked = True
+    by_epoch = options.sample_every_n_epochs
+    if by_epoch:
+        due = step.ends_epoch and step.epoch % by_epoch == 0
+    else:
+        due = bool(options.sample_every_n_steps) and step.number % options.sample_every_n_steps == 0
+    if due or requests.due("sample"):
+        preview(session, f"e{step.epoch:06d}" if by_epoch and due else f"{step.number:06d}")
+        worked = True
+        if requests.due("sample"):
+            requests.done("sample")
+    return requests.wait_while_paused() or worked
+
+
+def preview(session: Session, stage: str) -> None:
+    """Make the preview pictures, if there are prompts."""
+    if session.previewer is not None:
+        session.previewer.make(
+            stage, session.position.step, session.reporter, session.requests.stop
+        )

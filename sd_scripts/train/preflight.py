@@ -1,0 +1,155 @@
+"""Look at everything a job needs before any long work, and tell all that is wrong at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sd_scripts.dataset.plan import plan_dataset
+from sd_scripts.dataset.samples import DatasetPlan
+from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
+from sd_scripts.errors import Problem
+from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.values import job_warnings
+from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
+
+Progress = Callable[[str, int, int], None]
+DEFAULT_SIZES: Final = {"sd1": 512, "sd2": 512, "sdxl": 1024}
+RESERVE_BYTES: Final = 200 * 2**20
+"""What is left free on a disk: logs, events and previews need room as well."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found out about a job. `model` is None if the model cannot be trained on."""
+
+    info: ModelInfo | None
+    model: ResolvedModel | None
+    plan: DatasetPlan
+    arithmetic: StepArithmetic
+    prompts: tuple[PreviewPrompt, ...]
+    problems: tuple[Problem, ...]
+
+
+def look_ahead(
+    job: TrainNetworkJob, output: Path | None, *, num_processes: int = 1, progress: Progress
+) -> Preflight:
+    """Check files, model, pictures, captions, prompts and folders of a job; torch-free.
+
+    `output` is where trained files go (None: not known yet). Nothing is written and no user
+    mistake raises: each is one of the problems.
+    """
+    problems = list(job_warnings(job))
+    info, model = _model(job, problems)
+    plan = plan_dataset(
+        job.data,
+        job.caption,
+        family=model.family if model else None,
+        seed=job.training.seed or 0,
+        progress=progress,
+    )
+    problems += plan.problems
+    arithmetic = step_arithmetic(
+        plan,
+        max_train_steps=job.training.max_train_steps,
+        max_train_epochs=job.training.max_train_epochs,
+        gradient_accumulation_steps=job.training.gradient_accumulation_steps,
+        num_processes=num_processes,
+    )
+    prompts = _prompts(job, model, problems)
+    problems += _file_problems(job)
+    if output is not None:
+        problems += folder_problems(output, "output_dir")
+    return Preflight(info, model, plan, arithmetic, prompts, tuple(problems))
+
+
+def _model(
+    job: TrainNetworkJob, problems: list[Problem]
+) -> tuple[ModelInfo | None, ResolvedModel | None]:
+    info = inspect_model(job.model.pretrained_model_name_or_path)
+    model, told = resolve_model(info, job.model.v2, job.model.v_parameterization)
+    problems += told
+    return info, model
+
+
+def preview_size(job: TrainNetworkJob, family: str | None) -> tuple[int, int]:
+    """Return the default (width, height) of previews: the training size, or the family's."""
+    if job.data.resolution is not None:
+        width, height = job.data.resolution
+        return width // 8 * 8, height // 8 * 8
+    side = DEFAULT_SIZES.get(family or "sd1", 512)
+    return side, side
+
+
+def _prompts(
+    job: TrainNetworkJob, model: ResolvedModel | None, problems: list[Problem]
+) -> tuple[PreviewPrompt, ...]:
+    preview = job.preview
+    if not preview.sample_prompts:
+        return ()
+    prompts, told = read_prompts(Path(preview.sample_prompts))
+    problems += told
+    size = preview_size(job, model.family if model else None)
+    return tuple(resolved(p, size=size, sampler=preview.sample_sampler) for p in prompts)
+
+
+def _file_problems(job: TrainNetworkJob) -> list[Problem]:
+    given = {
+        "vae": job.model.vae,
+        "network_weights": job.network.network_weights,
+        "resume": job.saving.resume,
+        "metadata_thumbnail": job.metadata.metadata_thumbnail,
+    }
+    return [
+        Problem(f"There is nothing at {path}", option, "Check the path, or leave it empty.")
+        for option, path in given.items()
+        if path and not str(path).startswith("data:") and not Path(path).exists()
+    ]
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return `path` or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def folder_problems(folder: Path, option: str) -> list[Problem]:
+    """Tell whether files can be written to a folder that may not exist yet."""
+    there = nearest_folder(folder)
+    if not there.is_dir():
+        return [Problem(f"{there} is a file, not a folder", option, "Choose a folder.")]
+    if not os.access(there, os.W_OK | os.X_OK):
+        hint = "Choose a folder you may write to, or change its permissions."
+        return [Problem(f"{folder} cannot be written to", option, hint)]
+    return []
+
+
+def disk_problems(folder: Path, needed: int, option: str) -> list[Problem]:
+    """Tell if a disk has less than `needed` bytes and a reserve left."""
+    free = shutil.disk_usage(nearest_folder(folder)).free
+    if free >= needed + RESERVE_BYTES:
+        return []
+    return [
+        Problem(
+            f"The disk of {folder} has {size_text(free)} free; about {size_text(needed)} are "
+            f"needed, and {size_text(RESERVE_BYTES)} should stay free",
+            option,
+            "Free some space, choose another disk, or save less often.",
+        )
+    ]
+
+
+def size_text(num_bytes: float) -> str:
+    """Write an amount of bytes as people do: `5.2 MB`."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if num_bytes < 1000 or unit == "GB":
+            break
+        num_bytes /= 1000
+    return f"{num_bytes:.0f} {unit}" if unit == "bytes" else f"{num_bytes:.1f} {unit}"

@@ -1,0 +1,155 @@
+"""Tell what a run is doing: as events for programs, and as plain lines for people."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sd_scripts.errors import Problem
+from sd_scripts.runs.events import (
+    ControlEvent,
+    EndEvent,
+    Event,
+    EventWriter,
+    PhaseEvent,
+    SampleEvent,
+    SaveEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+)
+
+_LINE_EVERY_SECONDS: Final = 5.0
+_PHASE_EVERY_SECONDS: Final = 0.5
+
+
+def duration(seconds: float) -> str:
+    """Write a time span as people do: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+class Pace:
+    """Seconds a step over the last steps: the mean, without pauses (saves, previews)."""
+
+    def __init__(self, length: int = 50) -> None:
+        self._spans: deque[float] = deque(maxlen=length)
+        self._last: float | None = None
+
+    def restart(self) -> None:
+        """Begin a new span now: what came before is not part of a step."""
+        self._last = time.perf_counter()
+
+    def tick(self) -> float:
+        """End one step; returns the mean seconds a step, 0 before the first is known."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self._spans.append(now - self._last)
+        self._last = now
+        return sum(self._spans) / len(self._spans) if self._spans else 0.0
+
+
+class Reporter:
+    """Writes events and log lines; silent where `main_process` is false."""
+
+    def __init__(self, events_path: Path, *, main_process: bool = True) -> None:
+        self._writer = EventWriter(events_path) if main_process else None
+        self._pace = Pace()
+        self._total_steps = 0
+        self._last_line = 0.0
+        self._last_phase = (0.0, "")
+        self._loss_sum = 0.0
+        self._loss_count = 0
+
+    def _emit(self, event: Event) -> None:
+        if self._writer is not None:
+            self._writer.emit(event)
+
+    def say(self, text: str) -> None:
+        """Write one line to the log."""
+        if self._writer is not None:
+            print(text, flush=True)
+
+    def start(self, event: StartEvent) -> None:
+        """Tell what is going to be trained."""
+        self._total_steps = event.total_steps
+        self._emit(event)
+
+    def phase(self, name: str, done: int, total: int, text: str = "") -> None:
+        """Tell how far long work has come; calls in quick succession are thinned out."""
+        now = time.perf_counter()
+        last, last_name = self._last_phase
+        if name == last_name and done < total and now - last < _PHASE_EVERY_SECONDS:
+            return
+        self._last_phase = (now, name)
+        self._emit(PhaseEvent(name=name, done=done, total=total, text=text))
+        counted = f" {done}/{total}" if total else ""
+        self.say(f"{name}{counted}{': ' + text if text else ''}")
+
+    def begin_steps(self) -> None:
+        """Start the clock of the first step, or start it again after other work."""
+        self._pace.restart()
+
+    def step(self, step: int, epoch: int, loss: float, rates: Mapping[str, float]) -> None:
+        """Tell one finished optimizer step (counted from 1)."""
+        seconds = self._pace.tick()
+        eta = seconds * (self._total_steps - step)
+        self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
+        self._emit(
+            StepEvent(
+                step=step,
+                epoch=epoch,
+                loss=loss,
+                lr=dict(rates),
+                seconds_per_step=seconds,
+                eta_seconds=eta,
+            )
+        )
+        now = time.perf_counter()
+        if now - self._last_line < _LINE_EVERY_SECONDS and step not in (1, self._total_steps):
+            return
+        self._last_line = now
+        mean = self._loss_sum / self._loss_count
+        self._loss_sum, self._loss_count = 0.0, 0
+        self.say(
+            f"step {step}/{self._total_steps}  epoch {epoch}  loss {mean:.4f}  "
+            f"{seconds:.2f} s/step  {duration(eta)} left"
+        )
+
+    def sample(self, path: Path, prompt: str, seed: int, step: int, index: int) -> None:
+        """Tell a finished preview picture."""
+        self._emit(SampleEvent(path=str(path), prompt=prompt, seed=seed, step=step, index=index))
+        self.say(f"preview {path}")
+
+    def saved(self, path: Path, step: int, *, state: bool) -> None:
+        """Tell a written file or training state."""
+        self._emit(SaveEvent(path=str(path), step=step, kind="state" if state else "weights"))
+        self.say(f"saved {path}")
+
+    def warn(self, problem: Problem) -> None:
+        """Tell something that stops nothing but should be known."""
+        self._emit(
+            WarningEvent(text=problem.message, hint=problem.hint or "", option=problem.option)
+        )
+        self.say(f"Warning: {problem}")
+
+    def control(self, request: str, *, done: bool = False) -> None:
+        """Acknowledge a request, first when it is seen and again when it is done."""
+        self._emit(ControlEvent(request=request, state="done" if done else "accepted"))
+
+    def end(self, event: EndEvent) -> None:
+        """Tell how the run ended; the last event of a run."""
+        self._emit(event)
+        stream = sys.stderr if event.status == "failed" else sys.stdout
+        if self._writer is not None:
+            print(event.reason, file=stream, flush=True)
+            if event.hint:
+                print(event.hint, file=stream, flush=True)

@@ -1,0 +1,112 @@
+"""What users ask of a running job: stop, save, sample, pause, by signals or request files."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+from sd_scripts.runs.control import ControlBox
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.train.progress import Reporter
+
+_POLL_SECONDS: Final = 0.2
+_SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGBREAK")
+
+
+class StopRequested(Exception):
+    """Raised where work cannot simply return when a stop was asked for."""
+
+
+class Requests:
+    """Collects requests; the folder is looked at five times a second at most."""
+
+    def __init__(self, run: RunFolder, reporter: Reporter) -> None:
+        self._box = ControlBox(run)
+        self._reporter = reporter
+        self._stop = False
+        self._signalled = False
+        self._seen: set[str] = set()
+        self._polled = 0.0
+        self._waiting: frozenset[str] = frozenset()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn the first SIGTERM or Ctrl-C into a stop request; a second Ctrl-C interrupts."""
+        before = {}
+        for name in _SIGNALS:
+            if (number := getattr(signal, name, None)) is not None:
+                before[number] = signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signalled and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signalled = True
+
+    def stop(self) -> bool:
+        """Tell whether the job shall save and end; cheap enough for every small step of work."""
+        self._poll()
+        return self._stop
+
+    def raise_if_stopped(self) -> None:
+        """Raise `StopRequested` if the job shall end."""
+        if self.stop():
+            raise StopRequested
+
+    def due(self, name: str) -> bool:
+        """Tell whether `save` or `sample` was asked for; tell `done` afterwards."""
+        self._poll()
+        return name in self._waiting
+
+    def done(self, name: str) -> None:
+        """Acknowledge that a request was obeyed, and forget it."""
+        self._box.clear(name)
+        self._seen.discard(name)
+        self._waiting -= {name}
+        self._reporter.control(name, done=True)
+
+    def wait_while_paused(self) -> bool:
+        """Sleep while `pause` is asked for (a stop ends it); tells whether it slept."""
+        if not self.due("pause"):
+            return False
+        self._reporter.phase("paused", 0, 0, "remove the request to go on")
+        while self.due("pause") and not self._stop:
+            time.sleep(_POLL_SECONDS)
+        self._seen.discard("pause")
+        self._reporter.control("pause", done=True)
+        return True
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        if self._signalled and not self._stop:
+            self._accept_stop()
+        if now - self._polled < _POLL_SECONDS:
+            return
+        self._polled = now
+        self._waiting = self._box.poll()
+        for name in self._waiting - self._seen - {"stop"}:
+            self._seen.add(name)
+            self._reporter.control(name)
+        if "stop" in self._waiting and not self._stop:
+            self._accept_stop()
+
+    def _accept_stop(self) -> None:
+        self._stop = True
+        self._reporter.control("stop")
+        self._reporter.say("Stopping: what was learned is saved first")
+
+    def finish(self) -> None:
+        """Remove what was asked for and is over with the run."""
+        if self._stop:
+            self._box.clear("stop")
+            self._reporter.control("stop", done=True)
+        for name in self._box.poll():
+            self._box.clear(name)

@@ -1,0 +1,239 @@
+"""When and under which names trained files and states are written, and which old ones go."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sd_scripts.errors import Problem, UserError
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.progress import Reporter
+from sd_scripts.train.states import Position
+
+SaveWeights = Callable[[Path, int, int], None]
+SaveState = Callable[[Path], None]
+IsOurs = Callable[[Path], bool]
+
+
+@dataclass(frozen=True)
+class SavePlan:
+    """The saving options of a job with everything derived, in steps and epochs."""
+
+    every_epochs: int
+    every_steps: int
+    keep_epochs: int
+    keep_steps: int
+    keep_state_epochs: int
+    keep_state_steps: int
+    states: bool
+    state_at_end: bool
+
+    @classmethod
+    def of(cls, job: TrainNetworkJob, num_epochs: int) -> SavePlan:
+        """Derive the plan; a count of 0 means never, or keep all."""
+        saving = job.saving
+        every_epochs = saving.save_every_n_epochs or 0
+        if saving.save_n_epoch_ratio:
+            every_epochs = max(1, num_epochs // saving.save_n_epoch_ratio)
+        keep_epochs = saving.save_last_n_epochs or 0
+        keep_steps = saving.save_last_n_steps or 0
+        return cls(
+            every_epochs=every_epochs,
+            every_steps=saving.save_every_n_steps or 0,
+            keep_epochs=keep_epochs,
+            keep_steps=keep_steps,
+            keep_state_epochs=saving.save_last_n_epochs_state or keep_epochs,
+            keep_state_steps=saving.save_last_n_steps_state or keep_steps,
+            states=saving.save_state,
+            state_at_end=saving.save_state or saving.save_state_on_train_end,
+        )
+
+
+def outdated_epoch(epoch: int, every: int, keep: int) -> int | None:
+    """Return the epoch whose file goes when `epoch` was saved, None if none."""
+    old = epoch - every * keep
+    return old if keep and old > 0 else None
+
+
+def outdated_step(step: int, every: int, keep: int) -> int | None:
+    """Return the step whose file goes when `step` was saved, None if none; `keep` is in steps."""
+    old = step - keep - 1
+    old -= old % every
+    return old if keep and old > 0 else None
+
+
+class Saver:
+    """Writes files and states of one run. It replaces and removes only what the run itself made."""
+
+    def __init__(
+        self,
+        job: TrainNetworkJob,
+        *,
+        num_epochs: int,
+        folders: tuple[Path, Path, Path],
+        write: tuple[SaveWeights, SaveState],
+        is_ours: IsOurs,
+        reporter: Reporter,
+    ) -> None:
+        """`folders`: for files, for states, and where files go if the first cannot be written."""
+        self._plan = SavePlan.of(job, num_epochs)
+        self._num_epochs = num_epochs
+        self._output, self._states, self._spare = folders
+        self._write_weights, self._write_state = write
+        self._is_ours = is_ours
+        self._reporter = reporter
+        self._suffix = job.saving.save_model_as or "safetensors"
+        self._given_name = job.saving.output_name
+        self._written: set[Path] = set()
+
+    def _name(self, default: str) -> str:
+        return self._given_name or default
+
+    def _epoch_name(self, epoch: int) -> str:
+        return f"{self._name('epoch')}-{epoch:06d}"
+
+    def _step_name(self, step: int) -> str:
+        return f"{self._name('at')}-step{step:08d}"
+
+    def after_step(self, position: Position) -> bool:
+        """Save what is due after a step; tells whether anything was.
+
+        What cannot be written is told as a warning, and training goes on.
+        """
+        plan = self._plan
+        if not plan.every_steps or position.step % plan.every_steps:
+            return False
+        old = outdated_step(position.step, plan.every_steps, plan.keep_steps)
+        old_state = outdated_step(position.step, plan.every_steps, plan.keep_state_steps)
+        self._on_schedule(self._step_name(position.step), position)
+        self._remove(self._step_name(old) if old else None, weights=True)
+        self._remove(self._step_name(old_state) if old_state else None, weights=False)
+        return True
+
+    def after_epoch(self, position: Position) -> bool:
+        """Save what is due after an epoch (`finish` saves the last one), as `after_step` does."""
+        plan, epoch = self._plan, position.epoch
+        if not plan.every_epochs or epoch % plan.every_epochs or epoch >= self._num_epochs:
+            return False
+        old = outdated_epoch(epoch, plan.every_epochs, plan.keep_epochs)
+        old_state = outdated_epoch(epoch, plan.every_epochs, plan.keep_state_epochs)
+        self._on_schedule(self._epoch_name(epoch), position)
+        self._remove(self._epoch_name(old) if old else None, weights=True)
+        self._remove(self._epoch_name(old_state) if old_state else None, weights=False)
+        return True
+
+    def _on_schedule(self, name: str, position: Position) -> None:
+        try:
+            self._weights(self._output, name, position)
+            if self._plan.states:
+                self._state(name, position)
+        except OSError as error:
+            self._reporter.warn(
+                Problem(
+                    f"{name} could not be saved: {_reason(error)}",
+                    "output_dir",
+                    "Free some space or mend the folder; training goes on and saves again later.",
+                    "warning",
+                )
+            )
+
+    def now(self, position: Position) -> None:
+        """Save a file and a state at once, on request."""
+        name = self._step_name(position.step)
+        self._final_weights(name, position)
+        self._state(name, position)
+
+    def finish(self, position: Position) -> None:
+        """Save the finished result under the plain name."""
+        name = self._name("last")
+        self._final_weights(name, position)
+        if self._plan.state_at_end:
+            self._state(name, position)
+
+    def _final_weights(self, name: str, position: Position) -> None:
+        try:
+            self._weights(self._output, name, position)
+            return
+        except OSError as error:
+            if self._spare == self._output:
+                raise _cannot_save(name, self._output, error) from error
+            self._reporter.warn(
+                Problem(
+                    f"{name} cannot be written to {self._output}: {_reason(error)}",
+                    "output_dir",
+                    f"It is saved in {self._spare} instead.",
+                    "warning",
+                )
+            )
+        try:
+            self._weights(self._spare, name, position)
+        except OSError as error:
+            raise _cannot_save(name, self._spare, error) from error
+
+    def _weights(self, folder: Path, name: str, position: Position) -> None:
+        path = folder / f"{name}.{self._suffix}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._keep_foreign(path)
+        self._write_weights(path, position.step, position.epoch)
+        self._written.add(path)
+        self._reporter.saved(path, position.step, state=False)
+
+    def _state(self, name: str, position: Position) -> None:
+        path = self._states / f"{name}-state"
+        self._keep_foreign(path)
+        self._write_state(path)
+        self._written.add(path)
+        self._reporter.saved(path, position.step, state=True)
+
+    def _keep_foreign(self, path: Path) -> None:
+        """Move aside what another run left under our name: old results are never lost."""
+        if not path.exists() or path in self._written or self._is_ours(path):
+            return
+        when = datetime.fromtimestamp(path.stat().st_mtime)
+        aside = path.with_name(f"{path.stem}.before-{when:%Y%m%d-%H%M%S}{path.suffix}")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = aside.with_name(
+                f"{path.stem}.before-{when:%Y%m%d-%H%M%S}-{number}{path.suffix}"
+            )
+        os.replace(path, aside)
+        self._reporter.warn(
+            Problem(
+                f"{path.name} of an earlier run was kept as {aside.name}",
+                "output_name",
+                None,
+                "warning",
+            )
+        )
+
+    def _remove(self, name: str | None, *, weights: bool) -> None:
+        if name is None:
+            return
+        path = (
+            self._output / f"{name}.{self._suffix}" if weights else self._states / f"{name}-state"
+        )
+        if not path.exists() or not (path in self._written or self._is_ours(path)):
+            return
+        try:
+            path.unlink() if weights else shutil.rmtree(path)
+            self._reporter.say(f"removed {path}")
+        except OSError as error:
+            text = f"The old {path.name} could not be removed: {_reason(error)}"
+            self._reporter.warn(Problem(text, "save_last_n_epochs", None, "warning"))
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _cannot_save(name: str, folder: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{name} cannot be written to {folder}: {_reason(error)}",
+        option="output_dir",
+        hint="Free some space or choose another folder, then resume from the last saved state.",
+    )

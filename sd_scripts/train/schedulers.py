@@ -1,0 +1,96 @@
+"""Learning-rate schedules by name, with warm-up in steps or as a fraction of the run."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sd_scripts.options.jobs import TrainNetworkJob
+
+_FROM_TRANSFORMERS: Final = frozenset(
+    {
+        "constant",
+        "constant_with_warmup",
+        "linear",
+        "cosine",
+        "cosine_with_restarts",
+        "polynomial",
+        "inverse_sqrt",
+        "cosine_with_min_lr",
+        "warmup_stable_decay",
+    }
+)
+
+
+def steps_of(amount: float | int | str | None, total_steps: int) -> int:
+    """Turn an amount of steps into a count: whole numbers are steps, below one is a fraction.
+
+    `"10%"` is the fraction 0.1, too.
+    """
+    if isinstance(amount, str):
+        text = amount.strip()
+        amount = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    if not amount:
+        return 0
+    return int(amount * total_steps) if amount < 1 else int(amount)
+
+
+def _specific(job: TrainNetworkJob, total_steps: int, warmup: int) -> dict[str, Any]:
+    """Return what only some schedules read, in the names of the transformers library."""
+    options = job.optimizer
+    match options.lr_scheduler:
+        case "cosine_with_restarts":
+            return {"num_cycles": options.lr_scheduler_num_cycles}
+        case "polynomial":
+            return {"power": options.lr_scheduler_power}
+        case "inverse_sqrt":
+            return {"timescale": options.lr_scheduler_timescale}
+        case "cosine_with_min_lr":
+            return {
+                "num_cycles": options.lr_scheduler_num_cycles / 2,
+                "min_lr_rate": options.lr_scheduler_min_lr_ratio or 0.0,
+            }
+        case "warmup_stable_decay":
+            decay = steps_of(options.lr_decay_steps, total_steps)
+            return {
+                "num_decay_steps": decay,
+                "num_stable_steps": max(0, total_steps - warmup - decay),
+                "num_cycles": options.lr_scheduler_num_cycles / 2,
+                "min_lr_ratio": options.lr_scheduler_min_lr_ratio or 0.0,
+            }
+        case _:
+            return {}
+
+
+def build_scheduler(job: TrainNetworkJob, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+    """Make the schedule of a job; it is stepped once an optimizer step, on every process alike."""
+    options = job.optimizer
+    name = options.lr_scheduler
+    if options.optimizer_type == "Adafactor" and optimizer.param_groups[0]["lr"] is None:
+        name = "adafactor"
+    if name.startswith("adafactor"):
+        from transformers.optimization import get_adafactor_schedule
+
+        return get_adafactor_schedule(optimizer, options.learning_rate)
+    if name == "piecewise_constant":
+        from diffusers.optimization import get_piecewise_constant_schedule
+
+        return get_piecewise_constant_schedule(optimizer, _step_rules(job))
+    assert name in _FROM_TRANSFORMERS, name
+    from transformers.optimization import get_scheduler
+
+    warmup = steps_of(options.lr_warmup_steps, total_steps)
+    if name == "warmup_stable_decay":
+        specific = _specific(job, total_steps, warmup)
+        return get_scheduler(
+            name, optimizer, num_warmup_steps=warmup, scheduler_specific_kwargs=specific
+        )
+    return get_scheduler(
+        name,
+        optimizer,
+        num_warmup_steps=warmup,
+        num_training_steps=total_steps,
+        scheduler_specific_kwargs=_specific(job, total_steps, warmup),
+    )

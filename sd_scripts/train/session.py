@@ -1,0 +1,59 @@
+"""Everything one training job works with, put together by `build` and used by `loop`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from sd_scripts.data.batch import Batch
+from sd_scripts.data.loader import BatchSource
+from sd_scripts.dataset.steps import StepArithmetic
+from sd_scripts.families.base import LoadedModel, TextConditioning
+from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.objective.objective import Objective
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.runs.events import StartEvent
+from sd_scripts.train.preview import Previewer
+from sd_scripts.train.progress import Reporter
+from sd_scripts.train.requests import Requests
+from sd_scripts.train.saving import Saver
+from sd_scripts.train.states import Position
+from sd_scripts.train.trackers import Tracker
+
+
+@dataclass
+class Session:
+    """The parts of one job. `latents` and `text` turn a batch into what the U-Net is given."""
+
+    job: TrainNetworkJob
+    accelerator: Accelerator
+    model: LoadedModel
+    method: NetworkMethod
+    objective: Objective
+    source: BatchSource
+    optimizer: Any
+    scheduler: LRScheduler
+    arithmetic: StepArithmetic
+    latents: Callable[[Batch], Tensor]
+    text: Callable[[Batch], TextConditioning]
+    autocast: Callable[[], AbstractContextManager[Any]]
+    dtype: torch.dtype
+    saver: Saver
+    previewer: Previewer | None
+    reporter: Reporter
+    requests: Requests
+    tracker: Tracker
+    start: StartEvent
+    position: Position = field(default_factory=Position)
+
+    @property
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The parameters that learn."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]

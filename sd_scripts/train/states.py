@@ -1,0 +1,228 @@
+"""Training states: everything a run needs to go on as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import sync_folder
+
+FORMAT: Final = 1
+_FACTS: Final = "train_state.json"
+_WEIGHTS: Final = "trained.safetensors"
+_OPTIMIZER: Final = "optimizer.pt"
+_SCHEDULER: Final = "scheduler.pt"
+_RANDOM: Final = "random.pt"
+
+
+@dataclass
+class Position:
+    """How far a run has come: finished steps, finished epochs, finished batches of this epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class StateFacts:
+    """What identifies a state: its position and what the run was made of.
+
+    `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
+    learning rates the job asked for, `session` the id shared by a run and what resumes it.
+    """
+
+    current_step: int
+    current_epoch: int
+    batch_in_epoch: int
+    seed: int
+    plan: str
+    session: str
+    rates: tuple[float | None, ...] = ()
+    format: int = FORMAT
+
+
+class Stateful(Protocol):
+    """What learns: its tensors by name, exactly as they are in memory."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True) -> Any: ...
+
+
+@dataclass
+class Resumable:
+    """The living parts that a state is taken of, and is given back to."""
+
+    weights: Stateful
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    scaler: Any | None = None
+
+
+def random_state() -> dict[str, Any]:
+    """Return the states of every global random stream, as plain values and tensors."""
+    python = random.getstate()
+    kind, keys, place, has_gauss, cached = np.random.get_state()
+    state: dict[str, Any] = {
+        "python": [python[0], list(python[1]), python[2]],
+        "numpy": [kind, [int(key) for key in keys], int(place), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put the global random streams back where `random_state` found them."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    kind, words, place, has_gauss, cached = state["numpy"]
+    np.random.set_state((kind, np.array(words, dtype=np.uint32), place, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
+    """Write a state to `folder` in one step: it is there whole, or as it was before.
+
+    Raises `OSError` (full disk, no right to write); nothing is left behind then.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
+        save_file(weights, temporary / _WEIGHTS)
+        torch.save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
+        torch.save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
+        others = random_state()
+        if parts.scaler is not None:
+            others["scaler"] = parts.scaler.state_dict()
+        torch.save(others, temporary / _RANDOM)
+        (temporary / _FACTS).write_text(json.dumps(asdict(facts), indent=2), encoding="utf-8")
+        for path in temporary.iterdir():
+            with open(path, "rb+") as written:
+                os.fsync(written.fileno())
+        _replace_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(temporary: Path, folder: Path) -> None:
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(temporary, folder)
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def find_state(path: Path) -> Path:
+    """Return the state folder that `resume` means: itself, or the newest one of a run folder.
+
+    Raises `UserError` if there is none.
+    """
+    if (path / _FACTS).is_file():
+        return path
+    found = [folder.parent for pattern in (f"*/{_FACTS}", f"state/*/{_FACTS}")
+             for folder in path.glob(pattern)]  # fmt: skip
+    whole = [folder for folder in found if not folder.name.startswith(".")]
+    if whole:
+        return max(whole, key=lambda folder: read_facts(folder).current_step)
+    if (path / "random_states_0.pkl").exists():
+        raise UserError(
+            f"{path} is a state written by sd-scripts, which only its own version can read",
+            option="resume",
+            hint="Go on from its LoRA file instead, with network_weights.",
+        )
+    raise UserError(
+        f"There is no training state in {path}",
+        option="resume",
+        hint="Choose a folder whose name ends in -state, or the folder of a run that saved one.",
+    )
+
+
+def read_facts(folder: Path) -> StateFacts:
+    """Read what a state is. Raises `UserError` if it is broken or of a newer format."""
+    try:
+        values = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+        facts = StateFacts(**{**values, "rates": tuple(values["rates"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"The training state {folder} cannot be read: {error}",
+            option="resume",
+            hint="Choose another state; this one is broken or of a newer version.",
+        ) from error
+    if facts.format > FORMAT:
+        raise UserError(
+            f"The training state {folder} was written by a newer version",
+            option="resume",
+            hint="Update this program.",
+        )
+    return facts
+
+
+def load_state(folder: Path, parts: Resumable) -> None:
+    """Give a state back to the living parts. Raises `UserError` if it does not fit them."""
+    try:
+        parts.weights.load_state_dict(load_file(folder / _WEIGHTS), strict=True)
+        parts.optimizer.load_state_dict(_load(folder / _OPTIMIZER))
+        parts.scheduler.load_state_dict(_load(folder / _SCHEDULER))
+        others = _load(folder / _RANDOM)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"The training state {folder.name} does not fit this job: {_first_line(error)}",
+            option="resume",
+            hint="Resume with the same network, optimizer and scheduler settings as before.",
+        ) from error
+    if parts.scaler is not None and "scaler" in others:
+        parts.scaler.load_state_dict(others["scaler"])
+    set_random_state(others)
+
+
+def _load(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def apply_changed_rates(
+    parts: Resumable, before: tuple[float | None, ...], now: tuple[float | None, ...]
+) -> list[Problem]:
+    """After a resume, let learning rates that the user changed win over the saved ones.
+
+    Moments and the schedule's place are kept. Returns what to tell the user.
+    """
+    if before == now or len(before) != len(now) or None in now:
+        return []
+    rates = [float(rate) for rate in now if rate is not None]
+    for group, rate in zip(parts.optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate
+    scheduler: Any = parts.scheduler
+    scheduler.base_lrs = rates
+    lambdas: list[Callable[[int], float]] | None = getattr(scheduler, "lr_lambdas", None)
+    for number, group in enumerate(parts.optimizer.param_groups):
+        factor = lambdas[number](scheduler.last_epoch) if lambdas else 1.0
+        group["lr"] = rates[number] * factor
+    scheduler._last_lr = [group["lr"] for group in parts.optimizer.param_groups]
+    text = "The learning rates were changed since this state was saved; the new ones are used"
+    return [Problem(text, "learning_rate, unet_lr, text_encoder_lr", None, "warning")]
