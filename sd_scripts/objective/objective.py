@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from sd_scripts.objective import loss as losses
 from sd_scripts.objective import weighting
 from sd_scripts.objective.noise import add_noise_offset, sample_noise
 from sd_scripts.objective.process import DiscreteDiffusion, NoiseProcess, PredictionType
+from sd_scripts.options.groups.objective import ObjectiveOptions
 
 NoiseTerm = Callable[[Tensor, Sequence[int]], Tensor]
 """(noise [B, C, h, w], seeds) → noise: an addition that the target keeps too."""
@@ -101,38 +102,15 @@ class Objective:
         return self.sample_losses(prediction, target, timesteps, loss_weights, mask).mean()
 
 
-class ObjectiveSettings(Protocol):
-    """The options this package reads (the job's `objective` group has them all)."""
-
-    @property
-    def noise_offset(self) -> float | None: ...
-    @property
-    def min_snr_gamma(self) -> float | None: ...
-    @property
-    def loss_type(self) -> Literal["l1", "l2", "huber", "smooth_l1"]: ...
-    @property
-    def huber_schedule(self) -> Literal["constant", "exponential", "snr"]: ...
-    @property
-    def huber_c(self) -> float: ...
-    @property
-    def huber_scale(self) -> float: ...
-    @property
-    def min_timestep(self) -> int | None: ...
-    @property
-    def max_timestep(self) -> int | None: ...
-
-
 def build_objective(
-    options: ObjectiveSettings, alphas_cumprod: Tensor, prediction_type: PredictionType
+    options: ObjectiveOptions, alphas_cumprod: Tensor, prediction_type: PredictionType
 ) -> Objective:
     """Compose the objective of a Stable Diffusion job.
 
     `alphas_cumprod` [T] is the schedule the model really uses: rescaled, for a zero-terminal-SNR
     model; noise, target and SNR weights all follow from this one table.
     """
-    process = DiscreteDiffusion(
-        alphas_cumprod, prediction_type, options.min_timestep or 0, options.max_timestep
-    )
+    process = DiscreteDiffusion(alphas_cumprod, prediction_type, *options.timestep_range)
     noise_terms: list[NoiseTerm] = []
     if options.noise_offset:
         noise_terms.append(partial(add_noise_offset, strength=options.noise_offset))
@@ -161,7 +139,7 @@ def _min_snr(prediction_type: PredictionType, gamma: float) -> Weighting:
     return lambda snr: formula(snr, gamma)
 
 
-def _element_loss(options: ObjectiveSettings) -> ElementLoss:
+def _element_loss(options: ObjectiveOptions) -> ElementLoss:
     if options.loss_type in PLAIN_LOSSES:
         plain = PLAIN_LOSSES[options.loss_type]
         return lambda prediction, target, timesteps, process: plain(prediction, target)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -18,26 +17,15 @@ from sd_scripts.objective.schedule import (
     rescale_zero_terminal_snr,
     scaled_linear_alphas_cumprod,
 )
+from sd_scripts.options.groups.objective import ObjectiveOptions
 
 ALPHAS = scaled_linear_alphas_cumprod()
 SEEDS = [5, 6, 7]
 ONES = torch.ones(3)
 
 
-@dataclasses.dataclass
-class Settings:
-    noise_offset: float | None = None
-    min_snr_gamma: float | None = None
-    loss_type: str = "l2"
-    huber_schedule: str = "snr"
-    huber_c: float = 0.1
-    huber_scale: float = 1.0
-    min_timestep: int | None = None
-    max_timestep: int | None = None
-
-
 def objective(prediction_type: PredictionType = "epsilon", **settings: object) -> Objective:
-    return build_objective(Settings(**settings), ALPHAS, prediction_type)  # type: ignore[arg-type]
+    return build_objective(ObjectiveOptions.model_validate(settings), ALPHAS, prediction_type)
 
 
 @pytest.fixture
@@ -95,7 +83,7 @@ def test_given_timesteps_are_used(latents: Tensor) -> None:
 
 def test_pure_noise_at_the_terminal_step_of_a_zero_terminal_snr_model(latents: Tensor) -> None:
     alphas = rescale_zero_terminal_snr(ALPHAS)
-    parts = build_objective(Settings(min_snr_gamma=5.0), alphas, "v_prediction")  # type: ignore[arg-type]
+    parts = build_objective(ObjectiveOptions(min_snr_gamma=5.0), alphas, "v_prediction")
     last = torch.full((3,), 999)
     prepared = parts.prepare(latents, SEEDS, last)
     assert torch.equal(prepared.noisy, prepared.noise)
