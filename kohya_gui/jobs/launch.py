@@ -1,0 +1,194 @@
+"""Start a job as a process of its own, which no page and no GUI holds on to.
+
+A job in one process is started as `python -m sd_scripts.<job>`: the script sets accelerate up
+itself, and `accelerate launch` would first import torch in a second process (2 to 4 seconds of
+the 10 a start may take) only to start the same command. It is used where it is needed: for
+several processes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+import sd_scripts
+from kohya_gui.workspace import Workspace
+from sd_scripts.errors import UserError
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.process import ProcessIdentity, identity_of, own_identity
+from sd_scripts.runs.record import RunRecord, installed_versions, write_record
+
+JOB_MODULES: Final[dict[str, str]] = {"train_network": "sd_scripts.train_network"}
+"""Every job that can be started, with the module that does it: the only modules ever run."""
+
+RUN_VARIABLE: Final = "SD_SCRIPTS_RUN_DIR"
+"""Set for the process and so for all its children: shows to which run a process belongs."""
+
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
+
+
+class JobRequest(BaseModel):
+    """A job that can be started now or later. It lies on the disk, so `env` must hold no secrets.
+
+    `config_toml` is the complete job; `parent` the id of the run it continues; jobs of one
+    `device` run one after the other; `allow_hub` lets it download.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    job_name: str
+    config_toml: str
+    name: str
+    env: dict[str, str] = Field(default_factory=dict)
+    parent: str | None = None
+    device: str = "default"
+    num_processes: int = Field(default=1, ge=1)
+    allow_hub: bool = False
+
+
+def command_for(job_name: str, run: RunFolder, num_processes: int = 1) -> list[str]:
+    """Return the argument list that a start uses and a page shows. Raises `UserError`."""
+    module = JOB_MODULES.get(job_name)
+    if module is None:
+        raise UserError(
+            f"There is no job {job_name!r}.", hint=f"Known jobs: {', '.join(sorted(JOB_MODULES))}."
+        )
+    job = ["-m", module, "--config_file", str(run.config), "--run_dir", str(run.path)]
+    if num_processes == 1:
+        return [sys.executable, *job]
+    # Everything is said here, so that a stray accelerate configuration changes nothing.
+    several = ["--multi_gpu", "--num_machines", "1", "--num_processes", str(num_processes)]
+    several += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [sys.executable, "-m", "accelerate.commands.launch", *several, *job]
+
+
+def command_text(argv: list[str]) -> str:
+    """Return a command as one would type it in this system's terminal."""
+    return subprocess.list2cmdline(argv) if sys.platform == "win32" else shlex.join(argv)
+
+
+def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
+    """Return the variables of a job's process: this process's own, made fit; `request.env` wins."""
+    # The login of the GUI is nobody else's business.
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
+    root = str(Path(sd_scripts.__file__).resolve().parent.parent)
+    known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    variables |= {
+        "PYTHONPATH": os.pathsep.join([root, *(path for path in known if path != root)]),
+        # Else `-m` puts the working folder first on the path, and a file there hides a module.
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        # A crash inside a library then leaves its name in the log.
+        "PYTHONFAULTHANDLER": "1",
+        # Waiting threads that spin make a step ten times slower beside one other busy process.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        RUN_VARIABLE: str(run.path),
+    }
+    variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
+    return variables | request.env
+
+
+def start_run(
+    workspace: Workspace,
+    job_name: str,
+    config_toml: str,
+    name: str,
+    env: Mapping[str, str] | None = None,
+) -> RunFolder:
+    """Start a job at once, whatever else runs (the queue's `submit` looks first)."""
+    request = JobRequest(job_name=job_name, config_toml=config_toml, name=name, env=dict(env or {}))
+    return start_request(workspace, request)
+
+
+def start_request(
+    workspace: Workspace, request: JobRequest, queue_id: str | None = None
+) -> RunFolder:
+    """Make the run folder, start the process and write who it is.
+
+    The process has its own session, writes to `train.log` and works in the workspace folder, so
+    relative paths in the job are meant from there. `run.json` is written before (without a
+    process) and right after the start; should this program die between, the trainer fills it in.
+    Raises `UserError` when the folder cannot be made or the process cannot be started; nothing is
+    left behind then.
+    """
+    run: RunFolder | None = None
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        run = RunFolder.create(workspace.runs, request.name, request.config_toml)
+        argv = command_for(request.job_name, run, request.num_processes)
+        record = RunRecord(
+            name=request.name,
+            job=request.job_name,
+            argv=tuple(argv),
+            launcher=own_identity(),
+            started_by="gui",
+            versions=installed_versions(),
+            parent=request.parent,
+            device=request.device,
+            queue_id=queue_id,
+        )
+        write_record(run, record)
+        process = _spawn(argv, run, environment_for(run, request), workspace.path)
+        known = identity_of(process.pid)
+        mark = known or ProcessIdentity(pid=process.pid, create_time=time.time())
+        write_record(run, record.with_process(mark))
+    except (OSError, UserError) as error:
+        if process is not None:
+            process.kill()
+            process.wait()
+        if run is not None:
+            shutil.rmtree(run.path, ignore_errors=True)
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"The job could not be started: {error}",
+            option="workspace",
+            hint="Look at the free space and the rights of the workspace folder.",
+        ) from error
+    _reap_when_done(process)
+    return run
+
+
+def _spawn(
+    argv: list[str], run: RunFolder, variables: dict[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    with open(run.log, "ab") as log:
+        if sys.platform == "win32":
+            # No window rather than "detached": its children then share a hidden console instead
+            # of opening one each.
+            flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=variables,
+                creationflags=flags,
+            )
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=variables,
+            start_new_session=True,
+        )
+
+
+def _reap_when_done(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a child in the background, so that it leaves no zombie while this program lives."""
+    threading.Thread(target=process.wait, name=f"reap-{process.pid}", daemon=True).start()
