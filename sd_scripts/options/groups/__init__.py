@@ -1,0 +1,1 @@
+"""The groups of options; a job is composed of them."""

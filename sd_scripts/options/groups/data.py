@@ -1,0 +1,175 @@
+"""Options that say which pictures are learned from, at which size, and what is kept of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sd_scripts.options.schema import Applies, Opt, Options
+from sd_scripts.options.types import PathText, Size
+
+_WITH_BUCKETS = Applies(when=(("enable_bucket", (True,)),))
+
+
+class DataOptions(Options):
+    """Pictures, sizes, caches and loading."""
+
+    title: ClassVar[str] = "Pictures"
+
+    train_data_dir: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Pictures", tier="basic", path="folder", keywords=("images", "folder", "image_dir")),
+    ] = None
+    """Folder of the pictures to learn. Either it holds folders named <repeats>_<words>, such as
+    10_mycat cat, or the pictures themselves; then dataset_repeats says how often each is used."""
+
+    reg_data_dir: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Regularisation pictures", path="folder", keywords=("regularization",)),
+    ] = None
+    """Folder of ordinary pictures of the same class, laid out as train_data_dir. They keep the
+    model from turning everything of that class into your subject. They double the steps."""
+
+    dataset_config: Annotated[
+        PathText | None, Field(min_length=1), Opt("Dataset file", path="file")
+    ] = None
+    """A TOML file that describes several folders with settings of their own; it takes the place of
+    train_data_dir and reg_data_dir."""
+
+    dataset_repeats: Annotated[
+        int, Field(ge=1, le=100_000), Opt("Repeats", tier="basic", keywords=("repeats",))
+    ] = 1
+    """How often each picture is used in one epoch, for folders that do not say it in their name.
+    Usual: 1 to 20."""
+
+    resolution: Annotated[
+        Size | None, Opt("Resolution", tier="basic", unit="pixels", keywords=("size",))
+    ] = None
+    """Size to train at: one number or width,height. Empty: what the model was made for (512 for
+    SD 1.x, 512 or 768 for SD 2.x, 1024 for SDXL). Time and memory grow with its square."""
+
+    train_batch_size: Annotated[
+        int,
+        Field(ge=1, le=4096),
+        Opt("Batch size", tier="basic", unit="pictures", keywords=("batch", "batch_size")),
+    ] = 1
+    """How many pictures are learned from in one step. Usual: 1 to 8. More is steadier and faster
+    per picture and needs more memory."""
+
+    enable_bucket: Annotated[
+        bool, Opt("Keep picture shapes", tier="basic", keywords=("bucket", "aspect"), records=True)
+    ] = False
+    """Groups pictures by shape instead of cropping all of them to one. Recommended unless every
+    picture already has the training size."""
+
+    min_bucket_reso: Annotated[
+        int,
+        Field(ge=64, le=8192),
+        Opt("Shortest side", unit="pixels", step=64, applies=_WITH_BUCKETS, records=True),
+    ] = 256
+    """Shortest side that a group of pictures may have. A multiple of bucket_reso_steps."""
+
+    max_bucket_reso: Annotated[
+        int,
+        Field(ge=64, le=16384),
+        Opt("Longest side", unit="pixels", step=64, applies=_WITH_BUCKETS, records=True),
+    ] = 1024
+    """Longest side that a group of pictures may have. For training at 1024, choose 2048 so that
+    wide and tall pictures keep their shape. A multiple of bucket_reso_steps."""
+
+    bucket_reso_steps: Annotated[
+        int,
+        Field(ge=32, le=1024),
+        Opt("Size steps", tier="expert", unit="pixels", step=32, applies=_WITH_BUCKETS),
+    ] = 64
+    """Sides of the groups are multiples of this: 64, or 32 with SDXL. Smaller steps crop less and
+    make more, smaller groups."""
+
+    bucket_no_upscale: Annotated[
+        bool, Opt("Never enlarge pictures", applies=_WITH_BUCKETS, records=True)
+    ] = False
+    """Small pictures keep their size instead of being enlarged to the training resolution."""
+
+    resize_interpolation: Annotated[
+        Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"] | None,
+        Opt("Resizing method", tier="expert", records=True),
+    ] = None
+    """How pictures are resized. Empty: area averaging to make them smaller, Lanczos to make them
+    larger."""
+
+    flip_aug: Annotated[
+        bool, Opt("Mirror at random", keywords=("flip", "mirror"), records=True)
+    ] = False
+    """Shows every picture mirrored half of the time. Good for few pictures; wrong where left and
+    right matter (faces of known people, lettering). Doubles the cached latents."""
+
+    random_crop: Annotated[bool, Opt("Crop at random", tier="expert", records=True)] = False
+    """Crops a different part of the picture each time instead of its centre. Cannot be used with
+    cached latents, so every step takes longer."""
+
+    prior_loss_weight: Annotated[
+        float, Field(ge=0, le=100), Opt("Weight of regularisation", step=0.1, records=True)
+    ] = 1.0
+    """How much regularisation pictures count beside your own: 1 as much, 0 nothing."""
+
+    cache_info: Annotated[bool, Opt("Remember picture list", tier="expert")] = False
+    """Keeps sizes and captions in metadata_cache.json beside the pictures, as sd-scripts does. Not
+    needed for speed: what was read of a picture is remembered in the cache folder anyway."""
+
+    cache_latents: Annotated[
+        bool, Opt("Cache pictures", tier="basic", keywords=("cache",), records=True)
+    ] = False
+    """Encodes every picture once before training instead of at every step, and takes the VAE out of
+    memory afterwards. Much faster; recommended."""
+
+    cache_latents_to_disk: Annotated[bool, Opt("Cache pictures on disk", tier="basic")] = False
+    """Keeps the encoded pictures in the cache folder, so that the next run starts at once. Only
+    pictures that changed are encoded again. Switches cache_latents on."""
+
+    vae_batch_size: Annotated[
+        int, Field(ge=1, le=1024), Opt("Pictures encoded at a time", unit="pictures")
+    ] = 1
+    """How many pictures the VAE encodes at a time while caching. More is faster and needs memory;
+    usual: 1 to 8."""
+
+    cache_text_encoder_outputs: Annotated[bool, Opt("Cache captions")] = False
+    """Encodes every caption once and takes the text encoders out of memory. Faster and smaller, but
+    captions then stay the same, and the text encoders cannot learn."""
+
+    cache_text_encoder_outputs_to_disk: Annotated[bool, Opt("Cache captions on disk")] = False
+    """Keeps the encoded captions in the cache folder for the next run. Switches
+    cache_text_encoder_outputs on."""
+
+    max_data_loader_n_workers: Annotated[
+        int, Field(ge=0, le=256), Opt("Loader processes", keywords=("workers",))
+    ] = 8
+    """How many processes prepare pictures beside the training, at most one per processor core. 0:
+    the training process does it itself. The result is the same for any number."""
+
+    persistent_data_loader_workers: Annotated[bool, Opt("Keep loader processes")] = False
+    """Keeps these processes from epoch to epoch: shorter pauses between epochs, more memory."""
+
+    bad_images: Annotated[Literal["skip", "error"], Opt("Unreadable pictures")] = "skip"
+    """What to do with a picture that cannot be read: skip it and say so, or refuse to start. (An
+    option of this program; sd-scripts does not know it.)"""
+
+    cache_dir: Annotated[
+        PathText | None, Field(min_length=1), Opt("Cache folder", tier="expert", path="folder")
+    ] = None
+    """Where encoded pictures and captions and the picture index are kept. Empty: the user's cache
+    folder. Nothing is ever written beside your pictures. (An option of this program.)"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _disk_implies_cache(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        implied = {
+            name: True
+            for name in ("cache_latents", "cache_text_encoder_outputs")
+            if values.get(f"{name}_to_disk") is True
+        }
+        return values | implied

@@ -1,0 +1,159 @@
+"""Options that say how the weights are changed: optimizer, learning rates and their course."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from sd_scripts.options.key_values import parse_pairs
+from sd_scripts.options.optimizer_table import LATER_OPTIMIZERS, OptimizerName
+from sd_scripts.options.schema import Applies, Opt, Options
+from sd_scripts.options.scheduler_table import SchedulerName, schedulers_reading
+from sd_scripts.options.types import KeyValues, Steps
+
+
+def _read_by(option: str) -> Applies:
+    return Applies(when=(("lr_scheduler", schedulers_reading(option)),))
+
+
+Rate = Annotated[float, Field(ge=0, le=1000)]
+
+
+class OptimizerOptions(Options):
+    """Optimizer and learning rate."""
+
+    title: ClassVar[str] = "Learning rate and optimizer"
+
+    optimizer_type: Annotated[
+        OptimizerName,
+        Opt("Optimizer", tier="basic", later=LATER_OPTIMIZERS, keywords=("optimizer",)),
+    ] = "AdamW"
+    """How weights are changed. AdamW is the dependable choice, AdamW8bit the same with less memory
+    (NVIDIA), Adafactor saves more, Lion wants smaller rates, Prodigy finds the rate itself."""
+
+    optimizer_args: Annotated[KeyValues, Opt("Optimizer arguments", tier="expert")] = ()
+    """Further arguments of the optimizer as name=value, for example weight_decay=0.1
+    betas=0.9,0.99."""
+
+    learning_rate: Annotated[
+        Rate, Opt("Learning rate", tier="basic", keywords=("lr",), records=True)
+    ] = 2e-6
+    """How far weights move in a step. Usual for a LoRA: 1e-4 (0.0001) with AdamW, 1 with Prodigy.
+    Too high burns the pictures, too low learns nothing."""
+
+    unet_lr: Annotated[
+        float | None, Field(ge=0, le=1000), Opt("Learning rate of the U-Net", records=True)
+    ] = None
+    """Learning rate of the part that paints. Empty: learning_rate. 0: it does not learn."""
+
+    text_encoder_lr: Annotated[
+        tuple[Rate, ...] | None,
+        Field(min_length=1, max_length=2),
+        Opt("Learning rate of the text encoder"),
+    ] = None
+    """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
+    it does not learn. SDXL has two text encoders: one number for both, or two numbers."""
+
+    max_grad_norm: Annotated[
+        float, Field(ge=0), Opt("Largest gradient", tier="expert", records=True)
+    ] = 1.0
+    """Gradients longer than this are shortened, which guards against jumps. 0: off."""
+
+    lr_scheduler: Annotated[
+        SchedulerName,
+        Opt("Course of the rate", tier="basic", keywords=("scheduler",), records=True),
+    ] = "constant"
+    """How the learning rate moves over the run: constant stays, cosine and linear fall to zero, the
+    others are described beside lr_scheduler in the documentation."""
+
+    lr_warmup_steps: Annotated[
+        Steps,
+        Field(ge=0),
+        Opt(
+            "Warm-up",
+            unit="steps",
+            keywords=("warmup",),
+            applies=_read_by("lr_warmup_steps"),
+            records=True,
+        ),
+    ] = 0
+    """The rate rises from zero over these first steps: a number of steps, or a share of all steps
+    (0.1 or 10%). Usual: 0 to 10%."""
+
+    lr_decay_steps: Annotated[
+        Steps,
+        Field(ge=0),
+        Opt("Decay", tier="expert", unit="steps", applies=_read_by("lr_decay_steps")),
+    ] = 0
+    """Over how many last steps the rate falls: a number of steps, or a share of all steps."""
+
+    lr_scheduler_num_cycles: Annotated[
+        int,
+        Field(ge=1, le=10_000),
+        Opt("Restarts", tier="expert", applies=_read_by("lr_scheduler_num_cycles")),
+    ] = 1
+    """How many times the curve is gone through."""
+
+    lr_scheduler_power: Annotated[
+        float,
+        Field(gt=0, le=100),
+        Opt("Power", tier="expert", applies=_read_by("lr_scheduler_power")),
+    ] = 1.0
+    """Bend of the polynomial curve: 1 is a straight line, 2 falls faster at first."""
+
+    lr_scheduler_timescale: Annotated[
+        int | None,
+        Field(ge=1, le=100_000_000),
+        Opt(
+            "Time scale",
+            tier="expert",
+            unit="steps",
+            applies=_read_by("lr_scheduler_timescale"),
+            off_values=(0,),
+        ),
+    ] = None
+    """After how many steps the fall sets in. Empty: as many as the warm-up has."""
+
+    lr_scheduler_min_lr_ratio: Annotated[
+        float | None,
+        Field(ge=0, le=1),
+        Opt("Lowest rate", tier="expert", step=0.05, applies=_read_by("lr_scheduler_min_lr_ratio")),
+    ] = None
+    """The lowest rate as a share of the full one: 0.1 is a tenth."""
+
+    lr_scheduler_args: Annotated[
+        KeyValues,
+        Opt("Course arguments", tier="expert", applies=_read_by("lr_scheduler_args")),
+    ] = ()
+    """Further arguments of the course as name=value. piecewise_constant needs step_rules, pairs of
+    factor:step and a last factor: step_rules=1:100,0.1:200,0.01."""
+
+    @property
+    def optimizer_arguments(self) -> dict[str, object]:
+        """`optimizer_args` as values, by name."""
+        return parse_pairs(self.optimizer_args)
+
+    @property
+    def lr_scheduler_arguments(self) -> dict[str, object]:
+        """`lr_scheduler_args` as values, by name."""
+        return parse_pairs(self.lr_scheduler_args)
+
+    @property
+    def adafactor_sets_rate(self) -> bool:
+        """Whether Adafactor chooses the rate by step (`relative_step`, its default)."""
+        if self.optimizer_type != "Adafactor":
+            return False
+        return bool(self.optimizer_arguments.get("relative_step", True))
+
+    @property
+    def effective_unet_lr(self) -> float:
+        """Learning rate of the U-Net."""
+        return self.learning_rate if self.unet_lr is None else self.unet_lr
+
+    def effective_text_encoder_lr(self, index: int = 0) -> float:
+        """Learning rate of the text encoder at `index` (0, or 1 for SDXL's second)."""
+        rates = self.text_encoder_lr
+        if rates is None:
+            return self.learning_rate
+        return rates[min(index, len(rates) - 1)]

@@ -1,0 +1,168 @@
+"""Options that say what is saved, where, when and how much of it is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from sd_scripts.options.schema import Applies, Opt, Options
+from sd_scripts.options.types import FileName, PathText
+
+Count = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
+
+
+class SavingOptions(Options):
+    """Files that come out."""
+
+    title: ClassVar[str] = "Saving"
+
+    output_dir: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Output folder", tier="basic", path="output_folder", keywords=("output",)),
+    ] = None
+    """Where the trained files go; made if it does not exist. Empty: the output folder of the run."""
+
+    output_name: Annotated[
+        FileName | None,
+        Field(min_length=1, max_length=150),
+        Opt("Name", tier="basic", keywords=("name",), records=True),
+    ] = None
+    """Name of the trained file, without ending. Empty: last."""
+
+    save_model_as: Annotated[
+        Literal["safetensors", "ckpt", "pt"], Opt("File format", tier="expert")
+    ] = "safetensors"
+    """Format of the trained file. safetensors is safe and read everywhere; ckpt and pt are old."""
+
+    save_precision: Annotated[
+        Literal["float", "fp16", "bf16"] | None, Opt("Precision of the file", off_values=("no",))
+    ] = None
+    """Precision of the saved weights. fp16 halves the file without visible loss. Empty: as
+    trained."""
+
+    save_every_n_epochs: Annotated[
+        Count, Opt("Save every n epochs", tier="basic", unit="epochs", off_values=(0,))
+    ] = None
+    """Also saves after every n-th epoch, so that the best one can be chosen. Empty: only at the
+    end."""
+
+    save_every_n_steps: Annotated[
+        Count, Opt("Save every n steps", unit="steps", off_values=(0,))
+    ] = None
+    """Also saves after every n-th step. Empty: not."""
+
+    save_n_epoch_ratio: Annotated[
+        Count, Opt("Number of saves", tier="expert", unit="files", off_values=(0,))
+    ] = None
+    """Saves about this many times over the run, at ends of epochs. Wins over
+    save_every_n_epochs."""
+
+    save_last_n_epochs: Annotated[
+        Count, Opt("Keep the last n epochs", unit="epochs", off_values=(0,))
+    ] = None
+    """Deletes older files saved by epoch, except those of the last n epochs. Empty: keeps all."""
+
+    save_last_n_steps: Annotated[
+        Count, Opt("Keep the last n steps", unit="steps", off_values=(0,))
+    ] = None
+    """Deletes older files saved by step, except those of the last n steps. Empty: keeps all."""
+
+    save_last_n_epochs_state: Annotated[
+        Count, Opt("Keep states of n epochs", tier="expert", unit="epochs", off_values=(0,))
+    ] = None
+    """The same for training states; takes the place of save_last_n_epochs there."""
+
+    save_last_n_steps_state: Annotated[
+        Count, Opt("Keep states of n steps", tier="expert", unit="steps", off_values=(0,))
+    ] = None
+    """The same for training states; takes the place of save_last_n_steps there."""
+
+    save_state: Annotated[bool, Opt("Save training state", keywords=("state",))] = False
+    """With every saved file, also saves what is needed to go on exactly there (see resume). Takes
+    two to four times the space of the file."""
+
+    save_state_on_train_end: Annotated[bool, Opt("Save state at the end")] = False
+    """Saves that state only when the run ends."""
+
+    resume: Annotated[PathText | None, Field(min_length=1), Opt("Resume from", path="folder")] = (
+        None
+    )
+    """A saved state (a folder ending in -state). Training goes on exactly where it was, as if it
+    had never stopped."""
+
+
+class PreviewOptions(Options):
+    """Pictures made while training."""
+
+    title: ClassVar[str] = "Previews"
+
+    sample_every_n_steps: Annotated[
+        Count, Opt("Preview every n steps", tier="basic", unit="steps", off_values=(0,))
+    ] = None
+    """Makes the preview pictures after every n-th step. Empty: not."""
+
+    sample_every_n_epochs: Annotated[
+        Count, Opt("Preview every n epochs", tier="basic", unit="epochs", off_values=(0,))
+    ] = None
+    """Makes the preview pictures after every n-th epoch. Wins over sample_every_n_steps."""
+
+    sample_at_first: Annotated[bool, Opt("Preview before training")] = False
+    """Also makes them before the first step, to see where the model starts from."""
+
+    sample_prompts: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Prompt file", tier="basic", path="file", keywords=("prompts",)),
+    ] = None
+    """Text file (.txt, .toml or .json) with a prompt on each line, which may end in settings such
+    as --w 512 --h 768 --s 30 --d 1 --l 7.5 --n ugly."""
+
+    sample_sampler: Annotated[
+        Literal[
+            "ddim",
+            "pndm",
+            "lms",
+            "euler",
+            "euler_a",
+            "heun",
+            "dpm_2",
+            "dpm_2_a",
+            "dpmsolver",
+            "dpmsolver++",
+            "dpmsingle",
+            "k_lms",
+            "k_euler",
+            "k_euler_a",
+            "k_dpm_2",
+            "k_dpm_2_a",
+        ],
+        Opt("Sampler", applies=Applies(when=(("sample_prompts", ()),)), keywords=("sampler",)),
+    ] = "ddim"
+    """Sampler for preview pictures. A prompt can name another with --ss."""
+
+
+class LoggingOptions(Options):
+    """Logs for other programs."""
+
+    title: ClassVar[str] = "Logging"
+
+    logging_dir: Annotated[
+        PathText | None, Field(min_length=1), Opt("Log folder", path="output_folder")
+    ] = None
+    """Writes TensorBoard files into a new folder in here. Not needed for the charts in this
+    program."""
+
+    log_with: Annotated[
+        Literal["tensorboard"] | None, Opt("Log with", tier="expert", later=("wandb", "all"))
+    ] = None
+    """Which tracker is used. Empty: TensorBoard if logging_dir is set, else none."""
+
+    log_prefix: Annotated[str | None, Field(min_length=1), Opt("Log prefix", tier="expert")] = None
+    """Put before the name (date and time) of the log's folder."""
+
+    log_tracker_name: Annotated[str | None, Field(min_length=1), Opt("Log name", tier="expert")] = (
+        None
+    )
+    """Name of the log. Empty: network_train."""

@@ -1,0 +1,85 @@
+"""Options that say how long is trained, and at which cost in memory and precision."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from sd_scripts.options.schema import Opt, Options
+
+
+class TrainingOptions(Options):
+    """Length and repeatability."""
+
+    title: ClassVar[str] = "Training"
+
+    max_train_steps: Annotated[
+        int,
+        Field(ge=1, le=100_000_000),
+        Opt("Steps", tier="basic", unit="steps", keywords=("steps",), records=True),
+    ] = 1600
+    """How many steps are trained, unless max_train_epochs is set. Usual for a LoRA: 80 to 150 steps
+    per picture at batch size 1."""
+
+    max_train_epochs: Annotated[
+        int | None,
+        Field(ge=1, le=1_000_000),
+        Opt("Epochs", tier="basic", unit="epochs", keywords=("epochs", "epoch")),
+    ] = None
+    """How often all pictures (with their repeats) are gone through. Wins over max_train_steps.
+    Usual: 5 to 20."""
+
+    gradient_accumulation_steps: Annotated[
+        int, Field(ge=1, le=100_000), Opt("Batches per step", unit="batches", records=True)
+    ] = 1
+    """Gathers several batches before the weights change: as a larger batch, without its memory, but
+    each step takes that many times longer."""
+
+    seed: Annotated[int | None, Field(ge=0, le=2**32 - 1), Opt("Seed", records=True)] = None
+    """Fixes everything that is random, so that a run can be repeated. Empty: drawn anew and written
+    into the run's config."""
+
+
+class PerformanceOptions(Options):
+    """Precision, memory and speed."""
+
+    title: ClassVar[str] = "Precision and memory"
+
+    mixed_precision: Annotated[
+        Literal["no", "fp16", "bf16"],
+        Opt("Precision", tier="basic", keywords=("precision",), records=True),
+    ] = "no"
+    """Calculates in 16 bits where it is safe: faster and smaller. bf16 for NVIDIA cards from the 30
+    series on, fp16 for older ones, no for full 32 bits."""
+
+    full_fp16: Annotated[bool, Opt("Everything in fp16", tier="expert", records=True)] = False
+    """Keeps the trained weights and gradients in fp16 too. Saves memory, learns less exactly and
+    can fail with NaN. Needs mixed_precision fp16."""
+
+    full_bf16: Annotated[bool, Opt("Everything in bf16", tier="expert")] = False
+    """Keeps the trained weights and gradients in bf16 too. Saves memory, learns less exactly. Needs
+    mixed_precision bf16."""
+
+    gradient_checkpointing: Annotated[
+        bool, Opt("Gradient checkpointing", tier="basic", records=True)
+    ] = False
+    """Needs about half of the memory and 20 to 30 % more time: intermediate results are computed
+    again instead of kept. Use it when memory runs out."""
+
+    sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
+    """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
+    kept for files made for sd-scripts."""
+
+    xformers: Annotated[bool, Opt("xformers attention", tier="expert")] = False
+    """Uses the xformers package for attention. It has to be installed, and is seldom faster than
+    PyTorch's own."""
+
+    mem_eff_attn: Annotated[bool, Opt("Memory-saving attention", tier="expert")] = False
+    """Kept for files made for sd-scripts: PyTorch's own attention saves as much memory and is
+    faster, so it is used instead."""
+
+    @property
+    def attention(self) -> Literal["sdpa", "xformers"]:
+        """The attention to use: PyTorch's own unless xformers is asked for."""
+        return "xformers" if self.xformers else "sdpa"

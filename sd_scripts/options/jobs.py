@@ -1,0 +1,65 @@
+"""The jobs: each is a frozen composition of groups of options."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from sd_scripts.errors import Problem, raise_if_errors
+from sd_scripts.options.groups.caption import CaptionOptions
+from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.metadata import MetadataOptions
+from sd_scripts.options.groups.model import ModelOptions
+from sd_scripts.options.groups.network import NetworkOptions
+from sd_scripts.options.groups.objective import ObjectiveOptions
+from sd_scripts.options.groups.optimizer import OptimizerOptions
+from sd_scripts.options.groups.saving import LoggingOptions, PreviewOptions, SavingOptions
+from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
+from sd_scripts.options.rules.all_rules import run_rules
+from sd_scripts.options.schema import Options
+
+
+class Job(BaseModel):
+    """A whole job. One that exists is free of errors: rules between options are checked too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def groups(self) -> dict[str, Options]:
+        """The groups of options by attribute name."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> Self:
+        raise_if_errors(run_rules(self.groups()))
+        return self
+
+
+def job_warnings(job: Job) -> list[Problem]:
+    """What is worth knowing about a job although it can run (severity "warning")."""
+    return [found for found in run_rules(job.groups()) if found.severity == "warning"]
+
+
+class TrainNetworkJob(Job):
+    """Train a LoRA on a folder of pictures."""
+
+    name: ClassVar[str] = "train_network"
+    title: ClassVar[str] = "LoRA"
+
+    model: ModelOptions
+    data: DataOptions
+    caption: CaptionOptions = CaptionOptions()
+    network: NetworkOptions = NetworkOptions()
+    training: TrainingOptions = TrainingOptions()
+    performance: PerformanceOptions = PerformanceOptions()
+    optimizer: OptimizerOptions = OptimizerOptions()
+    objective: ObjectiveOptions = ObjectiveOptions()
+    saving: SavingOptions = SavingOptions()
+    preview: PreviewOptions = PreviewOptions()
+    metadata: MetadataOptions = MetadataOptions()
+    logging: LoggingOptions = LoggingOptions()
+
+
+JOBS: Final[dict[str, type[Job]]] = {job.name: job for job in (TrainNetworkJob,)}

@@ -1,0 +1,180 @@
+"""Options that sd-scripts has and this program not (yet), so that their names are not "unknown".
+
+A file written for sd-scripts may hold them as long as they are off: then nothing is lost by
+leaving them out. Adding one of them to a group means deleting its row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sd_scripts.options.key_values import parse_value
+
+_TAKE_OUT: Final = "take it out"
+
+
+@dataclass(frozen=True)
+class Later:
+    """One of sd-scripts' options: its default, other values that switch it off, and its master.
+
+    An option has no effect while its `master` option is off. `needless` ones need no support:
+    `hint` says why, and they are passed over with a warning. `records` is the name under which a
+    trained file of sd-scripts notes the (default) value.
+    """
+
+    name: str
+    default: object = None
+    off: tuple[object, ...] = ()
+    master: str | None = None
+    needless: bool = False
+    hint: str = _TAKE_OUT
+    records: str | None = None
+
+
+def _under(master: str, **defaults: object) -> list[Later]:
+    return [Later(name, default, master=master) for name, default in defaults.items()]
+
+
+def _flags(*names: str) -> list[Later]:
+    return [Later(name, False) for name in names]
+
+
+def _needless(hint: str, *names: str) -> list[Later]:
+    return [Later(name, needless=True, hint=hint) for name in names]
+
+
+_DEEPSPEED: Final = {
+    "zero_stage": 2,
+    "offload_optimizer_device": None,
+    "offload_optimizer_nvme_path": None,
+    "offload_param_device": None,
+    "offload_param_nvme_path": None,
+    "zero3_init_flag": False,
+    "zero3_save_16bit_model": False,
+    "fp16_master_weights_and_gradients": False,
+}
+
+_ROWS: Final[list[Later]] = [
+    # what this program does in its own way
+    *_needless("models are read straight into place anyway", "disable_mmap_load_safetensors"),
+    *_needless("memory is looked after without it", "lowram", "highvram"),
+    *_needless("the tokenizers come with the program", "tokenizer_cache_dir"),
+    *_needless("a cache entry is found by its content, so none can be stale", "skip_cache_check"),
+    *_needless("sd-scripts does not use it either", "no_token_padding"),
+    *_needless("safetensors is the usual format; see save_model_as", "use_safetensors"),
+    *_needless(
+        "the whole log is in the run's folder",
+        "console_log_level",
+        "console_log_file",
+        "console_log_simple",
+        "log_config",
+    ),
+    *_needless("set max_train_epochs to train by epochs", "epoch"),
+    Later("output_config", False, hint="use --print_config"),
+    Later("debug_dataset", False, hint="use --check_only"),
+    # trackers and upload
+    Later("wandb_run_name"),
+    Later("wandb_api_key", hint="take it out; a key does not belong into a file"),
+    Later("log_tracker_config"),
+    Later("huggingface_repo_id"),
+    *_under(
+        "huggingface_repo_id",
+        huggingface_repo_type=None,
+        huggingface_path_in_repo=None,
+        huggingface_token=None,
+        huggingface_repo_visibility=None,
+        async_upload=False,
+    ),
+    *_flags("save_state_to_huggingface", "resume_from_huggingface"),
+    # pictures and captions
+    Later("in_json"),
+    Later("color_aug", False, records="ss_color_aug"),
+    Later("face_crop_aug_range", records="ss_face_crop_aug_range"),
+    *_flags("alpha_mask", "masked_loss", "weighted_captions"),
+    *_under("masked_loss", conditioning_data_dir=None),
+    Later("dataset_class"),
+    # memory, speed, several devices
+    Later("fp8_base", False, records="ss_fp8_base"),
+    Later("fp8_base_unet", False, records="ss_fp8_base_unet"),
+    *_flags("cpu_offload_checkpointing", "diffusers_xformers", "torch_compile"),
+    Later("dynamo_backend", "inductor", off=("no",), master="torch_compile"),
+    Later("fused_backward_pass", False),
+    Later("fused_optimizer_groups", off=(0,)),
+    Later("ddp_timeout", off=(0,)),
+    *_flags("ddp_gradient_as_bucket_view", "ddp_static_graph", "deepspeed"),
+    *_under("deepspeed", **_DEEPSPEED),
+    # learning rates and parts
+    Later("lr_scheduler_type", "", hint="take it out; choose a course in lr_scheduler"),
+    *(Later(name) for name in ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")),
+    Later("train_text_encoder", False),
+    Later("stop_text_encoder_training", off=(0,)),
+    Later("block_lr"),
+    # noise and loss
+    Later("noise_offset_random_strength", False, records="ss_noise_offset_random_strength"),
+    Later("adaptive_noise_scale", off=(0,), records="ss_adaptive_noise_scale"),
+    Later("multires_noise_iterations", off=(0,), records="ss_multires_noise_iterations"),
+    Later(
+        "multires_noise_discount",
+        0.3,
+        master="multires_noise_iterations",
+        records="ss_multires_noise_discount",
+    ),
+    Later("ip_noise_gamma", off=(0,), records="ss_ip_noise_gamma"),
+    Later(
+        "ip_noise_gamma_random_strength",
+        False,
+        master="ip_noise_gamma",
+        records="ss_ip_noise_gamma_random_strength",
+    ),
+    Later(
+        "zero_terminal_snr",
+        False,
+        hint="take it out; it is seen from the model file",
+        records="ss_zero_terminal_snr",
+    ),
+    Later("scale_v_pred_loss_like_noise_pred", False),
+    Later("v_pred_like_loss", off=(0,)),
+    Later("debiased_estimation_loss", False, records="ss_debiased_estimation"),
+    # network
+    Later("scale_weight_norms", off=(0,), records="ss_scale_weight_norms"),
+    Later("base_weights"),
+    *_under("base_weights", base_weights_multiplier=None),
+    # where to start
+    *(Later(name, off=(0,), hint="use resume") for name in ("initial_epoch", "initial_step")),
+    Later("skip_until_initial_step", False, hint="resume always goes on at the exact step"),
+    # validation
+    Later("validation_split", 0.0, off=(0,), records="ss_validation_split"),
+    Later("validation_seed", master="validation_split", records="ss_validation_seed"),
+    Later("validate_every_n_steps", master="validation_split", records="ss_validate_every_n_steps"),
+    Later(
+        "validate_every_n_epochs", master="validation_split", records="ss_validate_every_n_epochs"
+    ),
+    Later("max_validation_steps", master="validation_split", records="ss_max_validation_steps"),
+    # textual inversion
+    *(Later(name) for name in ("weights", "token_string", "init_word")),
+    Later("num_vectors_per_token", 1),
+    *_flags("use_object_template", "use_style_template"),
+]
+
+LATER: Final[dict[str, Later]] = {row.name: row for row in _ROWS}
+
+assert len(LATER) == len(_ROWS)
+
+
+def _says_off(row: Later, value: object) -> bool:
+    read = parse_value(value) if isinstance(value, str) else value
+    if read is None or read is False or read in ("", [], ()):
+        return True
+    if isinstance(read, bool):
+        return read is row.default
+    return read == row.default or read in row.off
+
+
+def has_no_effect(row: Later, values: Mapping[str, object]) -> bool:
+    """Whether leaving the option out of these values changes nothing."""
+    if row.name not in values or _says_off(row, values[row.name]):
+        return True
+    master = LATER.get(row.master) if row.master else None
+    return master is not None and has_no_effect(master, values)

@@ -1,0 +1,114 @@
+"""Translates names and spellings of older files into today's options.
+
+A value may come under its old and its new name; if the two differ, both are named. Options that
+sd-scripts keeps inside a name=value list (`conv_dim` in `network_args`) are taken out of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sd_scripts.errors import Problem
+from sd_scripts.options.coerce import coerce, is_empty, read_bool
+from sd_scripts.options.explain import shown
+from sd_scripts.options.key_values import split_pair
+from sd_scripts.options.schema import OptionSpec
+from sd_scripts.options.types import UnfitError, clean_pairs
+
+_OPTIMIZER_FLAGS = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
+
+
+class Translation:
+    """Values under today's names, and what did not agree on the way."""
+
+    def __init__(self, values: Mapping[str, object], specs: Mapping[str, OptionSpec]) -> None:
+        self.values: dict[str, Any] = dict(values)
+        self.problems: list[Problem] = []
+        self._specs = specs
+        self._rename()
+        self._optimizer_flags()
+        self._adafactor_course()
+        self._carried_options()
+
+    def _same(self, name: str, one: object, other: object) -> bool:
+        spec = self._specs[name]
+        try:
+            return bool(coerce(spec, one) == coerce(spec, other))
+        except UnfitError:
+            return bool(one == other)
+
+    def _set(self, name: str, value: object, source: str) -> None:
+        """Take a value that came as `source`, unless the option itself says something else."""
+        there = self.values.get(name)
+        if is_empty(there):
+            self.values[name] = value
+        elif not self._same(name, there, value):
+            self.problems.append(
+                Problem(
+                    f"{source} says {shown(value)}, {name} says {shown(there)}",
+                    f"{name}, {source}",
+                    f"keep {name} and take {source} out",
+                )
+            )
+
+    def _rename(self) -> None:
+        for spec in self._specs.values():
+            for old in spec.old_names:
+                value = self.values.pop(old, None)
+                if not is_empty(value):
+                    self._set(spec.name, value, old)
+
+    def _optimizer_flags(self) -> None:
+        if "optimizer_type" not in self._specs:
+            return
+        for old, name in _OPTIMIZER_FLAGS.items():
+            if old not in self.values:
+                continue
+            value = self.values.pop(old)
+            on = False if is_empty(value) else read_bool(value)
+            if on is None:
+                self.problems.append(
+                    Problem(
+                        f"{shown(value)} is neither true nor false",
+                        old,
+                        f'write optimizer_type = "{name}" instead',
+                    )
+                )
+            elif on:
+                self._set("optimizer_type", name, old)
+
+    def _adafactor_course(self) -> None:
+        course = self.values.get("lr_scheduler")
+        if isinstance(course, str) and course.lower().startswith("adafactor:"):
+            self.values["lr_scheduler"] = "adafactor"
+
+    def _carried_options(self) -> None:
+        carried = carried_options(self._specs)
+        for carrier, names in carried.items():
+            try:
+                pairs = clean_pairs(self.values.get(carrier) or ())
+            except UnfitError:
+                continue
+            kept: list[str] = []
+            for name, text in map(split_pair, pairs):
+                if name not in names:
+                    kept.append(f"{name}={text}")
+                elif text.lower() not in ("none", '""', "''"):
+                    self._set(name, text, carrier)
+            if len(kept) != len(pairs):
+                self.values[carrier] = tuple(kept)
+
+
+def carried_options(specs: Mapping[str, OptionSpec]) -> dict[str, list[str]]:
+    """Which options each name=value list carries in a file."""
+    found: dict[str, list[str]] = {}
+    for spec in specs.values():
+        if spec.carrier:
+            found.setdefault(spec.carrier, []).append(spec.name)
+    return found
+
+
+def old_names(specs: Mapping[str, OptionSpec]) -> Collection[str]:
+    """Every name that is translated."""
+    return {old for spec in specs.values() for old in spec.old_names} | set(_OPTIMIZER_FLAGS)

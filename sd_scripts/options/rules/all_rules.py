@@ -1,0 +1,10 @@
+"""Brings every rule into the registry: `from ...all_rules import RULES` cannot miss one."""
+
+from __future__ import annotations
+
+from sd_scripts.options.rules import data_rules, rate_rules, saving_rules, training_rules
+from sd_scripts.options.rules.registry import RULES, Rule, run_rules
+
+__all__ = ["MODULES", "RULES", "Rule", "run_rules"]
+
+MODULES = (data_rules, rate_rules, saving_rules, training_rules)
