@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
+from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, is_self_or_ancestor, own_identity
 
@@ -101,7 +102,10 @@ def claim(run: RunFolder, *, job: str, name: str, argv: Sequence[str]) -> RunRec
     if record is not None and record.process is not None:
         if is_self_or_ancestor(record.process):
             return record
-        record = record.model_copy(update={"started_by": "hand", "argv": tuple(argv)})
+        for name in (*control.REQUESTS, control.KILL_MARK):
+            control.withdraw(run, name)  # meant for the run that is over
+        anew = {"started_by": "hand", "argv": tuple(argv), "started": time.time()}
+        record = record.model_copy(update=anew)
     if record is None:
         record = RunRecord(name=name, job=job, argv=tuple(argv), versions=installed_versions())
     record = record.with_process(own_identity())

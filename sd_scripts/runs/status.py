@@ -24,7 +24,7 @@ from sd_scripts.runs.events import (
 )
 from sd_scripts.runs.failure import explain, last_error_line
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.runs.process import is_alive
+from sd_scripts.runs.process import CLOCK_TOLERANCE_SECONDS, is_alive
 from sd_scripts.runs.record import RunRecord, read_record
 
 RunState = Literal["starting", "running", "stopping", "finished", "stopped", "failed", "lost"]
@@ -176,6 +176,10 @@ def derive_status(run: RunFolder, record: RunRecord | None = None) -> RunStatus:
     # The process first: what it wrote before it ended is then surely in the files read after.
     alive = record is not None and record.process is not None and is_alive(record.process)
     facts = read_facts(run.events)
+    if facts.end is not None and record is not None and record.create_time is not None:
+        # A process started anew in an old folder has not told its own end before it was there.
+        earlier = facts.end.time < record.create_time - CLOCK_TOLERANCE_SECONDS
+        facts = Facts(state_save=facts.state_save) if earlier else facts
     base = _with_facts(record, facts, alive)
     if facts.end is not None:
         if facts.end.status != "finished":
