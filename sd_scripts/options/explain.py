@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -29,13 +30,16 @@ def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
 
 def shown(value: object, longest: int = 60) -> str:
     """A value as it can stand in a message."""
-    text = str(value) if isinstance(value, int | float) else repr(value)
+    if isinstance(value, float):
+        return plain_number(value)
+    text = str(value) if isinstance(value, int) else repr(value)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def plain_number(number: float) -> str:
     """A number without a needless ".0"; very small ones as 1e-06."""
-    return str(int(number)) if number == int(number) and abs(number) < 1e15 else str(number)
+    is_whole = math.isfinite(number) and number == int(number) and abs(number) < 1e15
+    return str(int(number)) if is_whole else str(number)
 
 
 def range_words(spec: OptionSpec) -> str | None:

@@ -56,6 +56,7 @@ class Opt:
     `unit` is a word for the number ("steps", "pixels"); `step` the increment of a number box;
     `path` says what a path points to; `carrier` names the name=value list that holds the option in
     a TOML file; `later` are values that sd-scripts knows and this program does not yet;
+    `choice_help` pairs choices with what they are;
     `off_values` are values that mean the same as leaving the option empty; `old_names` are read
     and translated; `keywords` are what people type when they look for it; `records` puts the value
     into the file's metadata as `ss_<name>` (or under the name given).
@@ -69,6 +70,7 @@ class Opt:
     applies: Applies = Applies()
     carrier: str | None = None
     later: tuple[str, ...] = ()
+    choice_help: tuple[tuple[str, str], ...] = ()
     off_values: tuple[int | str, ...] = ()
     old_names: tuple[str, ...] = ()
     keywords: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class Opt:
 
 
 class Options(BaseModel):
-    """A group of options: frozen, unknown names forbidden, helped by the docstring of each field."""
+    """A group of options: frozen, unknown names forbidden; the docstring of a field is its help."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
@@ -123,6 +125,7 @@ class OptionSpec:
     applies: Applies
     carrier: str | None
     later: tuple[str, ...]
+    choice_help: tuple[tuple[str, str], ...]
     off_values: tuple[int | str, ...]
     old_names: tuple[str, ...]
     keywords: tuple[str, ...]
@@ -231,6 +234,7 @@ def _spec(group: str, name: str, field: FieldInfo) -> OptionSpec:
         applies=opt.applies,
         carrier=opt.carrier,
         later=opt.later,
+        choice_help=opt.choice_help,
         off_values=opt.off_values,
         old_names=opt.old_names,
         keywords=opt.keywords,

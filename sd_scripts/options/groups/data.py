@@ -46,7 +46,8 @@ class DataOptions(Options):
     Usual: 1 to 20."""
 
     resolution: Annotated[
-        Size | None, Opt("Resolution", tier="basic", unit="pixels", keywords=("size",))
+        Size | None,
+        Opt("Resolution", tier="basic", unit="pixels", keywords=("size",), records=True),
     ] = None
     """Size to train at: one number or width,height. Empty: what the model was made for (512 for
     SD 1.x, 512 or 768 for SD 2.x, 1024 for SDXL). Time and memory grow with its square."""
@@ -54,7 +55,13 @@ class DataOptions(Options):
     train_batch_size: Annotated[
         int,
         Field(ge=1, le=4096),
-        Opt("Batch size", tier="basic", unit="pictures", keywords=("batch", "batch_size")),
+        Opt(
+            "Batch size",
+            tier="basic",
+            unit="pictures",
+            keywords=("batch", "batch_size"),
+            records="ss_batch_size_per_device",
+        ),
     ] = 1
     """How many pictures are learned from in one step. Usual: 1 to 8. More is steadier and faster
     per picture and needs more memory."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from sd_scripts.options.network_table import LATER_NETWORKS, NetworkName
+from sd_scripts.options.network_table import LATER_NETWORKS, NETWORKS, NetworkName
 from sd_scripts.options.schema import Applies, Opt, Options
 from sd_scripts.options.types import KeyValues, PathText
 
@@ -17,9 +17,16 @@ class NetworkOptions(Options):
     title: ClassVar[str] = "LoRA"
 
     network_module: Annotated[
-        NetworkName, Opt("Kind of network", tier="expert", later=LATER_NETWORKS, records=True)
+        NetworkName,
+        Opt(
+            "Kind of network",
+            tier="expert",
+            later=LATER_NETWORKS,
+            choice_help=tuple((entry.name, entry.text) for entry in NETWORKS.values()),
+            records=True,
+        ),
     ] = "networks.lora"
-    """What is trained: networks.lora is LoRA, and LoCon when conv_dim is set."""
+    """What is trained beside the model's own weights, which stay as they are."""
 
     network_dim: Annotated[
         int | None,

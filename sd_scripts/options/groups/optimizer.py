@@ -7,9 +7,9 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sd_scripts.options.key_values import parse_pairs
-from sd_scripts.options.optimizer_table import LATER_OPTIMIZERS, OptimizerName
+from sd_scripts.options.optimizer_table import LATER_OPTIMIZERS, OPTIMIZERS, OptimizerName
+from sd_scripts.options.scheduler_table import SCHEDULERS, SchedulerName, schedulers_reading
 from sd_scripts.options.schema import Applies, Opt, Options
-from sd_scripts.options.scheduler_table import SchedulerName, schedulers_reading
 from sd_scripts.options.types import KeyValues, Steps
 
 
@@ -27,10 +27,16 @@ class OptimizerOptions(Options):
 
     optimizer_type: Annotated[
         OptimizerName,
-        Opt("Optimizer", tier="basic", later=LATER_OPTIMIZERS, keywords=("optimizer",)),
+        Opt(
+            "Optimizer",
+            tier="basic",
+            later=LATER_OPTIMIZERS,
+            choice_help=tuple((entry.name, entry.text) for entry in OPTIMIZERS.values()),
+            keywords=("optimizer",),
+        ),
     ] = "AdamW"
-    """How weights are changed. AdamW is the dependable choice, AdamW8bit the same with less memory
-    (NVIDIA), Adafactor saves more, Lion wants smaller rates, Prodigy finds the rate itself."""
+    """How weights are changed. Each optimizer wants learning rates of its own; AdamW8bit, Lion and
+    Prodigy need a package that is installed as an extra."""
 
     optimizer_args: Annotated[KeyValues, Opt("Optimizer arguments", tier="expert")] = ()
     """Further arguments of the optimizer as name=value, for example weight_decay=0.1
@@ -50,7 +56,7 @@ class OptimizerOptions(Options):
     text_encoder_lr: Annotated[
         tuple[Rate, ...] | None,
         Field(min_length=1, max_length=2),
-        Opt("Learning rate of the text encoder"),
+        Opt("Learning rate of the text encoder", records=True),
     ] = None
     """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
     it does not learn. SDXL has two text encoders: one number for both, or two numbers."""
@@ -62,10 +68,16 @@ class OptimizerOptions(Options):
 
     lr_scheduler: Annotated[
         SchedulerName,
-        Opt("Course of the rate", tier="basic", keywords=("scheduler",), records=True),
+        Opt(
+            "Course of the rate",
+            tier="basic",
+            choice_help=tuple((entry.name, entry.text) for entry in SCHEDULERS.values()),
+            keywords=("scheduler",),
+            records=True,
+        ),
     ] = "constant"
-    """How the learning rate moves over the run: constant stays, cosine and linear fall to zero, the
-    others are described beside lr_scheduler in the documentation."""
+    """How the learning rate moves over the run. Usual: constant, or cosine with a short warm-up;
+    most courses can begin with a warm-up (lr_warmup_steps)."""
 
     lr_warmup_steps: Annotated[
         Steps,

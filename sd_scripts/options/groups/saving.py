@@ -22,7 +22,8 @@ class SavingOptions(Options):
         Field(min_length=1),
         Opt("Output folder", tier="basic", path="output_folder", keywords=("output",)),
     ] = None
-    """Where the trained files go; made if it does not exist. Empty: the output folder of the run."""
+    """Where the trained files go; made if it does not exist. Empty: the run's own output
+    folder."""
 
     output_name: Annotated[
         FileName | None,

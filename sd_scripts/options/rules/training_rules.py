@@ -1,4 +1,4 @@
-"""What must agree between the network, precision, attention, timesteps and the training's length."""
+"""What must agree between network, precision, attention, timesteps and length of training."""
 
 from __future__ import annotations
 
