@@ -6,7 +6,7 @@ from typing import ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from sd_scripts.errors import Problem, raise_if_errors
+from sd_scripts.errors import raise_if_errors
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.metadata import MetadataOptions
@@ -35,11 +35,6 @@ class Job(BaseModel):
     def _options_agree(self) -> Self:
         raise_if_errors(run_rules(self.groups()))
         return self
-
-
-def job_warnings(job: Job) -> list[Problem]:
-    """What is worth knowing about a job although it can run (severity "warning")."""
-    return [found for found in run_rules(job.groups()) if found.severity == "warning"]
 
 
 class TrainNetworkJob(Job):

@@ -62,6 +62,7 @@ _ROWS: Final[list[Later]] = [
     *_needless("memory is looked after without it", "lowram", "highvram"),
     *_needless("the tokenizers come with the program", "tokenizer_cache_dir"),
     *_needless("a cache entry is found by its content, so none can be stale", "skip_cache_check"),
+    *_needless("sizes and captions are remembered in the cache folder anyway", "cache_info"),
     *_needless("sd-scripts does not use it either", "no_token_padding"),
     *_needless("safetensors is the usual format; see save_model_as", "use_safetensors"),
     *_needless(

@@ -52,12 +52,14 @@ class OptimizerEntry:
     """An optimizer: what it is for, the Python package it needs, and its arguments.
 
     `sets_own_rate`: it adapts the learning rate itself and wants learning_rate = 1.
+    `usual_rates` are the lowest and highest rates that make sense for a LoRA.
     """
 
     name: OptimizerName
     text: str
     package: str | None
     arguments: tuple[Argument, ...]
+    usual_rates: tuple[float, float]
     sets_own_rate: bool = False
 
     def argument(self, name: str) -> Argument | None:
@@ -93,6 +95,7 @@ _ENTRIES: Final = (
             Argument("foreach", "bool", None, "Update many tensors in one go.", optional=True),
             Argument("fused", "bool", None, "Use the fused kernel.", optional=True),
         ),
+        usual_rates=(1e-5, 1e-2),
     ),
     OptimizerEntry(
         "AdamW8bit",
@@ -104,6 +107,7 @@ _ENTRIES: Final = (
             _decay(0.01),
             Argument("min_8bit_size", "int", 4096, "Smaller tensors stay in 32 bits."),
         ),
+        usual_rates=(1e-5, 1e-2),
     ),
     OptimizerEntry(
         "Adafactor",
@@ -119,6 +123,7 @@ _ENTRIES: Final = (
             Argument("relative_step", "bool", True, "Choose the learning rate by step."),
             Argument("warmup_init", "bool", False, "Start slowly; needs relative_step."),
         ),
+        usual_rates=(1e-5, 1e-2),
     ),
     OptimizerEntry(
         "Lion",
@@ -132,6 +137,7 @@ _ENTRIES: Final = (
                 "decoupled_weight_decay", "bool", False, "Decay does not follow the learning rate."
             ),
         ),
+        usual_rates=(1e-6, 1e-3),
     ),
     OptimizerEntry(
         "Prodigy",
@@ -150,6 +156,7 @@ _ENTRIES: Final = (
             Argument("growth_rate", "float", math.inf, "How fast the estimate may grow."),
             Argument("slice_p", "int", 1, "Estimate from every n-th weight; saves memory."),
         ),
+        usual_rates=(0.1, 10.0),
         sets_own_rate=True,
     ),
 )

@@ -129,6 +129,11 @@ def clean_path(value: Any) -> Any:
     return value
 
 
+def with_dot(ending: str) -> str:
+    """Put the dot before a plain ending ("txt"); others ("_tags.txt") stay as they are."""
+    return f".{ending}" if ending.isalnum() else ending
+
+
 def check_file_name(name: str) -> str:
     """Refuse what is not a plain file name on every system (no folder, no special character)."""
     bad = sorted({letter for letter in name if letter in _NOT_IN_FILE_NAMES or ord(letter) < 32})
@@ -148,4 +153,5 @@ Size = Annotated[
 Steps = Annotated[int | float, Shape("steps"), BeforeValidator(parse_steps)]
 KeyValues = Annotated[tuple[str, ...], Shape("key_values"), BeforeValidator(clean_pairs)]
 PathText = Annotated[str, BeforeValidator(clean_path)]
+Ending = Annotated[str, AfterValidator(with_dot)]
 FileName = Annotated[str, AfterValidator(check_file_name)]

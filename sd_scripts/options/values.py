@@ -115,6 +115,11 @@ def job_from_values(job_type: type[SomeJob], values: Mapping[str, object]) -> So
     return job_type.model_validate(reading.groups)
 
 
+def job_warnings(job: Job) -> list[Problem]:
+    """What is worth knowing about a job although it can run (severity "warning")."""
+    return [found for found in run_rules(job.groups()) if found.severity == "warning"]
+
+
 def values_of(job: Job, *, only_changed: bool = False) -> dict[str, object]:
     """Flat values of a job, in order; with `only_changed` only those unlike their default."""
     flat: dict[str, object] = {}

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sd_scripts.options.schema import Opt, Options
+from sd_scripts.options.types import Ending
 
 
 class CaptionOptions(Options):
@@ -15,7 +16,7 @@ class CaptionOptions(Options):
     title: ClassVar[str] = "Captions"
 
     caption_extension: Annotated[
-        str,
+        Ending,
         Field(min_length=1, max_length=40),
         Opt("Caption files end in", tier="basic", old_names=("caption_extention",)),
     ] = ".caption"

@@ -122,10 +122,6 @@ class DataOptions(Options):
     ] = 1.0
     """How much regularisation pictures count beside your own: 1 as much, 0 nothing."""
 
-    cache_info: Annotated[bool, Opt("Remember picture list", tier="expert")] = False
-    """Keeps sizes and captions in metadata_cache.json beside the pictures, as sd-scripts does. Not
-    needed for speed: what was read of a picture is remembered in the cache folder anyway."""
-
     cache_latents: Annotated[
         bool, Opt("Cache pictures", tier="basic", keywords=("cache",), records=True)
     ] = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.explain import did_you_mean
+from sd_scripts.options.explain import did_you_mean, plain_number
+from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.optimizer import OptimizerOptions
 from sd_scripts.options.groups.training import TrainingOptions
 from sd_scripts.options.key_values import parse_value, split_pair
@@ -132,6 +133,37 @@ def prodigy_wants_one(optimizer: OptimizerOptions) -> Iterator[Problem]:
             "one, which is very small",
             ", ".join(["optimizer_type", *low]),
             f"set {' and '.join(low)} to 1",
+            severity="warning",
+        )
+
+
+@rule(
+    "network_train_text_encoder_only",
+    "optimizer_type",
+    "optimizer_args",
+    "learning_rate",
+    "unet_lr",
+)
+def unusual_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+    """A LoRA wants rates a hundred times those of a whole model; told before a night is lost."""
+    entry = OPTIMIZERS[optimizer.optimizer_type]
+    rate = optimizer.effective_unet_lr
+    if optimizer.adafactor_sets_rate or entry.sets_own_rate or not rate or not network.trains_unet:
+        return
+    name = "learning_rate" if optimizer.unet_lr is None else "unet_lr"
+    low, high = entry.usual_rates
+    if rate < low:
+        yield Problem(
+            f"{rate} is so low that a LoRA hardly learns anything",
+            name,
+            f"usual with {entry.name} are {low} to {high / 10}",
+            severity="warning",
+        )
+    elif rate > high:
+        yield Problem(
+            f"{plain_number(rate)} is so high that a LoRA is likely to break",
+            name,
+            f"usual with {entry.name} are {low} to {high / 10}",
             severity="warning",
         )
 

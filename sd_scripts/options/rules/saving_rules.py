@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.errors import Problem
+from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.saving import LoggingOptions, PreviewOptions, SavingOptions
 from sd_scripts.options.rules.registry import rule
 
@@ -64,6 +65,18 @@ def kept_states_need_states(saving: SavingOptions) -> Iterator[Problem]:
                 f"switch save_state on, or empty {name}",
                 severity="warning",
             )
+
+
+@rule("resume", "network_weights")
+def one_start(saving: SavingOptions, network: NetworkOptions) -> Iterator[Problem]:
+    """A state holds the network's weights already."""
+    if saving.resume is not None and network.network_weights is not None:
+        yield Problem(
+            "the state to resume holds the weights; the file in network_weights is not used",
+            "resume, network_weights",
+            "empty one of the two",
+            severity="warning",
+        )
 
 
 @rule("save_n_epoch_ratio", "save_every_n_epochs")
