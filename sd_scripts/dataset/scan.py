@@ -1,4 +1,4 @@
-"""Looking at every picture and caption of one folder: the index first, then the files themselves."""
+"""Looking at each picture and caption of one folder: the index first, then the files."""
 
 from __future__ import annotations
 

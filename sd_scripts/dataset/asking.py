@@ -1,0 +1,76 @@
+"""Which datasets a job's options mean: a dataset file, or folders in the known layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sd_scripts.dataset.checks import check_settings
+from sd_scripts.dataset.config import read_dataset_config
+from sd_scripts.dataset.folders import subsets_of_folder
+from sd_scripts.dataset.settings import DatasetSettings, Values
+from sd_scripts.errors import Problem, errors_among
+from sd_scripts.options.groups.caption import CaptionOptions
+from sd_scripts.options.groups.data import DataOptions
+
+
+@dataclass
+class Asked:
+    """The datasets that are meant, with all that is wrong with them so far."""
+
+    datasets: list[DatasetSettings] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def sizes_are_sound(self) -> bool:
+        """Whether pictures can be put into buckets at all."""
+        wrong = " ".join(problem.option or "" for problem in errors_among(self.problems))
+        return "reso" not in wrong
+
+
+def datasets_asked_for(data: DataOptions, caption: CaptionOptions, family: str | None) -> Asked:
+    """Read the dataset file or the layout of the folders; no picture is opened yet."""
+    values = Values.of_options(data, caption)
+    if data.dataset_config:
+        asked = _from_file(Path(data.dataset_config), data, values, family)
+    else:
+        asked = _from_folders(data, values, family)
+    if data.cache_info:
+        asked.notes.append(
+            "cache_info is not needed: picture sizes are always remembered, in the cache folder"
+        )
+    asked.problems += check_settings(asked.datasets, data, family)
+    return asked
+
+
+def _from_file(file: Path, data: DataOptions, values: Values, family: str | None) -> Asked:
+    reading = read_dataset_config(file, values, family)
+    asked = Asked(reading.datasets, reading.problems)
+    for option, value in (
+        ("train_data_dir", data.train_data_dir),
+        ("reg_data_dir", data.reg_data_dir),
+    ):
+        if value:
+            told = f"{option} is not used, since there is a dataset file"
+            hint = f"clear {option}, or clear dataset_config"
+            asked.problems.append(Problem(told, f"{option}, dataset_config", hint, "warning"))
+    return asked
+
+
+def _from_folders(data: DataOptions, values: Values, family: str | None) -> Asked:
+    if not data.train_data_dir:
+        message = "no folder of pictures is given"
+        hint = "choose the folder of your pictures (or a dataset file, dataset_config)"
+        return Asked(problems=[Problem(message, "train_data_dir", hint)])
+    found = [subsets_of_folder(Path(data.train_data_dir), values, "train_data_dir")]
+    if data.reg_data_dir:
+        folder = Path(data.reg_data_dir)
+        found.append(subsets_of_folder(folder, values, "reg_data_dir", is_reg=True))
+    subsets = tuple(subset for one in found for subset in one.subsets)
+    buckets = values.buckets(family)
+    return Asked(
+        datasets=[DatasetSettings(buckets, values.batch_size, subsets)] if subsets else [],
+        problems=[problem for one in found for problem in one.problems],
+        notes=[note for one in found for note in one.notes],
+    )

@@ -1,0 +1,176 @@
+"""What was found in a folder, as problems in a user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sd_scripts.dataset.listing import Listing, same_but_for_case, same_stem, some
+from sd_scripts.dataset.pictures import shown
+from sd_scripts.dataset.scan import FolderScan
+from sd_scripts.dataset.settings import SubsetSettings
+from sd_scripts.dataset.steps import count
+from sd_scripts.errors import Problem
+
+
+def folder_findings(
+    listing: Listing, settings: SubsetSettings, scan: FolderScan, *, refuse_bad: bool
+) -> Iterator[Problem]:
+    """Everything worth telling about one scanned folder."""
+    if not listing.pictures:
+        yield _empty(listing, settings)
+        return
+    yield from _bad_pictures(settings, scan, refuse_bad=refuse_bad)
+    yield from _names(listing, settings)
+    yield from _extensions(settings, scan)
+    yield from _captions(settings, scan)
+    yield from _caption_texts(settings, scan)
+
+
+def _empty(listing: Listing, settings: SubsetSettings) -> Problem:
+    folder = shown(settings.image_dir)
+    if listing.unreadable:
+        return Problem(
+            f"{folder} holds only files of kinds that can't be read: {some(listing.unreadable)}",
+            settings.option,
+            "save them as PNG or JPEG",
+        )
+    inside = f"; pictures must lie directly in it, not in {some(listing.folders)}"
+    return Problem(
+        f"{folder} holds no pictures",
+        settings.option,
+        f"put pictures into it, or leave it out{inside if listing.folders else ''}",
+    )
+
+
+def _bad_pictures(
+    settings: SubsetSettings, scan: FolderScan, *, refuse_bad: bool
+) -> Iterator[Problem]:
+    if not scan.bad:
+        return
+    told = some(f"{problem.path.name} {problem.reason}" for problem in scan.bad)
+    number = count(len(scan.bad), "picture")
+    where = settings.where
+    if refuse_bad:
+        hint = "mend or delete them, or set bad_images to skip"
+        yield Problem(f"{number} in {where} can't be used: {told}", "bad_images", hint)
+    elif not scan.pictures:
+        message = f"no picture in {where} can be used: {told}"
+        yield Problem(message, settings.option, scan.bad[0].hint)
+    else:
+        message = f"{number} in {where} can't be used and left out: {told}"
+        yield Problem(message, "bad_images", scan.bad[0].hint, "warning")
+
+
+def _names(listing: Listing, settings: SubsetSettings) -> Iterator[Problem]:
+    where, option = settings.where, settings.option
+    if listing.unreadable:
+        yield Problem(
+            f"files in {where} of kinds that can't be read: {some(listing.unreadable)}",
+            option,
+            "save them as PNG or JPEG to use them",
+            "warning",
+        )
+    if groups := [" and ".join(group) for group in same_stem(listing.pictures)]:
+        yield Problem(
+            f"pictures in {where} share one caption file, since only their extensions differ:"
+            f" {some(groups)}",
+            option,
+            "if they are the same picture, delete one; else rename one",
+            "warning",
+        )
+    if groups := [" and ".join(group) for group in same_but_for_case(listing.pictures)]:
+        yield Problem(
+            f"names in {where} differ only in capital letters: {some(groups)}",
+            option,
+            "rename one of each; on Windows and macOS they would be one file",
+            "warning",
+        )
+
+
+def _extensions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
+    """Captions that lie there under another extension: ignoring them is never what is wanted."""
+    if not scan.other_extensions:
+        return
+    suffix = max(scan.other_extensions, key=lambda key: scan.other_extensions[key])
+    number = scan.other_extensions[suffix]
+    configured = settings.caption_extension
+    if len(scan.without_caption) == len(scan.pictures):
+        yield Problem(
+            f"{count(number, 'picture')} in {settings.where} have captions that end in {suffix},"
+            f" but captions are looked for in files that end in {configured}",
+            "caption_extension",
+            f"set caption_extension to {suffix} (or move these files away to train without them)",
+        )
+    else:
+        yield Problem(
+            f"{count(number, 'picture')} in {settings.where} have no caption that ends in"
+            f" {configured}, but one that ends in {suffix}, which is not read",
+            "caption_extension",
+            "give all caption files of a folder the same ending",
+            "warning",
+        )
+
+
+def _captions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
+    words = settings.class_tokens
+    instead = f"they get “{words}”" if words else "they get an empty caption"
+    missing, total = scan.without_caption, len(scan.pictures)
+    # All without captions is the ordinary way of a folder that says its words itself.
+    if missing and not (words and len(missing) == total) and not scan.other_extensions:
+        which = "all" if len(missing) == total else f"{len(missing)} of {total}"
+        names = "" if len(missing) == total else f": {some(missing)}"
+        yield Problem(
+            f"{which} pictures in {settings.where} have no caption file; {instead}{names}",
+            "caption_extension",
+            f"write what is seen into a file beside each picture, such as"
+            f" {_stem(missing[0])}{settings.caption_extension}",
+            "warning",
+        )
+    if scan.empty_captions:
+        yield Problem(
+            f"{count(len(scan.empty_captions), 'caption file')} in {settings.where} empty;"
+            f" {instead}: {some(scan.empty_captions)}",
+            "caption_extension",
+            "write captions into them, or delete them",
+            "warning",
+        )
+
+
+def _caption_texts(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
+    if scan.bad_captions:
+        told = some(f"{problem.path.name} {problem.reason}" for problem in scan.bad_captions)
+        yield Problem(
+            f"captions in {settings.where} can't be read: {told}",
+            "caption_extension",
+            scan.bad_captions[0].hint,
+        )
+    if scan.other_encodings:
+        told = some(f"{name} ({encoding})" for name, encoding in scan.other_encodings.items())
+        yield Problem(
+            f"captions in {settings.where} are not UTF-8, but could be read: {told}",
+            "caption_extension",
+            "look at these captions, and save them with encoding UTF-8",
+            "warning",
+        )
+    if scan.unused_lines:
+        yield Problem(
+            f"{count(len(scan.unused_lines), 'caption file')} in {settings.where} with several"
+            f" lines; only the first line is used: {some(scan.unused_lines)}",
+            "enable_wildcard",
+            "put each caption on one line; with enable_wildcard a random line is used",
+            "warning",
+        )
+    mark = settings.rules.keep_tokens_separator
+    marked = mark and not settings.rules.splits_tags
+    if marked and any(mark in picture.caption for picture in scan.pictures):
+        yield Problem(
+            f"“{mark}” stays in the captions of {settings.where}, since tags are neither"
+            " shuffled nor left out",
+            "keep_tokens_separator, shuffle_caption",
+            "switch shuffle_caption on, or clear keep_tokens_separator",
+            "warning",
+        )
+
+
+def _stem(name: str) -> str:
+    return shown(name.rsplit(".", 1)[0])
