@@ -74,7 +74,12 @@ class Wishes:
 def ensure_ready(
     checkout: Checkout, wishes: Wishes, look: Callable[[], Hardware] = detect
 ) -> Stamp:
-    """Bring .venv to what the lock says; does nothing when it is. Return its stamp."""
+    """Bring .venv to what the lock says; does nothing when it is. Return its stamp.
+
+    `auto` as the torch build means: look at the hardware again. Raises `SetupError`.
+    """
+    if wishes.torch == "auto" and checkout.venv.exists():
+        wishes = Wishes(wishes.extras, choose(look()).tag)
     if env.why_not_ready(checkout, wishes.extras, wishes.torch) is None:
         return _stamp_of(checkout)
     with env.only_one(checkout):
@@ -95,8 +100,9 @@ def _set_up(checkout: Checkout, wishes: Wishes, look: Callable[[], Hardware]) ->
     check_python()
     old = env.read_stamp(checkout)
     hardware = look()
-    wanted = wishes.torch or (old.torch_build if old else None)
-    choice = choose(hardware, wanted)
+    choice = choose(hardware, wishes.torch)
+    if wishes.torch is None and old is not None and old.torch_build != choice.tag:
+        choice = choose(hardware, old.torch_build)  # chosen once, by hand or on other hardware
     defaults = ("8bit",) if choice.tag.startswith("cu") else ()
     kept = old.extras if old else defaults
     extras = env.with_implied((*kept, *wishes.extras))

@@ -118,8 +118,8 @@ def _wanted(hardware: Hardware, tag: str) -> Choice:
         )
     if build is None:
         note = f"'{tag}' is not in the list of known builds; set-up tries it all the same."
-        return Choice(tag, "asked for", (note,))
-    return Choice(tag, "asked for")
+        return Choice(tag, "chosen by hand", (note,))
+    return Choice(tag, "chosen by hand")
 
 
 def _for_nvidia(hardware: Hardware) -> Choice:
