@@ -80,7 +80,7 @@ def tiny_configs(family: FamilyName) -> FamilyConfigs:
     return replace(configs, unet=unet, vae=vae, text_encoders=encoders)
 
 
-def _made(module_class: Any, config: dict[str, Any], dtype: torch.dtype) -> nn.Module:
+def _made(module_class: Any, config: object, dtype: torch.dtype) -> nn.Module:
     """Build one module in its default initialisation, in `dtype`."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

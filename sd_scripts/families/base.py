@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from sd_scripts.families.detect import FamilyName, ModelInfo, PredictionType, ResolvedModel
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
+    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.pipelines.pipeline_utils import DiffusionPipeline
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
     TextEncoder = CLIPTextModel | CLIPTextModelWithProjection

@@ -28,7 +28,18 @@ from sd_scripts.families.recognise import (
 )
 from sd_scripts.weights.checkpoint_keys import UNET_PREFIX, VAE_PREFIX
 from sd_scripts.weights.folders import part_weights, read_json
-from sd_scripts.weights.headers import DTYPE_WORDS, Header, read_header
+from sd_scripts.weights.headers import DTYPE_WORDS, read_header, refuse_code
+
+__all__ = (
+    "OPTION",
+    "FamilyName",
+    "ModelInfo",
+    "ModelKind",
+    "PredictionType",
+    "ResolvedModel",
+    "inspect_model",
+    "resolve_model",
+)
 
 OPTION: Final = "pretrained_model_name_or_path"
 
@@ -102,17 +113,6 @@ def _missing(place: Path, given: str, option: str) -> UserError:
         if close := difflib.get_close_matches(place.name, names, n=1):
             hint = f"did you mean {place.parent / close[0]}?"
     return UserError(f"there is no {place}", option=option, hint=hint)
-
-
-def refuse_code(path: Path, header: Header, option: str | None) -> None:
-    """Raise `UserError` if a pickle asks for more than tensors, naming what it asks for."""
-    if header.forbidden:
-        asked = ", ".join(header.forbidden[:4]) + (" …" if len(header.forbidden) > 4 else "")
-        raise UserError(
-            f"{path.name} is a pickle with code in it (it would call {asked}); it is not opened",
-            option=option,
-            hint="take the .safetensors of the same model, or one from a source you trust",
-        )
 
 
 def _inspect_file(path: Path, option: str) -> ModelInfo:

@@ -163,3 +163,14 @@ def _tensor_info(entry: dict[str, Any], offset: int) -> TensorInfo:
     if not 0 <= start <= end:
         raise ValueError("offsets out of order")
     return TensorInfo(str(entry["dtype"]), shape, offset + int(start), offset + int(end))
+
+
+def refuse_code(path: Path, header: Header, option: str | None) -> None:
+    """Raise `UserError` if a pickle asks for more than tensors, naming what it asks for."""
+    if header.forbidden:
+        asked = ", ".join(header.forbidden[:4]) + (" …" if len(header.forbidden) > 4 else "")
+        raise UserError(
+            f"{path.name} is a pickle with code in it (it would call {asked}); it is not opened",
+            option=option,
+            hint="take the .safetensors of the same model, or one from a source you trust",
+        )

@@ -148,6 +148,11 @@ def _object(machine: _Machine) -> None:
     machine.stack.append(_OPAQUE)
 
 
+def _new_object(machine: _Machine) -> None:
+    machine.pop(3)
+    machine.stack.append(_OPAQUE)
+
+
 _ACTIONS: Final[dict[str, Callable[[_Machine], object]]] = {
     "MARK": lambda m: m.stack.append(_MARK),
     "POP": lambda m: m.pop(1),
@@ -169,7 +174,7 @@ _ACTIONS: Final[dict[str, Callable[[_Machine], object]]] = {
     "OBJ": _object,
     "REDUCE": _reduce,
     "NEWOBJ": _reduce,
-    "NEWOBJ_EX": lambda m: (m.pop(3), m.stack.append(_OPAQUE)),
+    "NEWOBJ_EX": _new_object,
     "STACK_GLOBAL": _stack_global,
     "BUILD": _build,
     "BINPERSID": lambda m: m.stack.append(_persistent(m.pop(1)[0])),

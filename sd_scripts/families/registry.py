@@ -1,0 +1,16 @@
+"""Every model family there is, by the name that detection gives."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sd_scripts.families.base import Family
+from sd_scripts.families.detect import FamilyName
+from sd_scripts.families.sdxl import SDXL
+from sd_scripts.families.stable_diffusion import StableDiffusion
+
+FAMILIES: Final[dict[FamilyName, Family]] = {
+    "sd1": StableDiffusion("sd1", "Stable Diffusion 1.x", "sd_v1", 512),
+    "sd2": StableDiffusion("sd2", "Stable Diffusion 2.x", "sd_v2", 768),
+    "sdxl": SDXL(),
+}
