@@ -105,9 +105,10 @@ def previews_need_prompts(preview: PreviewOptions) -> Iterator[Problem]:
     ]
     if wanted and preview.sample_prompts is None:
         yield Problem(
-            "there are no prompts to make previews of",
+            "there are no prompts, so no previews will be made",
             ", ".join(["sample_prompts", *wanted]),
-            "choose a prompt file in sample_prompts",
+            "give prompts to see how the training goes",
+            severity="warning",
         )
     if preview.sample_prompts is not None and not wanted:
         yield Problem(
