@@ -1,0 +1,85 @@
+"""What each picture was last encoded from, to say *why* one is encoded again.
+
+Only ever read for that sentence: whether an entry may be used is decided by its key alone. So it
+does no harm if two processes overwrite each other's manifest, or if one is lost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from sd_scripts.data.store import content_key
+from sd_scripts.files import write_atomic
+
+Facts = dict[str, str]
+
+REASONS: Final = (
+    ("picture", "edited"),
+    ("weights", "another VAE"),
+    ("dtype", "another precision"),
+    ("bucket", "another size"),
+    ("resized", "another size"),
+    ("interpolation", "another resizing method"),
+    ("code", "made by another version of this program"),
+)
+"""Fact that differs → words, the first one that fits."""
+
+
+def reason_for(old: Facts | None, new: Facts) -> str:
+    """Say why an entry with the facts `new` is missing, knowing the last one of that picture."""
+    if old is None:
+        return "new"
+    for name, words in REASONS:
+        if old.get(name) != new.get(name):
+            return words
+    return "gone from the cache"
+
+
+class Manifest:
+    """The facts of pictures, by path; one small JSON file per folder of pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folders: dict[Path, dict[str, Facts]] = {}
+        self._changed: set[Path] = set()
+
+    def get(self, path: Path) -> Facts | None:
+        """Return what `path` was last encoded from, if known."""
+        return self._folder(path.parent).get(_text(path.name))
+
+    def put(self, path: Path, facts: Mapping[str, str]) -> None:
+        """Note what `path` was encoded from; kept by `save`."""
+        self._folder(path.parent)[_text(path.name)] = dict(facts)
+        self._changed.add(path.parent)
+
+    def save(self) -> None:
+        """Write every folder that changed."""
+        for folder in self._changed:
+            file = self._file(folder)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, json.dumps(self._folders[folder]), durable=False)
+        self._changed.clear()
+
+    def _file(self, folder: Path) -> Path:
+        return self._root / f"{content_key({'folder': _text(str(folder.absolute()))})}.json"
+
+    def _folder(self, folder: Path) -> dict[str, Facts]:
+        if folder not in self._folders:
+            self._folders[folder] = _read(self._file(folder))
+        return self._folders[folder]
+
+
+def _text(name: str) -> str:
+    """A file name as text that JSON can hold, even where its bytes are not valid in the system."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _read(file: Path) -> dict[str, Facts]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}  # nothing known: the pictures count as new
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,144 @@
+"""From a picture to what the VAE sees: resized to cover its bucket, cropped, perhaps mirrored.
+
+Pixels are numpy arrays [H, W, 3], uint8, RGB, until they meet in a batch. Sizes of pictures are
+(width, height), as in the plan.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sd_scripts.dataset.buckets import Size
+from sd_scripts.dataset.pictures import open_rgb
+from sd_scripts.dataset.samples import Sample
+
+Pixels = NDArray[np.uint8]
+
+PILLOW_FILTERS: Final = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "linear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "cubic": Image.Resampling.BICUBIC,
+    "box": Image.Resampling.BOX,
+}
+"""`resize_interpolation` by name. Pillow's filters widen when a picture shrinks, so that bilinear
+and bicubic do not alias; "area" is exact averaging (below), which no Pillow filter is."""
+
+_BAND_ROWS: Final = 16
+_BAND_COLUMNS: Final = 4096
+"""Size of the pieces in which pictures are averaged: they fit a core's cache, and are too small for
+the linear algebra library to start threads of its own beside the decoding threads."""
+
+
+class Crop(NamedTuple):
+    """Which part of the resized picture is taken, and whether it is then mirrored."""
+
+    left: int
+    top: int
+    flipped: bool
+
+
+def choose_crop(sample: Sample, flipped: bool, rng: random.Random | None = None) -> Crop:
+    """Crop in the centre (`trim // 2`, as sd-scripts), or anywhere if `rng` is given."""
+    trim_x = sample.resized[0] - sample.bucket[0]
+    trim_y = sample.resized[1] - sample.bucket[1]
+    if rng is None:
+        return Crop(trim_x // 2, trim_y // 2, flipped)
+    return Crop(rng.randint(0, trim_x), rng.randint(0, trim_y), flipped)
+
+
+def crop_top_left(sample: Sample, crop: Crop) -> tuple[int, int]:
+    """Return SDXL's crop conditioning (top, left) in pixels of the resized picture.
+
+    It is the crop that was really taken. For a mirrored picture, left is counted in the mirrored
+    picture, as if it had been mirrored before the crop
+    (SDXL, https://arxiv.org/abs/2307.01952, section 2.2).
+    """
+    left = crop.left
+    if crop.flipped:
+        left = sample.resized[0] - sample.bucket[0] - crop.left
+    return crop.top, left
+
+
+def load_pixels(sample: Sample) -> Pixels:
+    """Decode and resize a sample's picture: [resized height, resized width, 3].
+
+    Raises `PictureProblem` if the picture can't be decoded.
+    """
+    return resize(open_rgb(sample.path), sample.resized, sample.resize_interpolation)
+
+
+def cut(pixels: Pixels, crop: Crop, bucket: Size) -> Pixels:
+    """Return the crop of a resized picture, mirrored if asked for: [bucket height, width, 3]."""
+    width, height = bucket
+    part = pixels[crop.top : crop.top + height, crop.left : crop.left + width]
+    assert part.shape[:2] == (height, width), "the resized picture must cover its bucket"
+    return np.ascontiguousarray(part[:, ::-1] if crop.flipped else part)
+
+
+def resize(picture: Image.Image, size: Size, interpolation: str | None = None) -> Pixels:
+    """Resize an RGB picture to `size` (width, height).
+
+    Without `interpolation`: area averaging if neither side grows, else Lanczos. "area" falls back
+    to bilinear where a side grows, as OpenCV does.
+    """
+    shrinks = picture.width >= size[0] and picture.height >= size[1]
+    if interpolation is None:
+        interpolation = "area" if shrinks else "lanczos"
+    if picture.size == size:
+        return np.array(picture)
+    if interpolation == "area":
+        if shrinks:
+            return _area(picture, size)
+        interpolation = "bilinear"
+    return np.array(picture.resize(size, PILLOW_FILTERS[interpolation]))
+
+
+def _area(picture: Image.Image, size: Size) -> Pixels:
+    """Average exactly the area of each new pixel, with the fractions of pixels on its border.
+
+    This is OpenCV's INTER_AREA. Pillow's BOX filter takes whole pixels only, which near scale 1 is
+    as coarse as nearest neighbour.
+    """
+    rows = _area_rows(np.asarray(picture), size[1])
+    columns = _area_rows(np.ascontiguousarray(rows.transpose(1, 0, 2)), size[0])
+    return np.rint(columns.transpose(1, 0, 2)).clip(0, 255).astype(np.uint8)
+
+
+def _area_rows(pixels: NDArray[np.uint8 | np.float32], num_rows: int) -> NDArray[np.float32]:
+    """Average [N, M, 3] along its first axis to [num_rows, M, 3], piece by piece.
+
+    Each new row touches only a few old ones, so the weights are a narrow band.
+    """
+    flat = pixels.reshape(len(pixels), -1)
+    scale = len(pixels) / num_rows
+    num_together = max(1, int(_BAND_ROWS / scale))
+    result = np.empty((num_rows, flat.shape[1]), np.float32)
+    for low in range(0, num_rows, num_together):
+        high = min(low + num_together, num_rows)
+        start = int(low * scale)
+        stop = min(len(pixels), math.ceil(high * scale))
+        edges = np.arange(low, high + 1)[:, None] * scale
+        old = np.arange(start, stop)
+        overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
+        weights = (overlap.clip(min=0) / scale).astype(np.float32)
+        for left in range(0, flat.shape[1], _BAND_COLUMNS):
+            band = flat[start:stop, left : left + _BAND_COLUMNS].astype(np.float32)
+            np.matmul(weights, band, out=result[low:high, left : left + _BAND_COLUMNS])
+    return result.reshape(num_rows, *pixels.shape[1:])
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """Turn [B, H, W, 3] uint8 into [B, 3, H, W] float32 in −1 … 1, the VAE's range."""
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return tensor.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
