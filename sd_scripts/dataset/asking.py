@@ -36,10 +36,6 @@ def datasets_asked_for(data: DataOptions, caption: CaptionOptions, family: str |
         asked = _from_file(Path(data.dataset_config), data, values, family)
     else:
         asked = _from_folders(data, values, family)
-    if data.cache_info:
-        asked.notes.append(
-            "cache_info is not needed: picture sizes are always remembered, in the cache folder"
-        )
     asked.problems += check_settings(asked.datasets, data, family)
     return asked
 
