@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -38,7 +40,7 @@ def processes_of(run: RunFolder) -> list[psutil.Process]:
     found: dict[int, psutil.Process] = {}
     record = read_record(run)
     root = find_process(record.process) if record is not None and record.process else None
-    if root is not None:
+    if root is not None and root.pid != os.getpid():  # never this program itself
         found[root.pid] = root
         # If it ends just now, its children are found as orphans below.
         with contextlib.suppress(psutil.Error):
@@ -70,12 +72,26 @@ def kill(run: RunFolder, grace_seconds: float = GRACE_SECONDS) -> int:
         return 0
     control.request(run, control.KILL_MARK)
     _signal(processes, force=False)
-    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+    alive = _wait(processes, grace_seconds)
     # A dying parent may have started another child meanwhile.
     rest = {process.pid: process for process in [*alive, *processes_of(run)]}
     _signal(rest.values(), force=True)
-    psutil.wait_procs(list(rest.values()), timeout=grace_seconds)
+    _wait(rest.values(), grace_seconds)
     return len({*rest, *(process.pid for process in processes)})
+
+
+def _wait(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait for processes to end, for so long at most; return those that have not.
+
+    A zombie has ended: in a container nobody may ever reap it, so psutil's own wait, which waits
+    for the number to be free, would always take the whole time.
+    """
+    deadline = time.monotonic() + seconds
+    while (alive := [process for process in processes if _lives(process)]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.02)
+    return alive
 
 
 def _signal(processes: Iterable[psutil.Process], *, force: bool) -> None:

@@ -6,7 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from sd_scripts.errors import Problem
+
 _TRACEBACK: Final = "Traceback (most recent call last):"
+_PROBLEM: Final = re.compile(
+    r"^Error(?: \[(?P<option>[^\]\n]+)\])?: (?P<message>.+)$(?:\n {2}→ (?P<hint>.+)$)?",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -223,3 +229,15 @@ def last_error_line(text: str) -> str | None:
         if line.strip() and not line[0].isspace() and line[0] not in "╭│╰":
             return line.strip()[:500]
     return None
+
+
+def told_problems(text: str) -> tuple[Problem, ...]:
+    """Return the problems that a script wrote before it gave up, without an event of it.
+
+    The format is that of the scripts' own error lines: "Error [option]: message", and below it,
+    indented, "→ hint".
+    """
+    return tuple(
+        Problem(found["message"].strip(), found["option"], found["hint"])
+        for found in _PROBLEM.finditer(text)
+    )

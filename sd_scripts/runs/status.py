@@ -22,7 +22,7 @@ from sd_scripts.runs.events import (
     parse_event,
     type_of_line,
 )
-from sd_scripts.runs.failure import explain, last_error_line
+from sd_scripts.runs.failure import explain, last_error_line, told_problems
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import CLOCK_TOLERANCE_SECONDS, is_alive
 from sd_scripts.runs.record import RunRecord, read_record
@@ -33,8 +33,9 @@ ACTIVE: Final[frozenset[RunState]] = frozenset({"starting", "running", "stopping
 START_GRACE_SECONDS: Final = 30.0
 """So long a new folder may be without a process: its launcher may be about to write one."""
 
-_HEAD_BYTES: Final = 64 * 1024
+_HEAD_BYTES: Final = 4 * 1024 * 1024
 _TAIL_BYTES: Final = 128 * 1024
+_START_MARK: Final = b'{"type":"start"'
 _LOG_TAIL_BYTES: Final = 32 * 1024
 
 
@@ -113,7 +114,8 @@ def _first(
 
 
 def read_facts(path: Path) -> Facts:
-    """Read the ends of an event file, whatever its length: 64 KiB of its head, 128 of its tail."""
+    """Read the ends of an event file, whatever its length: 4 MiB of its head, 128 KiB of its
+    tail."""
     tail = read_tail(path, _TAIL_BYTES)
     if not tail:
         return Facts()
@@ -144,12 +146,18 @@ def read_facts(path: Path) -> Facts:
 
 
 def _first_start(path: Path) -> StartEvent | None:
+    """Look for the start behind the phases that came before it (hours of caching, perhaps)."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
         return None
-    return _first(head[: head.rfind(b"\n") + 1].split(b"\n"), StartEvent)[1]
+    begin = head.find(_START_MARK)
+    end = head.find(b"\n", begin)
+    if begin < 0 or end < 0:
+        return None
+    event = parse_event(head[begin:end])
+    return event if isinstance(event, StartEvent) else None
 
 
 def newest_state(run: RunFolder, facts: Facts) -> Path | None:
@@ -283,6 +291,11 @@ def _gone(run: RunFolder, base: RunStatus, facts: Facts, record: RunRecord | Non
             hint="Start it again.",
         )
     log = read_tail(run.log, _LOG_TAIL_BYTES).decode("utf-8", "replace")
+    if facts.start is None and (told := told_problems(log)):
+        # It found the job unfit before it had opened the run folder.
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        detail = f"{told[0].message}{more}"
+        return replace(base, state="failed", detail=detail, hint=told[0].hint, problems=told)
     why, error = explain(log), last_error_line(log)
     if why is not None or error is not None:
         detail = why.cause if why else f"It ended with an error: {error}"

@@ -27,6 +27,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, own_identity
 from sd_scripts.runs.record import RunRecord, write_record
 from sd_scripts.runs.status import START_GRACE_SECONDS, derive_status, read_facts
+from sd_scripts.train.entry import tell as tell_in_words
 
 START = StartEvent(
     total_steps=100, num_epochs=4, num_images=9, family="sd1", trainable_parameters=5
@@ -305,9 +306,31 @@ def test_events_written_by_others_with_another_order_of_keys_count(run: RunFolde
     assert derive_status(run).state == "finished"
 
 
-def test_steps_without_a_start_in_reach_are_running(run: RunFolder) -> None:
+def test_a_start_behind_a_long_preparation_is_found(run: RunFolder) -> None:
     record(run, own_identity())
     phases = (PhaseEvent(name="latents", done=n, total=2000, text="x" * 100) for n in range(2000))
     tell(run, *phases, START, *(STEP.model_copy(update={"step": n}) for n in range(1, 2000)))
     status = derive_status(run)
-    assert (status.state, status.step, status.total_steps) == ("running", 1999, None)
+    assert (status.state, status.step, status.total_steps) == ("running", 1999, 100)
+
+
+def test_steps_without_a_start_are_running(run: RunFolder) -> None:
+    record(run, own_identity())
+    tell(run, STEP)
+    status = derive_status(run)
+    assert (status.state, status.step, status.total_steps) == ("running", 7, None)
+
+
+def test_what_a_script_refused_before_it_began_is_told(
+    run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    problems = (
+        Problem("must be above 0", "network_dim", "Set it to 16."),
+        Problem("The model is not there"),
+    )
+    tell_in_words(problems)
+    run.log.write_text(capsys.readouterr().err)
+    record(run, DEAD)
+    status = derive_status(run)
+    assert (status.state, status.problems) == ("failed", problems)
+    assert (status.detail, status.hint) == ("must be above 0 (and 1 more)", "Set it to 16.")
