@@ -23,7 +23,8 @@ _WESTERN: Final = frozenset(
     *b"\xa0\xa1\xa3\xa7\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf",
     *(byte for byte in range(0xC0, 0x100) if byte not in b"\xd7\xf7"),
 }
-_HIGH_RUN: Final = re.compile(rb"[\x80-\xff]{3,}")
+# Three high bytes in a row, or a capital beside another letter: a character of two or more bytes.
+_NOT_WESTERN: Final = re.compile(rb"[\x80-\xff]{3,}|[\xc0-\xde][\xc0-\xff]|[\xc0-\xff][\xc0-\xde]")
 
 
 class CaptionProblem(Exception):
@@ -105,6 +106,6 @@ def _is_western(data: bytes) -> bool:
     return (
         b"\0" not in data
         and all(byte in _WESTERN for byte in high)
-        and not _HIGH_RUN.search(data)
-        and len(high) * 4 <= len(data)
+        and not _NOT_WESTERN.search(data)
+        and len(high) * 3 <= len(data)
     )
