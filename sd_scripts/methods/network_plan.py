@@ -1,0 +1,236 @@
+"""Which layers of a model get a LoRA layer, and of what rank: from the options, or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import nn
+
+from sd_scripts.errors import Problem, raise_if_errors
+from sd_scripts.methods.lora_layers import LoraShape, factor_shapes
+from sd_scripts.options.groups.network import NetworkOptions
+from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape
+
+DEFAULT_RANK = 4
+_MOST_NAMED = 3
+
+
+class Target(Protocol):
+    """A Linear or Conv2d of the model that can get a LoRA layer, under its kohya name.
+
+    `is_conv3x3_group` marks what lies under ResNet blocks and samplers: trained only with
+    `conv_dim`, its 3x3 convolutions with that rank, its Linears and 1x1 convolutions with
+    `network_dim`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def owner(self) -> Literal["unet", "te1", "te2"]: ...
+    @property
+    def module(self) -> nn.Module: ...
+    @property
+    def is_conv3x3_group(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """One layer to come: its target, rank and alpha, and the weights it starts from, if any."""
+
+    target: Target
+    shape: LoraShape
+    start: LoraModule | None = None
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The layers in the order of the targets, and what the user should know (warnings)."""
+
+    layers: tuple[PlannedLayer, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+def plan_network(
+    network: NetworkOptions, targets: Sequence[Target], start: LoraFile | None = None
+) -> NetworkPlan:
+    """Decide the layers; `start` is the file that `network_weights` names.
+
+    With `dim_from_weights`, exactly the file's modules are trained, with the file's ranks and
+    alphas. Else ranks come from the options, and a start file must have the same; its alphas are
+    kept (with a warning if the options say otherwise), since they are part of what it does.
+    Raises `UserError` with every mismatch between file, options and model.
+    """
+    wanted = [target for target in targets if _is_on_side(target, network)]
+    if start is None:
+        return NetworkPlan(tuple(_by_options(wanted, network)))
+    if network.dim_from_weights:
+        layers = [
+            PlannedLayer(target, _shape_of(start.modules[target.name], network), found)
+            for target in wanted
+            if (found := start.modules.get(target.name))
+        ]
+    else:
+        layers = [_started(layer, start) for layer in _by_options(wanted, network)]
+    problems = [*_misfits(layers), *_left_over(layers, targets, network, start)]
+    if not network.dim_from_weights:
+        problems += _alpha_notes(layers, network)
+    problems += _fresh_notes(layers, start)
+    raise_if_errors(problems)
+    return NetworkPlan(tuple(layers), tuple(problems))
+
+
+def _is_on_side(target: Target, network: NetworkOptions) -> bool:
+    if target.owner == "unet":
+        return network.trains_unet
+    return network.trains_text_encoder
+
+
+def _is_spatial(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
+
+
+def _by_options(targets: Sequence[Target], network: NetworkOptions) -> Iterator[PlannedLayer]:
+    dropout = network.network_dropout or 0.0
+    rank = DEFAULT_RANK if network.network_dim is None else network.network_dim
+    plain = LoraShape(rank, network.network_alpha or float(rank), dropout)
+    conv = plain
+    if network.conv_dim is not None:
+        conv_alpha = 1.0 if network.conv_alpha is None else network.conv_alpha
+        conv = LoraShape(network.conv_dim, conv_alpha or float(network.conv_dim), dropout)
+    for target in targets:
+        if target.is_conv3x3_group and network.conv_dim is None:
+            continue
+        yield PlannedLayer(target, conv if _is_spatial(target.module) else plain)
+
+
+def _shape_of(module: LoraModule, network: NetworkOptions) -> LoraShape:
+    return LoraShape(module.rank, module.alpha, network.network_dropout or 0.0)
+
+
+def _started(layer: PlannedLayer, start: LoraFile) -> PlannedLayer:
+    found = start.modules.get(layer.target.name)
+    if found is None:
+        return layer
+    shape = LoraShape(layer.shape.rank, found.alpha, layer.shape.dropout)
+    return PlannedLayer(layer.target, shape, found)
+
+
+def _misfits(layers: Sequence[PlannedLayer]) -> Iterator[Problem]:
+    """One problem for other ranks, one for other sizes; each names a few modules."""
+    ranks, sizes = [], []
+    for layer in layers:
+        if layer.start is None:
+            continue
+        name = layer.target.name
+        if layer.start.rank != layer.shape.rank:
+            ranks.append(f"{name} has {layer.start.rank}, the options say {layer.shape.rank}")
+        elif not fits(layer.start, layer.target.module):
+            sizes.append(name)
+    if ranks:
+        yield Problem(
+            f"The LoRA file has other ranks: {_few(ranks, '; ')}",
+            "network_weights, network_dim",
+            "Set dim_from_weights to take the ranks from the file, or set the file's rank.",
+        )
+    if sizes:
+        yield Problem(
+            f"The LoRA file was made for another model: the sizes of {_few(sizes)} differ",
+            "network_weights, pretrained_model_name_or_path",
+            "Choose a LoRA of the same family as the model.",
+        )
+
+
+def fits(module: LoraModule, base: nn.Module) -> bool:
+    """Tell whether a file's factors belong to `base`, 1x1 axes aside."""
+    assert isinstance(base, nn.Linear | nn.Conv2d)
+    down, up = factor_shapes(base, module.rank)
+    return (
+        as_shape(module.down, tuple(down)) is not None
+        and as_shape(module.up, tuple(up)) is not None
+    )
+
+
+def _left_over(
+    layers: Sequence[PlannedLayer],
+    targets: Sequence[Target],
+    network: NetworkOptions,
+    start: LoraFile,
+) -> Iterator[Problem]:
+    """What the file has and this job would not train, and so would not save either."""
+    known: Mapping[str, Target] = {target.name: target for target in targets}
+    used = {layer.target.name for layer in layers}
+    rest = [name for name in start.modules if name not in used]
+    off_side = [name for name in rest if _side_is_off(name, network)]
+    strange = [name for name in rest if name not in known and name not in off_side]
+    conv = [name for name in rest if name in known and name not in off_side]
+    if off_side:
+        other = "unet" if network.trains_unet else "text_encoder"
+        option = f"network_train_{other}_only"
+        yield Problem(
+            f"{len(off_side)} modules of the LoRA file are left out by {option}, for instance "
+            f"{off_side[0]}; they will not be in the new file",
+            f"network_weights, {option}",
+            None,
+            "warning",
+        )
+    if conv:
+        yield Problem(
+            f"The LoRA file also trains convolutions, for instance {conv[0]}",
+            "network_weights, conv_dim",
+            "Set conv_dim to the file's rank for them, or set dim_from_weights.",
+        )
+    if strange or start.unknown:
+        yield Problem(
+            "The LoRA file has weights that this model or network has no place for: "
+            f"{_few([*strange, *start.unknown])}",
+            "network_weights",
+            "Choose a plain LoRA of the same family as the model.",
+        )
+
+
+def _side_is_off(name: str, network: NetworkOptions) -> bool:
+    if name.startswith("lora_unet_"):
+        return not network.trains_unet
+    return name.startswith("lora_te") and not network.trains_text_encoder
+
+
+def _alpha_notes(layers: Sequence[PlannedLayer], network: NetworkOptions) -> Iterator[Problem]:
+    asked = _by_options([layer.target for layer in layers], network)
+    pairs = zip(layers, asked, strict=True)
+    other = [
+        (ours.shape.alpha, told.shape.alpha) for ours, told in pairs if ours.shape != told.shape
+    ]
+    if other:
+        yield Problem(
+            f"{len(other)} modules keep the alpha of the LoRA file ({other[0][0]:g}), not the "
+            f"option's ({other[0][1]:g}): it is part of what they do",
+            "network_weights, network_alpha",
+            None,
+            "warning",
+        )
+
+
+def _fresh_notes(layers: Sequence[PlannedLayer], start: LoraFile) -> Iterator[Problem]:
+    fresh = [layer.target.name for layer in layers if layer.start is None]
+    if len(fresh) == len(layers):
+        yield Problem(
+            "Nothing in the LoRA file belongs to what this job trains; the file has "
+            f"{_few(list(start.modules))}",
+            "network_weights",
+            "Choose a LoRA of the same family as the model, with the parts that are trained.",
+        )
+    elif fresh:
+        yield Problem(
+            f"{len(fresh)} modules are not in the LoRA file and start from nothing, for instance "
+            f"{fresh[0]}",
+            "network_weights",
+            None,
+            "warning",
+        )
+
+
+def _few(names: Sequence[str], separator: str = ", ") -> str:
+    more = len(names) - _MOST_NAMED
+    return separator.join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
