@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -152,14 +151,7 @@ EVENT_TYPES: Final = (
 _ADAPTER: Final[TypeAdapter[KnownEvent]] = TypeAdapter(
     Annotated[KnownEvent, Field(discriminator="type")]
 )
-_TYPE_FIRST: Final = re.compile(rb'\s*\{\s*"type"\s*:\s*"([A-Za-z_]+)"')
 _READ_LIMIT: Final = 64 * 1024 * 1024
-
-
-def type_of_line(line: bytes) -> str | None:
-    """Return the event type of a line that begins with it (ours do), without parsing; else None."""
-    match = _TYPE_FIRST.match(line)
-    return match.group(1).decode("ascii") if match else None
 
 
 def parse_event(line: bytes, time_before: float = 0.0) -> Event:

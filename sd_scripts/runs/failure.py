@@ -211,7 +211,7 @@ def explain(text: str) -> Explanation | None:
     The last traceback is looked at first, since earlier lines may hold faults that were mended.
     """
     start = text.rfind(_TRACEBACK)
-    parts = [text[start:], text] if start > 0 else [text]
+    parts = [text[start:], text[:start]] if start > 0 else [text]
     for part in parts:
         for signature in SIGNATURES:
             if found := signature.match(part):

@@ -19,8 +19,8 @@ from sd_scripts.runs.events import (
     SaveEvent,
     StartEvent,
     StepEvent,
+    UnknownEvent,
     parse_event,
-    type_of_line,
 )
 from sd_scripts.runs.failure import explain, last_error_line, told_problems
 from sd_scripts.runs.folder import RunFolder
@@ -36,7 +36,7 @@ START_GRACE_SECONDS: Final = 30.0
 _HEAD_BYTES: Final = 4 * 1024 * 1024
 _TAIL_BYTES: Final = 128 * 1024
 _START_MARK: Final = b'{"type":"start"'
-_LOG_TAIL_BYTES: Final = 32 * 1024
+_LOG_TAIL_BYTES: Final = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -97,51 +97,75 @@ def read_tail(path: Path, num_bytes: int) -> bytes:
 
 
 _E = TypeVar("_E", bound=BaseEvent)
+_LINE_MARK: Final = b'\n{"type":"'
 
 
-def _first(
-    lines: list[bytes], kind: type[_E], fits: Callable[[_E], bool] = lambda _: True
-) -> tuple[int, _E | None]:
-    """Return place and event of the first line that is a `kind` and `fits`; place -1 if none."""
-    name = kind.model_fields["type"].default
-    for place, line in enumerate(lines):
-        if type_of_line(line) not in (name, None):
-            continue
-        event = parse_event(line)
-        if isinstance(event, kind) and fits(event):
-            return place, event
-    return -1, None
+class _Tail:
+    """The last lines of an event file, searched from the end without parsing all of them."""
+
+    def __init__(self, data: bytes, *, whole: bool) -> None:
+        """`whole`: the first line is not cut. A last line that is not finished is left out."""
+        begin = 0 if whole else data.find(b"\n") + 1
+        block = b"\n" + data[begin : data.rfind(b"\n") + 1]
+        if block.count(_LINE_MARK) != block.count(b"\n") - 1:
+            block = self._in_our_form(block)
+        self._block = block
+
+    @staticmethod
+    def _in_our_form(block: bytes) -> bytes:
+        """Write lines of others (spaces, another order of keys) as ours; garbage goes."""
+        lines = []
+        for line in block.split(b"\n"):
+            if line.startswith(_LINE_MARK[1:]):
+                lines.append(line)
+            elif line.strip() and not isinstance(event := parse_event(line), UnknownEvent):
+                lines.append(event.model_dump_json().encode("utf-8"))
+        return b"\n" + b"".join(line + b"\n" for line in lines)
+
+    def newest(
+        self, kind: type[_E], fits: Callable[[_E], bool] = lambda _: True
+    ) -> tuple[_E | None, int]:
+        """Return the newest event of a kind that `fits`, and its place; (None, -1) if none."""
+        mark = _LINE_MARK + kind.model_fields["type"].default.encode("ascii") + b'"'
+        place = self._block.rfind(mark)
+        while place >= 0:
+            event = parse_event(self._block[place + 1 : self._block.find(b"\n", place + 1)])
+            if isinstance(event, kind) and fits(event):
+                return event, place
+            place = self._block.rfind(mark, 0, place)
+        return None, -1
+
+    @property
+    def last_time(self) -> float | None:
+        """The time of the newest event."""
+        begin = self._block.rfind(b"\n", 0, len(self._block) - 1)
+        return parse_event(self._block[begin + 1 : -1]).time if begin >= 0 else None
 
 
 def read_facts(path: Path) -> Facts:
     """Read the ends of an event file, whatever its length: 4 MiB of its head, 128 KiB of its
     tail."""
-    tail = read_tail(path, _TAIL_BYTES)
-    if not tail:
+    data = read_tail(path, _TAIL_BYTES)
+    if not data:
         return Facts()
-    block = tail[: tail.rfind(b"\n") + 1]
-    newest_first = [line for line in reversed(block.split(b"\n")) if line.strip()]
-    if len(tail) == _TAIL_BYTES and newest_first:
-        newest_first.pop()  # begins in the middle
-    place, start = _first(newest_first, StartEvent)
-    end_place, end = _first(newest_first, EndEvent)
-    if start is not None and 0 <= place < end_place:
-        end = None  # begun anew after that end
-    recent = newest_first if place < 0 else newest_first[: place + 1]
-    step_place, step = _first(recent, StepEvent)
-    phase_place, phase = _first(recent, PhaseEvent)
-    if step is not None and phase_place > step_place:
-        phase = None  # over: steps came after it
-    if start is None and len(tail) == _TAIL_BYTES:
+    tail = _Tail(data, whole=len(data) < _TAIL_BYTES)
+    start, started_at = tail.newest(StartEvent)
+    end, ended_at = tail.newest(EndEvent)
+    step, step_at = tail.newest(StepEvent)
+    phase, phase_at = tail.newest(PhaseEvent)
+    stop, stop_at = tail.newest(ControlEvent, lambda event: event.request == "stop")
+    if start is None and len(data) == _TAIL_BYTES:
         start = _first_start(path)
     return Facts(
         start=start,
-        step=step,
-        phase=phase,
-        state_save=_first(newest_first, SaveEvent, lambda save: save.kind == "state")[1],
-        stop=_first(recent, ControlEvent, lambda event: event.request == "stop")[1],
-        end=end,
-        last_time=parse_event(newest_first[0]).time if newest_first else None,
+        # What was told before the newest start belongs to an earlier process.
+        step=step if step_at > started_at else None,
+        # A phase is over when steps came after it.
+        phase=phase if phase_at > step_at else None,
+        state_save=tail.newest(SaveEvent, lambda save: save.kind == "state")[0],
+        stop=stop if stop_at > started_at else None,
+        end=end if ended_at > started_at else None,
+        last_time=tail.last_time,
     )
 
 
@@ -149,7 +173,9 @@ def _first_start(path: Path) -> StartEvent | None:
     """Look for the start behind the phases that came before it (hours of caching, perhaps)."""
     try:
         with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(_TAIL_BYTES)
+            if _START_MARK not in head:
+                head += file.read(_HEAD_BYTES)
     except OSError:
         return None
     begin = head.find(_START_MARK)

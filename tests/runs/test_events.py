@@ -31,7 +31,6 @@ from sd_scripts.runs.events import (
     ValidationEvent,
     WarningEvent,
     read_events,
-    type_of_line,
 )
 
 START = StartEvent(
@@ -63,7 +62,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert tuple(found) == ONE_OF_EACH
     assert offset == path.stat().st_size
     for line, event in zip(path.read_bytes().splitlines(), ONE_OF_EACH, strict=True):
-        assert type_of_line(line) == event.type
+        # Readers that are in a hurry look for this beginning.
+        assert line.startswith(f'{{"type":"{event.type}",'.encode())
         assert json.loads(line)["time"] == event.time
 
 

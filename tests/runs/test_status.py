@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -27,7 +28,6 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, own_identity
 from sd_scripts.runs.record import RunRecord, write_record
 from sd_scripts.runs.status import START_GRACE_SECONDS, derive_status, read_facts
-from sd_scripts.train.entry import tell as tell_in_words
 
 START = StartEvent(
     total_steps=100, num_epochs=4, num_images=9, family="sd1", trainable_parameters=5
@@ -302,8 +302,20 @@ def test_a_long_file_is_read_at_its_ends(run: RunFolder) -> None:
 
 def test_events_written_by_others_with_another_order_of_keys_count(run: RunFolder) -> None:
     record(run, DEAD)
-    run.events.write_text('{"time": 5.0, "status": "finished", "type": "end"}\n')
-    assert derive_status(run).state == "finished"
+    start = {"time": 5, **START.model_dump(mode="json", exclude={"time"})}
+    foreign = [
+        json.dumps(start),
+        '{"time": 6.0, "step": 3, "epoch": 1, "loss": 1, "type": "step"}',
+        '{"time": 7.0, "type": "moon"}',
+        "garbage",
+        STEP.model_dump_json(),
+        '{"time": 5.0, "status": "finished", "type": "end"}',
+    ]
+    run.events.write_text("".join(f"{line}\n" for line in foreign[:4]))
+    assert derive_status(run).step == 3
+    run.events.write_text("".join(f"{line}\n" for line in foreign))
+    status = derive_status(run)
+    assert (status.state, status.step, status.total_steps) == ("finished", 7, 100)
 
 
 def test_a_start_behind_a_long_preparation_is_found(run: RunFolder) -> None:
@@ -324,6 +336,8 @@ def test_steps_without_a_start_are_running(run: RunFolder) -> None:
 def test_what_a_script_refused_before_it_began_is_told(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from sd_scripts.train.entry import tell as tell_in_words
+
     problems = (
         Problem("must be above 0", "network_dim", "Set it to 16."),
         Problem("The model is not there"),
