@@ -23,8 +23,12 @@ _WESTERN: Final = frozenset(
     *b"\xa0\xa1\xa3\xa7\xa9\xab\xae\xb0\xb4\xb7\xbb\xbf",
     *(byte for byte in range(0xC0, 0x100) if byte not in b"\xd7\xf7"),
 }
-# Three high bytes in a row, or a capital beside another letter: a character of two or more bytes.
-_NOT_WESTERN: Final = re.compile(rb"[\x80-\xff]{3,}|[\xc0-\xde][\xc0-\xff]|[\xc0-\xff][\xc0-\xde]")
+# Three high bytes in a row, a capital beside another letter, or a sign like ° right before a
+# letter: rather parts of characters of two or more bytes.
+_NOT_WESTERN: Final = re.compile(
+    rb"[\x80-\xff]{3,}|[\xc0-\xde][\xc0-\xff]|[\xc0-\xff][\xc0-\xde]"
+    rb"|[\xa3\xa7\xa9\xae\xb0\xb7\xbb][\xc0-\xff]"
+)
 
 
 class CaptionProblem(Exception):
