@@ -115,7 +115,9 @@ def _ready_or_moved(checkout: Checkout, wishes: Wishes) -> None:
         ensure_ready(checkout, wishes)
     except SetupError as error:
         stamp = env.read_stamp(checkout)
-        if stamp is None or stamp.lock != checkout.lock_hash(stamp.extras) or wishes.torch:
+        if stamp is None or not stamp.finished or wishes.torch:
+            raise
+        if stamp.lock != checkout.lock_hash(stamp.extras):
             raise
         if set(wishes.extras) - set(stamp.extras) or not env.pip_works(checkout):
             raise

@@ -135,7 +135,7 @@ def check_venv(report: Report, checkout: Checkout) -> Stamp | None:
     if reason is not None:
         report.mend("set-up", f".venv is not as it should be: {reason}.", again)
     stamp = env.read_stamp(checkout)
-    if stamp is None or not checkout.python.exists():
+    if stamp is None or not stamp.finished or not checkout.python.exists():
         return None
     report.facts["installed"] = {
         "python": stamp.python,

@@ -1,7 +1,7 @@
 """The checkout's .venv: where it is, what it should hold, whether it is whole, and its stamp.
 
-The stamp is written last, so a venv without one was interrupted. It records what was installed
-(lock, Python, extras, torch build) and where: a start that finds it fitting touches nothing.
+The stamp says at first what is wanted, and at the very end that it is there (lock, Python,
+extras, torch build) and where: a start that finds it finished and fitting touches nothing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ IMPLIED = {"test": ("8bit", "trackers", "taggers")}
 
 @dataclass(frozen=True)
 class Stamp:
-    """What a finished set-up left behind."""
+    """What set-up was to bring, and whether it has; an unfinished one was interrupted."""
 
+    finished: bool
     lock: str
     python: str
     extras: tuple[str, ...]
@@ -106,7 +107,7 @@ def with_implied(extras: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_stamp(checkout: Checkout) -> Stamp | None:
-    """Return the stamp of a finished set-up; None where there is none that we understand."""
+    """Return the stamp of the last set-up; None where there is none that we understand."""
     try:
         raw = json.loads(checkout.stamp_file.read_text(encoding="utf-8"))
         stamp = Stamp(**{**raw, "extras": tuple(raw["extras"])})
@@ -116,7 +117,7 @@ def read_stamp(checkout: Checkout) -> Stamp | None:
 
 
 def write_stamp(checkout: Checkout, stamp: Stamp) -> None:
-    """Write the stamp in one step, after everything else is on the disk."""
+    """Write the stamp in one step."""
     part = checkout.stamp_file.with_suffix(".part")
     part.write_text(json.dumps(asdict(stamp), indent=2) + "\n", encoding="utf-8")
     os.replace(part, checkout.stamp_file)
@@ -130,7 +131,7 @@ def why_not_ready(checkout: Checkout, extras: tuple[str, ...], wanted: str | Non
     if not checkout.venv.exists():
         return "first start"
     stamp = read_stamp(checkout)
-    if stamp is None:
+    if stamp is None or not stamp.finished:
         return "an earlier set-up did not finish"
     if not checkout.python.exists():
         return "the Python that .venv was made with is gone"

@@ -12,7 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.setup import environment as env
@@ -92,7 +92,8 @@ def ensure_ready(
 
 def _stamp_of(checkout: Checkout) -> Stamp:
     stamp = env.read_stamp(checkout)
-    assert stamp is not None, "a ready checkout has a stamp"
+    assert stamp is not None
+    assert stamp.finished, "a ready checkout has a finished stamp"
     return stamp
 
 
@@ -111,8 +112,18 @@ def _set_up(checkout: Checkout, wishes: Wishes, look: Callable[[], Hardware]) ->
     for warning in choice.warnings:
         say(f"Note:     {warning}")
     aside = _prepare_venv(checkout, old)
+    goal = Stamp(
+        finished=False,
+        lock=checkout.lock_hash(extras),
+        python=_version_of(checkout),
+        extras=extras,
+        torch_build=choice.tag,
+        torch_version=torch_installed(checkout) or "",
+        place=os.fspath(checkout.venv),
+    )
+    env.write_stamp(checkout, goal)
     try:
-        check_disk(checkout.root, choice.build, has_torch=torch_installed(checkout) is not None)
+        check_disk(checkout.root, choice.build, has_torch=bool(goal.torch_version))
         _install_locked(checkout, extras)
         version = _install_torch(checkout, choice, hardware.system)
         _confirm(checkout)
@@ -120,18 +131,11 @@ def _set_up(checkout: Checkout, wishes: Wishes, look: Callable[[], Hardware]) ->
     except (SetupError, KeyboardInterrupt):
         _bring_back(checkout, aside)
         raise
-    stamp = Stamp(
-        lock=checkout.lock_hash(extras),
-        python=_version_of(checkout),
-        extras=extras,
-        torch_build=choice.tag,
-        torch_version=version,
-        place=os.fspath(checkout.venv),
-    )
-    env.write_stamp(checkout, stamp)
+    reached = replace(goal, finished=True, torch_version=version)
+    env.write_stamp(checkout, reached)
     shutil.rmtree(put_aside(checkout), ignore_errors=True)
     say("Set-up is done.")
-    return stamp
+    return reached
 
 
 def check_python() -> None:
@@ -161,8 +165,8 @@ def _prepare_venv(checkout: Checkout, old: Stamp | None) -> Path | None:
         say("Making .venv …")
         env.make_venv(checkout)
         return aside
-    checkout.stamp_file.unlink(missing_ok=True)
-    if old is None and (dropped := env.drop_damaged(checkout)):
+    interrupted = old is None or not old.finished
+    if interrupted and (dropped := env.drop_damaged(checkout)):
         say(f"Half-installed before, so again: {', '.join(dropped)}")
         if not env.pip_works(checkout):
             env.remove_venv(checkout.venv)
