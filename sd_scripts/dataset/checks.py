@@ -51,7 +51,13 @@ def _check_sizes(buckets: BucketSettings, family: str | None) -> Iterator[Proble
                 f"set it to {rounded}",
                 "warning",
             )
-    if min(width, height) < max(low, buckets.step):
+    if min(width, height) < buckets.step:
+        yield Problem(
+            f"the resolution {width}x{height} is smaller than bucket_reso_steps ({buckets.step})",
+            "resolution, bucket_reso_steps",
+            "raise resolution, or set bucket_reso_steps to 64",
+        )
+    elif min(width, height) < low:
         yield Problem(
             f"the resolution {width}x{height} is smaller than min_bucket_reso ({low})",
             "resolution, min_bucket_reso",
