@@ -37,6 +37,7 @@ def train(session: Session) -> Literal["finished", "stopped"]:
         rates = learning_rates(session.optimizer)
         session.reporter.step(step.number, step.epoch, step.loss, rates)
         session.tracker.step(step.number, step.loss, rates)
+        session.recorder.hash_base_in_background()
         if after_step(session, step):
             session.reporter.begin_steps()
         if session.requests.stop() and step.number < session.arithmetic.total_steps:
@@ -144,11 +145,11 @@ def after_step(session: Session, step: Step) -> bool:
         saver.now(session.position)
         requests.done("save")
         worked = True
-    by_epoch = options.sample_every_n_epochs
+    by_epoch, by_step = options.sample_every_n_epochs, options.sample_every_n_steps
     if by_epoch:
         due = step.ends_epoch and step.epoch % by_epoch == 0
     else:
-        due = bool(options.sample_every_n_steps) and step.number % options.sample_every_n_steps == 0
+        due = by_step is not None and step.number % by_step == 0
     if due or requests.due("sample"):
         preview(session, f"e{step.epoch:06d}" if by_epoch and due else f"{step.number:06d}")
         worked = True

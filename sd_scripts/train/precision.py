@@ -83,4 +83,4 @@ def allow_half_gradients(accelerator: Accelerator) -> None:
     ) -> dict[torch.device, Tensor]:
         return unscale(optimizer, inv_scale, found_inf, True)
 
-    scaler._unscale_grads_ = unscale_half  # type: ignore[method-assign]
+    scaler._unscale_grads_ = unscale_half

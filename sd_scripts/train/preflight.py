@@ -50,7 +50,6 @@ def look_ahead(
         job.data,
         job.caption,
         family=model.family if model else None,
-        seed=job.training.seed or 0,
         progress=progress,
     )
     problems += plan.problems

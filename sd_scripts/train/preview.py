@@ -115,7 +115,9 @@ class Previewer:
     def _denoise(self, prompt: PreviewPrompt, seed: int, should_stop: Callable[[], bool]) -> Tensor:
         """Return latents [1, 4, h/8, w/8] of the finished picture, as the U-Net knows them."""
         model = self._model
-        assert prompt.width and prompt.height and prompt.sample_sampler
+        assert prompt.width, "prompts are resolved before"
+        assert prompt.height, "prompts are resolved before"
+        assert prompt.sample_sampler, "prompts are resolved before"
         sampler: Any = make_sampler(
             prompt.sample_sampler,
             prediction_type=model.prediction_type,
@@ -124,15 +126,15 @@ class Previewer:
         sampler.set_timesteps(prompt.sample_steps)
         device = next(model.unet.parameters()).device
         dtype = next(model.unet.parameters()).dtype
-        guided = prompt.scale > 1.0
-        texts = [prompt.negative_prompt, prompt.prompt] if guided else [prompt.prompt]
-        text = self._encode(texts)
-        count = len(texts)
+        text = self._encode(list(prompt.texts))
+        count = len(prompt.texts)
         size = torch.tensor([[prompt.height, prompt.width]] * count)
         extra = model.family.conditioning_inputs(size, torch.zeros_like(size), size)
         generator = torch.Generator().manual_seed(seed)
-        shape = (1, model.unet.config.in_channels, prompt.height // 8, prompt.width // 8)
-        latents = torch.randn(shape, generator=generator).to(device) * sampler.init_noise_sigma
+        config: Any = model.unet.config
+        shape = (1, config.in_channels, prompt.height // 8, prompt.width // 8)
+        start = torch.randn(shape, generator=generator).to(device)
+        latents: Tensor = start * sampler.init_noise_sigma
         noisy_steps = "generator" in inspect.signature(sampler.step).parameters
         settings = {"generator": generator} if noisy_steps else {}
         for time in sampler.timesteps:
@@ -142,11 +144,14 @@ class Previewer:
             times = torch.full((count,), float(time), device=device)
             given = torch.cat([scaled] * count).to(dtype)
             predicted = model.family.predict(model, given, times, text, extra).float()
-            if guided:
+            if prompt.guided:
                 negative, positive = predicted.chunk(2)
                 rescale = _GUIDANCE_RESCALE if model.zero_terminal_snr else 0.0
                 predicted = _guided(positive, negative, prompt.scale, rescale)
-            latents = sampler.step(predicted, time, latents, **settings, return_dict=False)[0]
+            stepped: tuple[Tensor, ...] = sampler.step(
+                predicted, time, latents, **settings, return_dict=False
+            )
+            latents = stepped[0]
         return latents
 
     def _decode(self, latents: Tensor) -> Image.Image:

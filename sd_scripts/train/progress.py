@@ -73,6 +73,13 @@ class Reporter:
         if self._writer is not None:
             self._writer.emit(event)
 
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
     def say(self, text: str) -> None:
         """Write one line to the log."""
         if self._writer is not None:

@@ -51,6 +51,16 @@ class PreviewPrompt:
     seed: int | None = None
     sample_sampler: str | None = None
 
+    @property
+    def guided(self) -> bool:
+        """Whether classifier-free guidance is used: a scale of 1 or less is without."""
+        return self.scale > 1.0
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts to encode: negative prompt and prompt, or the prompt alone."""
+        return (self.negative_prompt, self.prompt) if self.guided else (self.prompt,)
+
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def read(text: str) -> int:

@@ -22,7 +22,10 @@ def _make(name: str, **settings: Any) -> Callable[[dict[str, Any]], SchedulerMix
         kind = getattr(diffusers, name)
         names = inspect.signature(kind).parameters
         wanted = {"steps_offset": 1, **settings, **shared}
-        return kind(**{key: value for key, value in wanted.items() if key in names})
+        sampler: SchedulerMixin = kind(
+            **{key: value for key, value in wanted.items() if key in names}
+        )
+        return sampler
 
     return make
 

@@ -8,13 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
+from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.progress import Reporter
-from sd_scripts.train.states import Position
+from sd_scripts.train.state_facts import Position
 
-SaveWeights = Callable[[Path, int, int], None]
+
+class SaveWeights(Protocol):
+    """Writes the trained file; `final` says that it is the last one and may take its time."""
+
+    def __call__(self, path: Path, step: int, epoch: int, *, final: bool) -> None: ...
+
+
 SaveState = Callable[[Path], None]
 IsOurs = Callable[[Path], bool]
 
@@ -128,7 +136,7 @@ class Saver:
 
     def _on_schedule(self, name: str, position: Position) -> None:
         try:
-            self._weights(self._output, name, position)
+            self._weights(self._output, name, position, final=False)
             if self._plan.states:
                 self._state(name, position)
         except OSError as error:
@@ -144,19 +152,19 @@ class Saver:
     def now(self, position: Position) -> None:
         """Save a file and a state at once, on request."""
         name = self._step_name(position.step)
-        self._final_weights(name, position)
+        self._certain_weights(name, position, final=False)
         self._state(name, position)
 
     def finish(self, position: Position) -> None:
         """Save the finished result under the plain name."""
         name = self._name("last")
-        self._final_weights(name, position)
+        self._certain_weights(name, position, final=True)
         if self._plan.state_at_end:
             self._state(name, position)
 
-    def _final_weights(self, name: str, position: Position) -> None:
+    def _certain_weights(self, name: str, position: Position, *, final: bool) -> None:
         try:
-            self._weights(self._output, name, position)
+            self._weights(self._output, name, position, final=final)
             return
         except OSError as error:
             if self._spare == self._output:
@@ -170,15 +178,15 @@ class Saver:
                 )
             )
         try:
-            self._weights(self._spare, name, position)
+            self._weights(self._spare, name, position, final=final)
         except OSError as error:
             raise _cannot_save(name, self._spare, error) from error
 
-    def _weights(self, folder: Path, name: str, position: Position) -> None:
+    def _weights(self, folder: Path, name: str, position: Position, *, final: bool) -> None:
         path = folder / f"{name}.{self._suffix}"
         folder.mkdir(parents=True, exist_ok=True)
         self._keep_foreign(path)
-        self._write_weights(path, position.step, position.epoch)
+        self._write_weights(path, position.step, position.epoch, final=final)
         self._written.add(path)
         self._reporter.saved(path, position.step, state=False)
 
@@ -237,3 +245,39 @@ def _cannot_save(name: str, folder: Path, error: OSError) -> UserError:
         option="output_dir",
         hint="Free some space or choose another folder, then resume from the last saved state.",
     )
+
+
+def planned_names(job: TrainNetworkJob, plan: SavePlan, arithmetic: StepArithmetic) -> list[str]:
+    """Return the names of the files that a whole run writes, long lists shortened to their ends."""
+    suffix = job.saving.save_model_as or "safetensors"
+    name = job.saving.output_name
+    epochs = range(plan.every_epochs, arithmetic.num_epochs, plan.every_epochs or 1)
+    steps = range(plan.every_steps, arithmetic.total_steps + 1, plan.every_steps or 1)
+    by_epoch = [f"{name or 'epoch'}-{n:06d}.{suffix}" for n in epochs if plan.every_epochs]
+    by_step = [f"{name or 'at'}-step{n:08d}.{suffix}" for n in steps if plan.every_steps]
+    return [*_shortened(by_step), *_shortened(by_epoch), f"{name or 'last'}.{suffix}"]
+
+
+def _shortened(names: list[str]) -> list[str]:
+    if len(names) <= 4:
+        return names
+    return [*names[:2], f"… ({len(names) - 3} more)", names[-1]]
+
+
+def num_kept(plan: SavePlan, arithmetic: StepArithmetic) -> tuple[int, int]:
+    """Return how many trained files and how many states are there at once, at the most."""
+
+    def kept(keep_epochs: int, keep_steps: int) -> int:
+        by_epoch = by_step = 0
+        if plan.every_epochs:
+            by_epoch = max(0, arithmetic.num_epochs - 1) // plan.every_epochs
+            by_epoch = min(by_epoch, keep_epochs + 1) if keep_epochs else by_epoch
+        if plan.every_steps:
+            by_step = arithmetic.total_steps // plan.every_steps
+            limit = keep_steps // plan.every_steps + 2
+            by_step = min(by_step, limit) if keep_steps else by_step
+        return by_epoch + by_step
+
+    files = kept(plan.keep_epochs, plan.keep_steps) + 1
+    states = kept(plan.keep_state_epochs, plan.keep_state_steps) if plan.states else 0
+    return files, states + (1 if plan.state_at_end else 0)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 
 _FROM_TRANSFORMERS: Final = frozenset(
@@ -24,16 +25,8 @@ _FROM_TRANSFORMERS: Final = frozenset(
 )
 
 
-def steps_of(amount: float | int | str | None, total_steps: int) -> int:
-    """Turn an amount of steps into a count: whole numbers are steps, below one is a fraction.
-
-    `"10%"` is the fraction 0.1, too.
-    """
-    if isinstance(amount, str):
-        text = amount.strip()
-        amount = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    if not amount:
-        return 0
+def steps_of(amount: float, total_steps: int) -> int:
+    """Turn an amount of steps into a count: whole numbers are steps, below one is a fraction."""
     return int(amount * total_steps) if amount < 1 else int(amount)
 
 
@@ -68,29 +61,34 @@ def build_scheduler(job: TrainNetworkJob, optimizer: Optimizer, total_steps: int
     """Make the schedule of a job; it is stepped once an optimizer step, on every process alike."""
     options = job.optimizer
     name = options.lr_scheduler
-    if options.optimizer_type == "Adafactor" and optimizer.param_groups[0]["lr"] is None:
-        name = "adafactor"
-    if name.startswith("adafactor"):
+    if options.adafactor_sets_rate:
         from transformers.optimization import get_adafactor_schedule
 
-        return get_adafactor_schedule(optimizer, options.learning_rate)
+        schedule: LRScheduler = get_adafactor_schedule(optimizer, options.learning_rate)  # type: ignore[no-untyped-call]
+        return schedule
     if name == "piecewise_constant":
         from diffusers.optimization import get_piecewise_constant_schedule
 
-        return get_piecewise_constant_schedule(optimizer, _step_rules(job))
+        return get_piecewise_constant_schedule(
+            optimizer, str(options.lr_scheduler_arguments["step_rules"])
+        )
     assert name in _FROM_TRANSFORMERS, name
     from transformers.optimization import get_scheduler
 
     warmup = steps_of(options.lr_warmup_steps, total_steps)
-    if name == "warmup_stable_decay":
-        specific = _specific(job, total_steps, warmup)
-        return get_scheduler(
-            name, optimizer, num_warmup_steps=warmup, scheduler_specific_kwargs=specific
+    stable_decay = name == "warmup_stable_decay"  # it is given the length of its middle instead
+    try:
+        found: LRScheduler = get_scheduler(
+            name,
+            optimizer,
+            num_warmup_steps=warmup,
+            num_training_steps=None if stable_decay else total_steps,
+            scheduler_specific_kwargs=_specific(job, total_steps, warmup),
         )
-    return get_scheduler(
-        name,
-        optimizer,
-        num_warmup_steps=warmup,
-        num_training_steps=total_steps,
-        scheduler_specific_kwargs=_specific(job, total_steps, warmup),
-    )
+        return found
+    except ValueError as error:
+        raise UserError(
+            f"{name} does not accept these settings: {error}",
+            option="lr_scheduler, learning_rate",
+            hint="Choose a larger learning rate or another course.",
+        ) from error

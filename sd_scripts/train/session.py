@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,8 +23,9 @@ from sd_scripts.runs.events import StartEvent
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.progress import Reporter
 from sd_scripts.train.requests import Requests
+from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
-from sd_scripts.train.states import Position
+from sd_scripts.train.state_facts import Position
 from sd_scripts.train.trackers import Tracker
 
 
@@ -51,9 +52,20 @@ class Session:
     requests: Requests
     tracker: Tracker
     start: StartEvent
-    position: Position = field(default_factory=Position)
+    recorder: Recorder
+
+    @property
+    def position(self) -> Position:
+        """How far the job has come."""
+        return self.recorder.position
 
     @property
     def trainable(self) -> list[torch.nn.Parameter]:
         """The parameters that learn."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def close(self) -> None:
+        """Let go of worker processes and open files."""
+        self.recorder.close()
+        self.source.close()
+        self.tracker.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -20,40 +21,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import sync_folder
+from sd_scripts.train.state_facts import FACTS_FILE, StateFacts
 
-FORMAT: Final = 1
-_FACTS: Final = "train_state.json"
 _WEIGHTS: Final = "trained.safetensors"
 _OPTIMIZER: Final = "optimizer.pt"
 _SCHEDULER: Final = "scheduler.pt"
 _RANDOM: Final = "random.pt"
-
-
-@dataclass
-class Position:
-    """How far a run has come: finished steps, finished epochs, finished batches of this epoch."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-
-
-@dataclass(frozen=True)
-class StateFacts:
-    """What identifies a state: its position and what the run was made of.
-
-    `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
-    learning rates the job asked for, `session` the id shared by a run and what resumes it.
-    """
-
-    current_step: int
-    current_epoch: int
-    batch_in_epoch: int
-    seed: int
-    plan: str
-    session: str
-    rates: tuple[float | None, ...] = ()
-    format: int = FORMAT
 
 
 class Stateful(Protocol):
@@ -110,19 +83,26 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     try:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
         save_file(weights, temporary / _WEIGHTS)
-        torch.save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
-        torch.save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
+        _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
+        _save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
         others = random_state()
         if parts.scaler is not None:
             others["scaler"] = parts.scaler.state_dict()
-        torch.save(others, temporary / _RANDOM)
-        (temporary / _FACTS).write_text(json.dumps(asdict(facts), indent=2), encoding="utf-8")
+        _save(others, temporary / _RANDOM)
+        (temporary / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2), encoding="utf-8")
         for path in temporary.iterdir():
             with open(path, "rb+") as written:
                 os.fsync(written.fileno())
         _replace_folder(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save(values: Any, path: Path) -> None:
+    try:
+        torch.save(values, path)
+    except RuntimeError as error:  # PyTorch's writer says so when a write fails
+        raise OSError(errno.EIO, f"writing failed: {error}", str(path)) from error
 
 
 def _replace_folder(temporary: Path, folder: Path) -> None:
@@ -132,51 +112,6 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
     os.replace(temporary, folder)
     sync_folder(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def find_state(path: Path) -> Path:
-    """Return the state folder that `resume` means: itself, or the newest one of a run folder.
-
-    Raises `UserError` if there is none.
-    """
-    if (path / _FACTS).is_file():
-        return path
-    found = [folder.parent for pattern in (f"*/{_FACTS}", f"state/*/{_FACTS}")
-             for folder in path.glob(pattern)]  # fmt: skip
-    whole = [folder for folder in found if not folder.name.startswith(".")]
-    if whole:
-        return max(whole, key=lambda folder: read_facts(folder).current_step)
-    if (path / "random_states_0.pkl").exists():
-        raise UserError(
-            f"{path} is a state written by sd-scripts, which only its own version can read",
-            option="resume",
-            hint="Go on from its LoRA file instead, with network_weights.",
-        )
-    raise UserError(
-        f"There is no training state in {path}",
-        option="resume",
-        hint="Choose a folder whose name ends in -state, or the folder of a run that saved one.",
-    )
-
-
-def read_facts(folder: Path) -> StateFacts:
-    """Read what a state is. Raises `UserError` if it is broken or of a newer format."""
-    try:
-        values = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        facts = StateFacts(**{**values, "rates": tuple(values["rates"])})
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            f"The training state {folder} cannot be read: {error}",
-            option="resume",
-            hint="Choose another state; this one is broken or of a newer version.",
-        ) from error
-    if facts.format > FORMAT:
-        raise UserError(
-            f"The training state {folder} was written by a newer version",
-            option="resume",
-            hint="Update this program.",
-        )
-    return facts
 
 
 def load_state(folder: Path, parts: Resumable) -> None:

@@ -13,9 +13,7 @@ def test_line_with_every_flag() -> None:
     line = "a cat, --- big --n bad art --w 515 --h 768 --d 7 --s 20 --l 5.5 --ss Euler_A"
     prompt, wrong = parse_line(line)
     assert wrong == []
-    assert prompt == PreviewPrompt(
-        "a cat, --- big", "bad art", 512, 768, 20, 5.5, 7, "euler_a"
-    )
+    assert prompt == PreviewPrompt("a cat, --- big", "bad art", 512, 768, 20, 5.5, 7, "euler_a")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +66,12 @@ def test_toml_and_json(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("p.toml", b"[prompt\n"), ("p.json", b"{"), ("p.txt", b"\xff\xfe\x00"), ("p.txt", b"# only\n")],
+    [
+        ("p.toml", b"[prompt\n"),
+        ("p.json", b"{"),
+        ("p.txt", b"\xff\xfe\x00"),
+        ("p.txt", b"# only\n"),
+    ],
 )
 def test_unreadable_files_are_problems(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / name

@@ -1,0 +1,236 @@
+"""Choose and put together the parts of a job: the only place that picks by option values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from accelerate import Accelerator
+
+from sd_scripts.data.encoding import Hooks
+from sd_scripts.data.loader import BatchSource, LoaderSettings
+from sd_scripts.data.schedule import Sharing
+from sd_scripts.errors import Problem
+from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
+from sd_scripts.families.registry import FAMILIES
+from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.objective.objective import build_objective
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.runs.events import StartEvent
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.train.entry import output_folder
+from sd_scripts.train.inputs import (
+    Caching,
+    latent_cache,
+    latents_of,
+    scaling_of,
+    text_cache,
+    text_of,
+)
+from sd_scripts.train.optimizers import build_optimizer
+from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
+from sd_scripts.train.preflight import Preflight
+from sd_scripts.train.preview import Previewer
+from sd_scripts.train.progress import Reporter
+from sd_scripts.train.requests import Requests
+from sd_scripts.train.resume import Recorder
+from sd_scripts.train.saving import Saver
+from sd_scripts.train.schedulers import build_scheduler
+from sd_scripts.train.session import Session
+from sd_scripts.train.states import Resumable
+from sd_scripts.train.trackers import build_tracker
+
+METHODS: Final[Mapping[str, type[NetworkMethod]]] = {"networks.lora": NetworkMethod}
+
+
+@dataclass
+class Foundation:
+    """What is made once, even if the plan has to be made again."""
+
+    accelerator: Accelerator
+    precision: Precision
+    model: LoadedModel
+    reporter: Reporter
+    requests: Requests
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which the model runs."""
+        if self.precision.frozen == torch.float32:
+            return nullcontext()
+        context: AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
+
+
+def lay_foundation(
+    job: TrainNetworkJob, checked: Preflight, reporter: Reporter, requests: Requests
+) -> Foundation:
+    """Set up the device and load the model (the VAE and the text encoders only if needed)."""
+    accelerator = Accelerator(
+        mixed_precision=job.performance.mixed_precision, step_scheduler_with_optimizer=False
+    )
+    if job.performance.full_fp16:
+        allow_half_gradients(accelerator)
+    precision = precision_of(job)
+    reporter.phase("loading the model", 0, 1)
+    assert checked.model is not None
+    caches_text = job.data.cache_text_encoder_outputs
+    options = LoadOptions(
+        dtype=precision.frozen,
+        vae_dtype=precision.vae,
+        vae=job.model.vae,
+        attention=job.performance.attention,
+        device=accelerator.device,
+        parts=frozenset() if caches_text else frozenset(["text_encoders"]),
+        resolved=checked.model,
+    )
+    family = FAMILIES[checked.model.family]
+    model = family.load(job.model.pretrained_model_name_or_path, options)
+    reporter.phase("loading the model", 1, 1)
+    return Foundation(accelerator, precision, model, reporter, requests)
+
+
+def build(
+    job: TrainNetworkJob, run: RunFolder, checked: Preflight, foundation: Foundation
+) -> Session:
+    """Put a session together, encode what is to be cached, and resume if that is asked for."""
+    accelerator, model = foundation.accelerator, foundation.model
+    reporter, requests = foundation.reporter, foundation.requests
+    seed = job.training.seed
+    assert seed is not None, "the entry draws a seed"
+    caching = Caching(
+        job, model, foundation.precision, reporter, Hooks(reporter.phase, requests.stop)
+    )
+    latents, text = latent_cache(caching, checked.plan), text_cache(caching, checked.plan)
+    source = BatchSource(
+        checked.plan,
+        LoaderSettings.of(
+            job.data,
+            seed=seed,
+            total_steps=checked.arithmetic.total_steps,
+            accumulation=job.training.gradient_accumulation_steps,
+            sharing=Sharing(accelerator.process_index, accelerator.num_processes),
+        ),
+        scaling=scaling_of(model),
+        latents=latents,
+        text=text,
+    )
+    torch.manual_seed(seed)
+    method = METHODS[job.network.network_module](job, model)
+    optimizer = build_optimizer(job, method.parameter_groups())
+    scheduler = build_scheduler(job, optimizer, checked.arithmetic.total_steps)
+    prepared = accelerator.prepare_optimizer(optimizer)
+    resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler)
+    recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
+    notes = [*method.warnings, *_resume(job, recorder)]
+    for note in notes:
+        reporter.warn(note)
+    _switch_to_training(job, model, method)
+    previewer = _previewer(job, run, checked, foundation, method)
+    _release(job, model, source, previewer, text_cached=text is not None)
+    return Session(
+        job=job,
+        accelerator=accelerator,
+        model=model,
+        method=method,
+        objective=build_objective(
+            job.objective, model.family.noise_schedule(model), model.prediction_type
+        ),
+        source=source,
+        optimizer=prepared,
+        scheduler=scheduler,
+        arithmetic=checked.arithmetic,
+        latents=latents_of(model, job.data.vae_batch_size),
+        text=text_of(job, model, learns=method.trains_text_encoder),
+        autocast=foundation.autocast,
+        dtype=foundation.precision.frozen,
+        saver=Saver(
+            job,
+            num_epochs=checked.arithmetic.num_epochs,
+            folders=(output_folder(job, run), run.state, run.output),
+            write=(recorder.write_weights, recorder.write_state),
+            is_ours=recorder.is_ours,
+            reporter=reporter,
+        ),
+        previewer=previewer,
+        reporter=reporter,
+        requests=requests,
+        tracker=build_tracker(job, "network_train"),
+        start=StartEvent(
+            total_steps=checked.arithmetic.total_steps,
+            num_epochs=checked.arithmetic.num_epochs,
+            num_images=checked.plan.num_train_images,
+            family=model.family.name,
+            trainable_parameters=method.num_parameters,
+            name=job.saving.output_name or "last",
+            resumed_step=recorder.position.step,
+            output_dir=str(output_folder(job, run)),
+        ),
+        recorder=recorder,
+    )
+
+
+def _resume(job: TrainNetworkJob, recorder: Recorder) -> list[Problem]:
+    return recorder.resume(Path(job.saving.resume)) if job.saving.resume else []
+
+
+def _switch_to_training(job: TrainNetworkJob, model: LoadedModel, method: NetworkMethod) -> None:
+    method.set_training()
+    if job.performance.gradient_checkpointing:
+        model.family.enable_gradient_checkpointing(model, text_encoders=method.trains_text_encoder)
+        for module in (model.unet, *model.text_encoders):
+            module.train()
+
+
+def _previewer(
+    job: TrainNetworkJob,
+    run: RunFolder,
+    checked: Preflight,
+    foundation: Foundation,
+    method: NetworkMethod,
+) -> Previewer | None:
+    """Make what paints previews; texts of a text encoder that does not learn are encoded once."""
+    if not checked.prompts:
+        return None
+    model = foundation.model
+    model.family.load_missing(model, ["vae", "text_encoders"])
+
+    def encode(texts: list[str]) -> TextConditioning:
+        with torch.no_grad():
+            return model.family.encode_text(
+                model, texts, job.model.max_token_length, job.model.clip_skip
+            )
+
+    known: dict[tuple[str, ...], TextConditioning] = {}
+    if not method.trains_text_encoder:
+        for prompt in checked.prompts:
+            key = prompt.texts
+            known.setdefault(key, encode(list(key)))
+    return Previewer(
+        model,
+        checked.prompts,
+        lambda texts: known.get(tuple(texts)) or encode(texts),
+        folder=Path(run.samples),
+        output_name=job.saving.output_name or "",
+        autocast=foundation.autocast,
+    )
+
+
+def _release(
+    job: TrainNetworkJob,
+    model: LoadedModel,
+    source: BatchSource,
+    previewer: Previewer | None,
+    *,
+    text_cached: bool,
+) -> None:
+    """Let go of encoders that are not needed while training."""
+    if not source.needs_pixels and previewer is None:
+        model.family.release(model, ["vae"])
+    elif source.needs_pixels:
+        model.family.load_missing(model, ["vae"])
+    if text_cached:
+        model.family.release(model, ["text_encoders"])

@@ -1,0 +1,42 @@
+"""What this machine and its installed packages cannot do of what a job asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+from accelerate.state import PartialState
+
+from sd_scripts.errors import Problem
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.optimizer_table import OPTIMIZERS
+from sd_scripts.train.precision import precision_problems
+from sd_scripts.train.trackers import tracker_problems
+
+
+def environment_problems(job: TrainNetworkJob) -> list[Problem]:
+    """Return missing packages and number formats that the device does not know."""
+    problems = precision_problems(job, PartialState().device)
+    problems += tracker_problems(job)
+    entry = OPTIMIZERS[job.optimizer.optimizer_type]
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        problems.append(
+            Problem(
+                f"{entry.name} needs the package {entry.package}, which is not installed",
+                "optimizer_type",
+                "Run the set-up again with its extra, or choose AdamW.",
+            )
+        )
+    if job.performance.xformers:
+        problems += _xformers_problems()
+    return problems
+
+
+def _xformers_problems() -> list[Problem]:
+    hint = "Leave it off: PyTorch's own attention is as fast on most cards."
+    if not torch.cuda.is_available():
+        return [Problem("xformers works on NVIDIA and AMD graphics cards only", "xformers", hint)]
+    if importlib.util.find_spec("xformers") is None:
+        hint = f"Install the extra “xformers”. {hint}"
+        return [Problem("The package xformers is not installed", "xformers", hint)]
+    return []

@@ -1,0 +1,172 @@
+"""From a checked plan to batches: latents and captions encoded once, encoders loaded if needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sd_scripts.data.batch import Batch
+from sd_scripts.data.encoding import EncodeSettings, Hooks
+from sd_scripts.data.identity import encoder_identity
+from sd_scripts.data.latent_cache import LatentCache
+from sd_scripts.data.latents import LatentScaling, encode_pixels
+from sd_scripts.data.text_cache import TextCache, captions_to_cache
+from sd_scripts.dataset.index import PictureIndex, default_cache_dir
+from sd_scripts.dataset.samples import DatasetPlan
+from sd_scripts.families.base import LoadedModel, TextConditioning
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.precision import Precision
+from sd_scripts.train.progress import Reporter
+from sd_scripts.train.requests import StopRequested
+
+_WEIGHT_SUFFIXES = frozenset((".safetensors", ".bin", ".ckpt", ".pt"))
+
+
+class BrokenPictures(Exception):
+    """Pictures turned out to be broken while they were decoded: the plan must be made again."""
+
+
+@dataclass(frozen=True)
+class Caching:
+    """What the caches of one job have in common."""
+
+    job: TrainNetworkJob
+    model: LoadedModel
+    precision: Precision
+    reporter: Reporter
+    hooks: Hooks
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds all caches."""
+        chosen = self.job.data.cache_dir
+        return Path(chosen) if chosen else default_cache_dir()
+
+    def files(self, *parts: str) -> list[Path]:
+        """Return the files that hold a model's parts ("vae", "text_encoder", …)."""
+        replaced = self.job.model.vae if parts == ("vae",) else None
+        path = Path(replaced or self.job.model.pretrained_model_name_or_path)
+        if path.is_file():
+            return [path]
+        folders = [path / part for part in parts if (path / part).is_dir()] or [path]
+        return sorted(
+            file
+            for folder in folders
+            for file in folder.iterdir()
+            if file.suffix in _WEIGHT_SUFFIXES
+        )
+
+
+def scaling_of(model: LoadedModel) -> LatentScaling:
+    """Return how this model's U-Net wants latents."""
+    return LatentScaling(model.family.vae_scale)
+
+
+def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
+    """Encode what the cache lacks; None if latents are not to be cached.
+
+    Raises `BrokenPictures`, `StopRequested`, or `UserError` if the VAE gives invalid numbers.
+    """
+    data = caching.job.data
+    if not (data.cache_latents or data.cache_latents_to_disk):
+        return None
+    family, model = caching.model.family, caching.model
+
+    def load() -> Sequence[torch.nn.Module]:
+        family.load_missing(model, ["vae"])
+        assert model.vae is not None
+        return [model.vae]
+
+    identity = encoder_identity(
+        caching.folder, "vae", caching.files("vae"), caching.precision.vae, load
+    )
+    cache = LatentCache(
+        caching.folder,
+        identity,
+        PictureIndex(caching.folder),
+        in_memory=not data.cache_latents_to_disk,
+    )
+    encoding = cache.plan(plan, caching.hooks)
+    caching.reporter.say(encoding.text)
+    if encoding.jobs:
+        vae: Any = load()[0]
+        settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
+        result = cache.encode(encoding, vae, settings, caching.hooks)
+        if result.state == "stopped":
+            raise StopRequested
+        if result.state == "broken":
+            raise BrokenPictures
+    return cache
+
+
+def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
+    """Encode captions that the cache lacks; None if captions are not to be cached."""
+    data, options = caching.job.data, caching.job.model
+    if not (data.cache_text_encoder_outputs or data.cache_text_encoder_outputs_to_disk):
+        return None
+    model = caching.model
+
+    def load() -> Sequence[torch.nn.Module]:
+        model.family.load_missing(model, ["text_encoders"])
+        return model.text_encoders
+
+    identity = encoder_identity(
+        caching.folder,
+        "text_encoders",
+        caching.files("text_encoder", "text_encoder_2"),
+        caching.precision.frozen,
+        load,
+    )
+    cache = TextCache(
+        caching.folder,
+        identity,
+        max_token_length=options.max_token_length,
+        clip_skip=options.clip_skip,
+        in_memory=not data.cache_text_encoder_outputs_to_disk,
+    )
+    captions = captions_to_cache(plan)
+    if cache.missing(captions):
+        load()
+
+        def encode(texts: Sequence[str]) -> TextConditioning:
+            return model.family.encode_text(
+                model, texts, options.max_token_length, options.clip_skip
+            )
+
+        if not cache.encode(captions, encode, caching.hooks):
+            raise StopRequested
+    return cache
+
+
+def latents_of(model: LoadedModel, vae_batch_size: int) -> Callable[[Batch], Tensor]:
+    """Return what gives a batch's latents [B, 4, h, w], cached or encoded now."""
+    scaling = scaling_of(model)
+
+    def latents(batch: Batch) -> Tensor:
+        if batch.latents is not None:
+            return batch.latents
+        assert model.vae is not None
+        return encode_pixels(model.vae, batch, scaling, vae_batch_size)
+
+    return latents
+
+
+def text_of(
+    job: TrainNetworkJob, model: LoadedModel, *, learns: bool
+) -> Callable[[Batch], TextConditioning]:
+    """Return what gives a batch's conditioning: cached, or encoded now (with gradient)."""
+
+    def text(batch: Batch) -> TextConditioning:
+        if batch.text is not None:
+            return TextConditioning(batch.text.hidden, batch.text.pooled)
+        with torch.set_grad_enabled(learns):
+            return model.family.encode_text(
+                model, batch.captions, job.model.max_token_length, job.model.clip_skip
+            )
+
+    return text

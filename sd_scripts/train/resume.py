@@ -1,0 +1,162 @@
+"""What is written of a run, files and states, and how a run goes on from a state."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from accelerate.state import PartialState
+
+from sd_scripts.dataset.index import default_cache_dir
+from sd_scripts.errors import Problem
+from sd_scripts.families.base import LoadedModel
+from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.optimizers import describe_optimizer
+from sd_scripts.train.preflight import Preflight
+from sd_scripts.train.state_facts import (
+    FACTS_FILE,
+    Position,
+    StateFacts,
+    find_state,
+    read_facts,
+)
+from sd_scripts.train.states import Resumable, apply_changed_rates, load_state, save_state
+from sd_scripts.weights.dataset_facts import facts_from_plan
+from sd_scripts.weights.files import read_metadata
+from sd_scripts.weights.hashes import BaseHashes
+from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_metadata
+
+
+class Recorder:
+    """Writes the files and states of one run, which share a session id with what resumes it."""
+
+    def __init__(
+        self,
+        job: TrainNetworkJob,
+        checked: Preflight,
+        model: LoadedModel,
+        method: NetworkMethod,
+        parts: Resumable,
+        saved_dtype: torch.dtype | None,
+    ) -> None:
+        """Nothing is read or written yet; `saved_dtype` None keeps each tensor's own."""
+        self._job = job
+        self._plan = checked.plan.fingerprint()
+        self._method = method
+        self._parts = parts
+        self._saved_dtype = saved_dtype
+        self._session = secrets.randbits(32)
+        self._rates: tuple[float | None, ...] = tuple(
+            None if group["lr"] is None else float(group.get("initial_lr", group["lr"]))
+            for group in parts.optimizer.param_groups
+        )
+        self.position = Position()
+        folder = Path(job.data.cache_dir) if job.data.cache_dir else default_cache_dir()
+        self._base = BaseHashes(job.model.pretrained_model_name_or_path, job.model.vae, folder)
+        self._facts = self._training_facts(checked, model)
+
+    def _training_facts(self, checked: Preflight, model: LoadedModel) -> TrainingFacts:
+        job = self._job
+        rank, alpha = self._method.rank_and_alpha
+        dataset = facts_from_plan(
+            checked.plan, from_dataset_config=job.data.dataset_config is not None
+        )
+        assert job.training.seed is not None
+        return TrainingFacts(
+            family=model.family.name,
+            base_model_version=model.family.base_model_version,
+            prediction_type=model.prediction_type,
+            dataset=dataset,
+            num_epochs=checked.arithmetic.num_epochs,
+            num_steps=checked.arithmetic.total_steps,
+            total_batch_size=job.data.train_batch_size
+            * PartialState().num_processes
+            * job.training.gradient_accumulation_steps,
+            optimizer=describe_optimizer(self._parts.optimizer, job),
+            seed=job.training.seed,
+            network_dim=rank,
+            network_alpha=alpha,
+            session_id=self._session,
+            started_at=time.time(),
+            zero_terminal_snr=model.zero_terminal_snr,
+        )
+
+    def hash_base_in_background(self) -> None:
+        """Begin to hash the base model's file for the metadata; does nothing the second time."""
+        self._base.start()
+
+    def close(self) -> None:
+        """Give up what is still being hashed."""
+        self._base.cancel()
+
+    def write_weights(self, path: Path, step: int, epoch: int, *, final: bool) -> None:
+        """Write the trained network. The hash of a large base file is waited for at the end only.
+
+        Raises `OSError` if it cannot be written.
+        """
+        base = self._base.entries(wait=final)
+        save = SaveFacts(step, epoch, time.time(), base)
+        metadata = build_metadata(self._job, self._facts, save)
+        self._method.save(path, metadata, self._saved_dtype)
+
+    def write_state(self, path: Path) -> None:
+        """Write everything a later run needs to go on from here. Raises `OSError`."""
+        position = self.position
+        assert self._job.training.seed is not None
+        facts = StateFacts(
+            current_step=position.step,
+            current_epoch=position.epoch,
+            batch_in_epoch=position.batch,
+            seed=self._job.training.seed,
+            plan=self._plan,
+            session=str(self._session),
+            rates=self._rates,
+        )
+        save_state(path, self._parts, facts)
+
+    def is_ours(self, path: Path) -> bool:
+        """Tell whether a file or state was written by this run or by one that it resumes."""
+        if path.is_dir():
+            try:
+                facts = json.loads((path / FACTS_FILE).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                return False
+            return bool(facts.get("session") == str(self._session))
+        return read_metadata(path).get("ss_session_id") == str(self._session)
+
+    def resume(self, path: Path) -> list[Problem]:
+        """Go on from a state: weights, optimizer, schedule, random streams and position.
+
+        Returns what the user should know. Raises `UserError` if the state does not fit.
+        """
+        folder = find_state(path)
+        facts = read_facts(folder)
+        load_state(folder, self._parts)
+        self.position = Position(facts.current_step, facts.current_epoch, facts.batch_in_epoch)
+        self._session = int(facts.session)
+        self._facts = replace(self._facts, session_id=self._session)
+        told = apply_changed_rates(self._parts, facts.rates, self._rates)
+        if facts.plan != self._plan:
+            told.append(
+                Problem(
+                    "The pictures, repeats or batches have changed since this state was saved",
+                    "resume, train_data_dir",
+                    "Training goes on with the new ones, from the same step.",
+                    "warning",
+                )
+            )
+        if facts.seed != self._job.training.seed:
+            told.append(
+                Problem(
+                    f"This state was trained with the seed {facts.seed}; another one is used now",
+                    "seed, resume",
+                    f"Set seed to {facts.seed} to go on exactly as without a break.",
+                    "warning",
+                )
+            )
+        return told

@@ -1,0 +1,85 @@
+"""What a training state is, apart from its tensors: its position and its origin (torch-free)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sd_scripts.errors import UserError
+
+FORMAT: Final = 1
+FACTS_FILE: Final = "train_state.json"
+
+
+@dataclass
+class Position:
+    """How far a run has come: finished steps, finished epochs, finished batches of this epoch."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass(frozen=True)
+class StateFacts:
+    """What identifies a state: its position and what the run was made of.
+
+    `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
+    learning rates the job asked for, `session` the id shared by a run and what resumes it.
+    """
+
+    current_step: int
+    current_epoch: int
+    batch_in_epoch: int
+    seed: int
+    plan: str
+    session: str
+    rates: tuple[float | None, ...] = ()
+    format: int = FORMAT
+
+
+def find_state(path: Path) -> Path:
+    """Return the state folder that `resume` means: itself, or the newest one of a run folder.
+
+    Raises `UserError` if there is none.
+    """
+    if (path / FACTS_FILE).is_file():
+        return path
+    found = [folder.parent for pattern in (f"*/{FACTS_FILE}", f"state/*/{FACTS_FILE}")
+             for folder in path.glob(pattern)]  # fmt: skip
+    whole = [folder for folder in found if not folder.name.startswith(".")]
+    if whole:
+        return max(whole, key=lambda folder: read_facts(folder).current_step)
+    if (path / "random_states_0.pkl").exists():
+        raise UserError(
+            f"{path} is a state written by sd-scripts, which only its own version can read",
+            option="resume",
+            hint="Go on from its LoRA file instead, with network_weights.",
+        )
+    raise UserError(
+        f"There is no training state in {path}",
+        option="resume",
+        hint="Choose a folder whose name ends in -state, or the folder of a run that saved one.",
+    )
+
+
+def read_facts(folder: Path) -> StateFacts:
+    """Read what a state is. Raises `UserError` if it is broken or of a newer format."""
+    try:
+        values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        facts = StateFacts(**{**values, "rates": tuple(values["rates"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(
+            f"The training state {folder} cannot be read: {error}",
+            option="resume",
+            hint="Choose another state; this one is broken or of a newer version.",
+        ) from error
+    if facts.format > FORMAT:
+        raise UserError(
+            f"The training state {folder} was written by a newer version",
+            option="resume",
+            hint="Update this program.",
+        )
+    return facts
