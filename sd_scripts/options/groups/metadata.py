@@ -27,10 +27,10 @@ class MetadataOptions(Options):
     """Title of the file. Empty: output_name."""
 
     metadata_author: Annotated[Words, Opt("Author")] = None
-    """Who made it."""
+    """Who made it, as others will see it."""
 
     metadata_description: Annotated[Words, Opt("Description")] = None
-    """What it is."""
+    """What it is and what it is good for."""
 
     metadata_license: Annotated[Words, Opt("Licence")] = None
     """What others may do with it."""

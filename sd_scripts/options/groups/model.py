@@ -33,7 +33,7 @@ class ModelOptions(Options):
     always right. If it contradicts the file, the job is refused."""
 
     v_parameterization: Annotated[
-        bool | None, Opt("v-prediction", tier="expert", keywords=("vpred", "v_pred"))
+        bool | None, Opt("Model predicts v", tier="expert", keywords=("vpred", "v_pred"))
     ] = None
     """Says whether the model predicts v (SD 2.x 768, NoobAI v-pred) instead of noise. Empty: seen
     from the file. Set it when the file does not tell and pictures come out washed out or burnt."""

@@ -71,7 +71,7 @@ class PerformanceOptions(Options):
     """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
     kept for files made for sd-scripts."""
 
-    xformers: Annotated[bool, Opt("xformers attention", tier="expert")] = False
+    xformers: Annotated[bool, Opt("Attention of xformers", tier="expert")] = False
     """Uses the xformers package for attention. It has to be installed, and is seldom faster than
     PyTorch's own."""
 

@@ -1,0 +1,141 @@
+"""Jobs of any kind for property tests: values drawn from the specs, made to agree by the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from sd_scripts.errors import Problem, UserError, errors_among
+from sd_scripts.options.coerce import coerce
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
+from sd_scripts.options.schema import OptionSpec, option_specs, specs_by_name
+from sd_scripts.options.values import check_values, job_from_values
+
+NEEDED: dict[str, object] = {
+    "pretrained_model_name_or_path": "model.safetensors",
+    "train_data_dir": "pictures",
+}
+SPECS = specs_by_name(TrainNetworkJob)
+
+_letters = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+_texts = st.one_of(
+    st.sampled_from(
+        [
+            "none",
+            "C:\\temp\\ä b",
+            "--odd",
+            "-1",
+            "a=b",
+            "'single' \"double\"",
+            " blank ",
+            "café ☃",
+            "0",
+        ]
+    ),
+    st.text(_letters, min_size=1, max_size=12),
+)
+_plain = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=12)
+
+
+def job(**values: object) -> TrainNetworkJob:
+    """A job of these values and what every job needs."""
+    return job_from_values(TrainNetworkJob, {**NEEDED, **values})
+
+
+def problems(**values: object) -> list[Problem]:
+    """What is wrong with these values beside what every job needs."""
+    return check_values(TrainNetworkJob, {**NEEDED, **values})
+
+
+def errors(**values: object) -> list[Problem]:
+    """The errors among `problems`."""
+    return errors_among(problems(**values))
+
+
+def only_error(**values: object) -> Problem:
+    """The one error that these values have."""
+    (found,) = errors(**values)
+    return found
+
+
+def problems_of(error: UserError) -> dict[str | None, Problem]:
+    """Problems of an error by the option they name."""
+    return {problem.option: problem for problem in error.problems}
+
+
+def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
+    low = None if spec.minimum is None else spec.minimum
+    high = 10**6 if spec.maximum is None else spec.maximum
+    if spec.kind == "int":
+        return st.integers(int(low or 0), int(high))
+    return st.floats(
+        low,
+        high,
+        exclude_min=spec.exclusive_minimum,
+        exclude_max=spec.exclusive_maximum,
+        allow_nan=False,
+    )
+
+
+def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
+    if spec.name in ("output_name", "caption_extension"):
+        return _plain
+    return _texts
+
+
+def values_for(spec: OptionSpec) -> st.SearchStrategy[Any]:
+    """Values that an option takes by itself, as it keeps them."""
+    by_kind: dict[str, st.SearchStrategy[Any]] = {
+        "bool": st.booleans(),
+        "int": _numbers(spec) if spec.kind == "int" else st.nothing(),
+        "float": _numbers(spec) if spec.kind == "float" else st.nothing(),
+        "text": _text(spec),
+        "choice": st.sampled_from(spec.choices or ("",)),
+        "size": st.tuples(*[st.integers(8, 128).map(lambda side: side * 8)] * 2),
+        "steps": st.one_of(st.integers(0, 10**6), st.floats(0.001, 0.999)),
+        "numbers": st.lists(st.floats(0, 10), min_size=1, max_size=2).map(tuple),
+        "texts": st.lists(_texts, max_size=3).map(tuple),
+        "key_values": st.just(()),
+    }
+    return by_kind[spec.kind]
+
+
+def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
+    numbers = st.floats(1e-6, 1, allow_nan=False)
+    by_kind: dict[str, st.SearchStrategy[str]] = {
+        "float": numbers.map(str),
+        "int": st.integers(1, 9999).map(str),
+        "bool": st.booleans().map(str),
+        "floats": st.tuples(numbers, numbers).map(lambda pair: f"{pair[0]},{pair[1]}"),
+        "text": _plain,
+    }
+    return by_kind[argument.kind].map(lambda text: f"{argument.name}={text}")
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> TrainNetworkJob:
+    """Jobs without errors: any options set, those that contradict each other taken back."""
+    values: dict[str, object] = dict(NEEDED)
+    for spec in option_specs(TrainNetworkJob):
+        if draw(st.booleans()):
+            read = draw(values_for(spec))
+            values[spec.name] = coerce(spec, read)
+    name = draw(st.sampled_from(sorted(OPTIMIZERS)))
+    arguments = draw(st.lists(st.sampled_from(OPTIMIZERS[name].arguments), max_size=3, unique=True))
+    values["optimizer_type"] = name
+    values["optimizer_args"] = tuple(draw(_argument_text(argument)) for argument in arguments)
+    if draw(st.booleans()):
+        values["lr_scheduler"] = "piecewise_constant"
+        values["lr_scheduler_args"] = ("step_rules=1:10,0.1:20,0.01",)
+        values.pop("lr_warmup_steps", None)
+    for _ in range(20):
+        wrong = errors_among(check_values(TrainNetworkJob, values))
+        if not wrong:
+            return job_from_values(TrainNetworkJob, values)
+        named = {name for problem in wrong for name in (problem.option or "").split(", ")}
+        named |= {f"{name}_to_disk" for name in named}
+        assert named & set(values) - set(NEEDED) or "dataset_config" in named, wrong
+        values = {k: v for k, v in values.items() if k not in named} | NEEDED
+    raise AssertionError(f"cannot be mended: {wrong}")

@@ -1,0 +1,49 @@
+"""docs/options.md is up to date, and the package opens without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sd_scripts.options import docs
+from tests.options.support import SPECS
+
+MODULES = sorted(
+    ".".join(path.relative_to(docs.DOCUMENT.parents[1]).with_suffix("").parts)
+    for path in Path(docs.__file__).parent.rglob("*.py")
+    if path.name != "__init__.py"
+)
+
+
+def test_the_document_is_up_to_date() -> None:
+    assert docs.main(["--check"]) == 0
+
+
+def test_the_document_tells_of_every_option() -> None:
+    text = docs.document()
+    for name in SPECS:
+        assert f"#### `{name}`\n" in text
+
+
+def test_a_stale_document_is_noticed_and_rewritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docs, "DOCUMENT", tmp_path / "options.md")
+    assert docs.main(["--check"]) == 1
+    assert docs.main(["--write"]) == 0
+    assert docs.main(["--check"]) == 0
+    docs.DOCUMENT.write_text("old", encoding="utf-8")
+    assert docs.main(["--check"]) == 1
+    assert docs.main([]) == 2
+
+
+def test_nothing_of_it_imports_torch_or_the_gui() -> None:
+    heavy = "{'torch', 'diffusers', 'transformers', 'accelerate', 'gradio', 'kohya_gui', 'numpy'}"
+    code = f"import sys, {', '.join(MODULES)}; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
