@@ -11,6 +11,7 @@ from typing import Final
 import psutil
 
 from kohya_gui.jobs.launch import RUN_VARIABLE
+from sd_scripts.errors import UserError
 from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import find_process
@@ -65,7 +66,8 @@ def kill(run: RunFolder, grace_seconds: float = GRACE_SECONDS) -> int:
     """End every process of the run, by force after the grace time; return how many there were.
 
     A process that only has the same number as the run's is left alone. Files stay as they are:
-    saves are atomic. Leaves a mark, so that the run is not taken for a crash.
+    saves are atomic. Leaves a mark, so that the run is not taken for a crash. Raises `UserError`
+    when a process does not end (it belongs to another user, or hangs in the driver).
     """
     processes = processes_of(run)
     if not processes:
@@ -76,7 +78,13 @@ def kill(run: RunFolder, grace_seconds: float = GRACE_SECONDS) -> int:
     # A dying parent may have started another child meanwhile.
     rest = {process.pid: process for process in [*alive, *processes_of(run)]}
     _signal(rest.values(), force=True)
-    _wait(rest.values(), grace_seconds)
+    if left := _wait(rest.values(), grace_seconds):
+        control.withdraw(run, control.KILL_MARK)
+        numbers = ", ".join(str(process.pid) for process in left)
+        raise UserError(
+            f"Not every process of the run could be ended; still there: {numbers}.",
+            hint="They belong to another user or hang in a driver; end them by hand or restart.",
+        )
     return len({*rest, *(process.pid for process in processes)})
 
 

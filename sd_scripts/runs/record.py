@@ -18,7 +18,7 @@ from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.runs.process import ProcessIdentity, is_self_or_ancestor, own_identity
+from sd_scripts.runs.process import ProcessIdentity, is_alive, is_self_or_ancestor, own_identity
 
 _VERSIONED: Final = ("kohya-gui", "torch", "diffusers", "transformers", "accelerate")
 
@@ -96,12 +96,18 @@ def claim(run: RunFolder, *, job: str, name: str, argv: Sequence[str]) -> RunRec
 
     A launcher writes it too; this covers a launcher that died right after the start, and a start
     by hand with `--run_dir`. A record that already names a process is left as it is, unless that
-    run is over and this is a new start in the same folder.
+    run is over and this is a new start in the same folder. Raises `UserError` when it is not over.
     """
     record = read_record(run)
     if record is not None and record.process is not None:
         if is_self_or_ancestor(record.process):
             return record
+        if is_alive(record.process):
+            raise UserError(
+                f"The process {record.pid} is at work in {run.path}.",
+                option="run_dir",
+                hint="Wait for its end or stop it, or choose another run folder.",
+            )
         for name in (*control.REQUESTS, control.KILL_MARK):
             control.withdraw(run, name)  # meant for the run that is over
         anew = {"started_by": "hand", "argv": tuple(argv), "started": time.time()}

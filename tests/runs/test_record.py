@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,6 +84,19 @@ def test_a_new_start_in_an_old_folder_takes_it_over(run: RunFolder) -> None:
     assert record is not None
     assert record.process == own_identity()
     assert (record.name, record.argv, record.started_by) == ("n", ("new",), "hand")
+
+
+def test_two_trainers_do_not_share_a_folder(run: RunFolder) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        identity = identity_of(other.pid)
+        assert identity is not None
+        write_record(run, RunRecord().with_process(identity))
+        with pytest.raises(UserError, match="is at work"):
+            open_run(run.path, output_dir=None, name="n", job="j", config_toml="")
+        other.kill()
+    record = read_record(run)
+    assert record is not None
+    assert record.process == identity
 
 
 def test_a_start_by_hand_makes_its_folder_beside_the_output(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import start_request
 from kohya_gui.workspace import Workspace
+from sd_scripts.errors import UserError
 from sd_scripts.runs.control import is_requested
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import identity_of, own_identity
@@ -103,3 +104,16 @@ def test_this_program_is_never_killed(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path, "x", "")
     write_record(run, RunRecord().with_process(own_identity()))
     assert stop.processes_of(run) == []
+
+
+def test_a_process_that_does_not_end_is_told(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_request(workspace, fake_request(steps=10_000))
+    wait_for_state(run, "running")
+    with monkeypatch.context() as patch:
+        patch.setattr(stop, "_signal", lambda *_, **__: None)
+        with pytest.raises(UserError, match=str(derive_status(run).pid)):
+            stop.kill(run, grace_seconds=0.05)
+    assert not is_requested(run, "kill")
+    assert derive_status(run).state == "running"
