@@ -146,7 +146,8 @@ def test_a_link_in_place_of_a_run_is_not_deleted(workspace: Workspace, tmp_path:
     outside.mkdir()
     (outside / "config.toml").touch()
     (workspace.runs / "run-1").symlink_to(outside, target_is_directory=True)
-    with pytest.raises(UserError):
+    assert RunStore(workspace).get("run-1") is None
+    with pytest.raises(UserError, match="no run"):
         RunStore(workspace).delete("run-1")
     assert (outside / "config.toml").exists()
 
