@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from sd_scripts.options.explain import did_you_mean, shown
 from sd_scripts.options.schema import OptionSpec, flat_types
-from sd_scripts.options.types import UnfitError, clean_pairs, parse_size, parse_steps
+from sd_scripts.options.types import UnfitError, clean_pairs, clean_path, parse_size, parse_steps
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _FALSE = frozenset({"false", "no", "off", "0"})
@@ -67,7 +67,7 @@ def _number_hint(spec: OptionSpec, example: str) -> str:
 
 def _text(spec: OptionSpec, value: object) -> str:
     if isinstance(value, str):
-        return value
+        return str(clean_path(value)) if spec.path else value
     raise UnfitError(f"{shown(value)} is not a text", "put it in quotes")
 
 

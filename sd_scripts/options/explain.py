@@ -78,7 +78,7 @@ def _field_problem(spec: OptionSpec, error: Any) -> Problem:
             return Problem(f"{value} is too large", spec.name, range_hint(spec))
         case "finite_number":
             return Problem(f"{value} is not a finite number", spec.name, range_hint(spec))
-        case "string_too_short":
+        case "string_too_short" | "too_short":
             return Problem("this cannot be empty", spec.name, _first_sentence(spec.help))
         case "string_too_long":
             longest = error["ctx"]["max_length"]

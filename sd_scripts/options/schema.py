@@ -213,6 +213,7 @@ def _spec(group: str, name: str, field: FieldInfo) -> OptionSpec:
     kinds = [kind for kind in kinds if kind is not type(None)]
     kind = _kind(name, kinds, metadata)
     assert field.description, f"{name} needs a docstring: it is its help"
+    assert optional or not opt.off_values, f"{name}: a value that means empty needs `| None`"
     records = f"ss_{name}" if opt.records is True else opt.records or None
     return OptionSpec(
         name=name,

@@ -70,9 +70,11 @@ class Reading:
                     self.problems.append(problem)
             elif not is_empty(value):
                 try:
-                    read[name] = coerce(self._specs[name], value)
+                    one = coerce(self._specs[name], value)
                 except UnfitError as unfit:
                     self._blame(name, Problem(unfit.message, name, unfit.hint))
+                else:
+                    read |= {} if is_empty(one) else {name: one}
         return read
 
     def _blame(self, name: str, problem: Problem) -> None:

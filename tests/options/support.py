@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sd_scripts.errors import Problem, UserError, errors_among
-from sd_scripts.options.coerce import coerce
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
 from sd_scripts.options.schema import OptionSpec, option_specs, specs_by_name
+from sd_scripts.options.types import clean_path
 from sd_scripts.options.values import check_values, job_from_values
 
 NEEDED: dict[str, object] = {
@@ -81,7 +81,9 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
 
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
     if spec.name in ("output_name", "caption_extension"):
-        return _plain
+        return _plain if spec.name == "output_name" else _plain.map(lambda text: f".{text}")
+    if spec.path:
+        return _texts.map(clean_path).filter(bool)
     return _texts
 
 
@@ -114,28 +116,70 @@ def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
     return by_kind[argument.kind].map(lambda text: f"{argument.name}={text}")
 
 
-@st.composite
-def jobs(draw: st.DrawFn) -> TrainNetworkJob:
-    """Jobs without errors: any options set, those that contradict each other taken back."""
-    values: dict[str, object] = dict(NEEDED)
-    for spec in option_specs(TrainNetworkJob):
-        if draw(st.booleans()):
-            read = draw(values_for(spec))
-            values[spec.name] = coerce(spec, read)
-    name = draw(st.sampled_from(sorted(OPTIMIZERS)))
-    arguments = draw(st.lists(st.sampled_from(OPTIMIZERS[name].arguments), max_size=3, unique=True))
-    values["optimizer_type"] = name
-    values["optimizer_args"] = tuple(draw(_argument_text(argument)) for argument in arguments)
-    if draw(st.booleans()):
-        values["lr_scheduler"] = "piecewise_constant"
-        values["lr_scheduler_args"] = ("step_rules=1:10,0.1:20,0.01",)
-        values.pop("lr_warmup_steps", None)
+COMPANIONS: dict[str, dict[str, object]] = {
+    "dataset_config": {"train_data_dir": None},
+    "full_fp16": {"mixed_precision": "fp16"},
+    "full_bf16": {"mixed_precision": "bf16"},
+    "bucket_reso_steps": {"bucket_reso_steps": 32},
+    "cache_text_encoder_outputs": {"network_train_unet_only": True},
+    "cache_text_encoder_outputs_to_disk": {"network_train_unet_only": True},
+    "dim_from_weights": {"network_weights": "old.safetensors"},
+    "learning_rate": {"unet_lr": 1e-4},
+    "unet_lr": {"text_encoder_lr": (1e-5,)},
+    "lr_warmup_steps": {"lr_scheduler": "cosine"},
+    "lr_scheduler_args": {
+        "lr_scheduler": "piecewise_constant",
+        "lr_scheduler_args": ("step_rules=1:10,0.1:20,0.01",),
+    },
+    "save_last_n_epochs": {"save_every_n_epochs": 2},
+    "save_last_n_epochs_state": {"save_n_epoch_ratio": 2},
+    "save_last_n_steps": {"save_every_n_steps": 2},
+    "save_last_n_steps_state": {"save_every_n_steps": 2},
+    "log_with": {"logging_dir": "logs"},
+}
+"""What an option needs beside it."""
+
+CHOICE_COMPANIONS: dict[str, dict[str, object]] = {
+    "adafactor": {"optimizer_type": "Adafactor"},
+    "cosine_with_min_lr": {"lr_scheduler_min_lr_ratio": 0.1},
+    "piecewise_constant": COMPANIONS["lr_scheduler_args"],
+}
+"""What a choice needs beside it."""
+
+
+def mended(values: dict[str, object], kept: dict[str, object]) -> TrainNetworkJob:
+    """A job of `kept` and as many of the other values as agree with it."""
+    values = {**NEEDED, **values, **kept}
     for _ in range(20):
         wrong = errors_among(check_values(TrainNetworkJob, values))
         if not wrong:
             return job_from_values(TrainNetworkJob, values)
         named = {name for problem in wrong for name in (problem.option or "").split(", ")}
         named |= {f"{name}_to_disk" for name in named}
-        assert named & set(values) - set(NEEDED) or "dataset_config" in named, wrong
-        values = {k: v for k, v in values.items() if k not in named} | NEEDED
+        doubtful = named & set(values) - set(kept) - set(NEEDED)
+        assert doubtful, wrong
+        values = {name: value for name, value in values.items() if name not in doubtful}
     raise AssertionError(f"cannot be mended: {wrong}")
+
+
+@st.composite
+def kept_values(draw: st.DrawFn, spec: OptionSpec) -> dict[str, object]:
+    """A value of one option, and what it needs beside it."""
+    value = draw(values_for(spec))
+    beside = CHOICE_COMPANIONS.get(value, {}) if isinstance(value, str) else {}
+    return {spec.name: value, **COMPANIONS.get(spec.name, {}), **beside}
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> TrainNetworkJob:
+    """Jobs without errors: any options set, those that contradict each other taken back."""
+    values: dict[str, object] = {}
+    specs = option_specs(TrainNetworkJob)
+    for spec in specs:
+        if draw(st.booleans()):
+            values[spec.name] = draw(values_for(spec))
+    name = draw(st.sampled_from(sorted(OPTIMIZERS)))
+    arguments = draw(st.lists(st.sampled_from(OPTIMIZERS[name].arguments), max_size=3, unique=True))
+    values["optimizer_type"] = name
+    values["optimizer_args"] = tuple(draw(_argument_text(argument)) for argument in arguments)
+    return mended(values, draw(kept_values(draw(st.sampled_from(specs)))))

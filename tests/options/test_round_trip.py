@@ -6,16 +6,18 @@ import tomllib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from sd_scripts.options.coerce import coerce
 from sd_scripts.options.command_line import job_to_argv, parse_command_line
 from sd_scripts.options.form_values import default_form, from_form, to_form
 from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.schema import option_specs
+from sd_scripts.options.schema import OptionSpec, option_specs
 from sd_scripts.options.toml_file import job_from_toml, job_to_toml
 from sd_scripts.options.values import job_from_values, values_of
-from tests.options.support import job, jobs
+from tests.options.support import job, jobs, kept_values, mended
 
-_often = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+_often = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @_often
@@ -59,6 +61,23 @@ def test_a_form_of_texts_gives_the_job_back(made: TrainNetworkJob) -> None:
         for name, value in to_form(made).items()
     }
     assert job_from_values(TrainNetworkJob, from_form(TrainNetworkJob, typed)) == made
+
+
+@pytest.mark.parametrize("spec", option_specs(TrainNetworkJob), ids=lambda spec: spec.name)
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_each_option_by_itself_comes_back_through_every_door(
+    spec: OptionSpec, data: st.DataObject
+) -> None:
+    kept = data.draw(kept_values(spec))
+    made = mended({}, kept)
+    value = values_of(made)[spec.name]
+    wanted = coerce(spec, kept[spec.name])
+    assert value == wanted
+    assert type(value) is type(wanted)
+    assert job_from_toml(TrainNetworkJob, job_to_toml(made, only_changed=True)) == made
+    assert parse_command_line(TrainNetworkJob, job_to_argv(made), "prog").job == made
+    assert job_from_values(TrainNetworkJob, from_form(TrainNetworkJob, to_form(made))) == made
 
 
 def test_an_untouched_form_is_a_job_of_defaults() -> None:

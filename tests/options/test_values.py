@@ -111,6 +111,8 @@ def test_a_wrong_value_is_refused_in_words(name: str, value: object, words: str)
         ("caption_extension", "txt", ".txt"),
         ("caption_extension", "_tags.txt", "_tags.txt"),
         ("vae", '"/a b/vae.pt"\n', "/a b/vae.pt"),
+        ("vae", '""', None),
+        ("vae", "\n", None),
         ("training_comment", "0", "0"),
         ("optimizer_args", "weight_decay = 0.1 eps=1e-9", ("weight_decay=0.1", "eps=1e-9")),
         ("optimizer_args", ["betas=(0.9, 0.99)"], ("betas=(0.9, 0.99)",)),
