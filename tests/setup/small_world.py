@@ -82,7 +82,7 @@ class SmallWorld:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("PIP_", "KOHYA_", "PYTHON"))
+            if not name.startswith(("PIP_", "KOHYA_", "PYTHON", "DISPLAY", "WAYLAND"))
         }
         sources = self.wheels if online else self.wheels / "gone"
         return kept | {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.setup.small_world import PROJECT
-from tools.setup.cli import HELP, WORDS, parse
+from tools.setup import cli
+from tools.setup.cli import HELP, WORDS, has_screen, parse
 from tools.setup.console import SetupError
 from tools.setup.install import Wishes, explain_pip
 
@@ -51,6 +52,29 @@ def test_slips_are_told_with_what_was_meant(argv: list[str], remedy: str) -> Non
     with pytest.raises(SetupError) as caught:
         parse(argv)
     assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("system", "environment", "flags", "opens"),
+    [
+        ("Linux", {"DISPLAY": ":0"}, [], True),
+        ("Linux", {"WAYLAND_DISPLAY": "wayland-0"}, ["--server_port", "1"], True),
+        ("Linux", {}, [], False),
+        ("Linux", {"DISPLAY": ":0"}, ["--headless"], False),
+        ("Linux", {"DISPLAY": ":0"}, ["--inbrowser"], False),  # said already
+        ("Windows", {}, [], True),
+        ("Darwin", {"SSH_CONNECTION": "1"}, [], False),
+    ],
+)
+def test_the_page_opens_where_there_is_a_screen(
+    system: str,
+    environment: dict[str, str],
+    flags: list[str],
+    opens: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cli.platform, "system", lambda: system)
+    assert has_screen(environment, flags) is opens
 
 
 def test_the_help_names_every_word() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tools.setup import doctor
@@ -106,7 +107,17 @@ def _do(word: str, checkout: Checkout, wishes: Wishes, rest: list[str]) -> int:
     if word == "demo":
         return hand_over(checkout, [os.fspath(checkout.root / "tools" / "demo.py"), *rest])
     # -P: the caller's folder may hold another program's package of the same name.
-    return hand_over(checkout, ["-P", "-m", "kohya_gui", *rest])
+    shown = ["--inbrowser"] if has_screen(os.environ, rest) else []
+    return hand_over(checkout, ["-P", "-m", "kohya_gui", *shown, *rest])
+
+
+def has_screen(environment: Mapping[str, str], flags: Sequence[str]) -> bool:
+    """Say whether the page may be opened in a browser here: a screen, and nobody said otherwise."""
+    if {"--headless", "--inbrowser"} & set(flags):
+        return False
+    if platform.system() in ("Windows", "Darwin"):
+        return "SSH_CONNECTION" not in environment
+    return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
 
 
 def _ready_or_moved(checkout: Checkout, wishes: Wishes) -> None:
