@@ -1,0 +1,134 @@
+"""Put the pages together and serve them: the only place that starts Gradio."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from kohya_gui.arguments import Arguments
+from kohya_gui.context import Context, make_context
+from kohya_gui.pages.registry import PAGES
+from kohya_gui.pages.shell import build_page
+from kohya_gui.quick_gradio import gr
+from kohya_gui.theme import make_theme
+from sd_scripts.errors import EXIT_OK
+
+SCRIPTS: Final = ("core", "nav", "chart", "log", "chooser", "form", "run", "lists")
+"""Scripts of the pages in the order they are loaded, from `assets/js`."""
+_UPLOAD_LIMIT: Final = "1mb"
+
+
+def asset(name: str) -> str:
+    """Return the text of a file in `kohya_gui/assets`."""
+    return resources.files("kohya_gui").joinpath("assets", *name.split("/")).read_text("utf-8")
+
+
+def page_head(context: Context) -> str:
+    """Return what goes into every page's head: texts and scripts, in one piece and no request."""
+    texts = context.text.for_browser().replace("<", "\\u003c")
+    setup = f"window.KG_TEXTS={texts};window.KG_THEME={context.settings().theme!r};"
+    scripts = "\n".join(asset(f"js/{name}.js") for name in SCRIPTS)
+    return f"<script>{setup}\n{scripts}</script>"
+
+
+def build(context: Context) -> gr.Blocks:
+    """Return the whole application, every page on a route of its own."""
+    blocks = gr.Blocks(analytics_enabled=False, title=context.text("app.title"))
+    for page in PAGES:
+        if page.path:
+            blocks.route(context.text(page.title), f"/{page.path}")
+        with blocks:
+            build_page(context, page, PAGES)
+    return blocks
+
+
+def allowed_folders(context: Context) -> list[str]:
+    """Return the only folders whose files the page may fetch: runs and thumbnails."""
+    context.thumbnails.mkdir(parents=True, exist_ok=True)
+    return [str(context.workspace.runs), str(context.thumbnails)]
+
+
+def launch(
+    context: Context, arguments: Arguments, *, allowed: Sequence[str] | None = None
+) -> tuple[gr.Blocks, str]:
+    """Build and serve; return the application and its address on this machine."""
+    os.environ["GRADIO_TEMP_DIR"] = str(context.workspace.path / "uploads")
+    _keep_proxies_away()
+    blocks = build(context)
+    blocks.launch(
+        server_name=arguments.host,
+        server_port=arguments.port,
+        auth=arguments.login,
+        auth_message=context.text("app.login"),
+        share=arguments.share,
+        allowed_paths=list(allowed or allowed_folders(context)),
+        blocked_paths=[str(context.workspace.settings), str(context.workspace.drafts)],
+        favicon_path=str(resources.files("kohya_gui").joinpath("assets", "favicon.svg")),
+        theme=make_theme(),
+        css=asset("app.css") + asset("form.css") + asset("run.css"),
+        head=page_head(context),
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        show_error=True,
+        max_file_size=_UPLOAD_LIMIT,
+        quiet=True,
+        inline=False,
+        prevent_thread_lock=True,
+    )
+    return blocks, str(blocks.local_url)
+
+
+def _keep_proxies_away() -> None:
+    """Gradio asks its own server whether it is up; a system-wide proxy must not answer."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in os.environ.get(name, "").split(",") if part]
+        wanted = [host for host in ("localhost", "127.0.0.1", "::1") if host not in known]
+        os.environ[name] = ",".join([*known, *wanted])
+
+
+def serve(arguments: Arguments, *, began: float) -> int:
+    """Serve until SIGINT or SIGTERM; trainings that go on are left to themselves."""
+    context = make_context(arguments.workspace, arguments.language)
+    blocks, address = launch(context, arguments)
+    seconds = time.monotonic() - began
+    if arguments.port_note:
+        print(arguments.port_note, file=sys.stderr)
+    print(f"The page is open at {address}  (ready after {seconds:.1f} s)")
+    if blocks.share_url:
+        print(f"Public link: {blocks.share_url}")
+    print(f"Workspace: {context.workspace.path}\nCtrl-C closes the page; trainings go on.")
+    for note in context.notes:
+        print(f"note: {note}", file=sys.stderr)
+    sys.stdout.flush()
+    if arguments.inbrowser:
+        webbrowser.open(blocks.share_url or address)
+    _wait_for_signal()
+    context.close()
+    blocks.close(verbose=False)
+    return EXIT_OK
+
+
+def _wait_for_signal() -> None:
+    ended = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: ended.set())
+    while not ended.wait(1.0):  # a wait without an end would not see Ctrl-C on Windows
+        pass
+
+
+def workspace_of(context: Context) -> Path:
+    """Return the folder of the workspace that is served."""
+    return context.workspace.path

@@ -1,0 +1,44 @@
+// The bar at the top: the theme button, and the run that is going on, looked at now and then.
+(() => {
+  "use strict";
+  const { t, h, fill, every, page } = window.KG;
+  const order = ["auto", "light", "dark"];
+
+  window.KG.widgets.nav = ({ element, server }) => {
+    const themeButton = element.querySelector("[data-theme]");
+    const label = () => {
+      themeButton.textContent = t(`theme.${window.KG.theme()}`);
+    };
+    themeButton.addEventListener("click", () => {
+      window.KG.setTheme(order[(order.indexOf(window.KG.theme()) + 1) % order.length]);
+    });
+    document.addEventListener("kg-theme", label);
+    label();
+
+    const job = element.querySelector("[data-job]");
+    every(5000, async () => {
+      const now = await server.now_running();
+      job.hidden = !now;
+      if (!now) return;
+      job.setAttribute("href", page("runs", { run: now.id }));
+      fill(job, h("span", { "aria-hidden": "true" }, "●"), now.text);
+      job.title = now.text;
+    });
+  };
+})();
+
+// The choice of the theme on the settings page: kept in this browser, used at once.
+(() => {
+  "use strict";
+  const { t, h, fill } = window.KG;
+  window.KG.widgets.theme = ({ element }) => {
+    const holder = element.firstElementChild;
+    const draw = () => fill(holder,
+      h("strong", {}, t("theme.title")),
+      h("div.kg-tiers", { role: "group", "aria-label": t("theme.title") }, ["auto", "light", "dark"].map((name) =>
+        h("button.kg-button.kg-slim", { type: "button", "data-theme-choice": name, "aria-pressed": String(window.KG.theme() === name), onclick: () => window.KG.setTheme(name) }, t(`theme.${name}`)))),
+      h("p.kg-quiet.kg-small", {}, t("theme.note")));
+    document.addEventListener("kg-theme", draw);
+    draw();
+  };
+})();

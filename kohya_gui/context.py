@@ -1,0 +1,92 @@
+"""What all pages share: workspace, runs, queue, texts. No page keeps anything else in memory."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from kohya_gui.checks import Checks
+from kohya_gui.forms.drafts import Drafts
+from kohya_gui.forms.scans import Scans
+from kohya_gui.jobs.queue import JobQueue
+from kohya_gui.jobs.store import RunStore
+from kohya_gui.locales import Texts, available_languages, load_texts
+from kohya_gui.run_view import RunViews
+from kohya_gui.settings import Settings, load_settings
+from kohya_gui.workspace import Workspace, open_workspace
+from sd_scripts.errors import UserError
+
+QUEUE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """Handed to every page when it is built. Everything in it may be used by many threads."""
+
+    workspace: Workspace
+    text: Texts
+    store: RunStore
+    queue: JobQueue
+    drafts: Drafts
+    scans: Scans
+    checks: Checks
+    views: RunViews
+    notes: tuple[str, ...] = ()
+    _closed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def thumbnails(self) -> Path:
+        """Small copies of pictures; can be deleted at any time."""
+        return self.workspace.path / "thumbnails"
+
+    def settings(self) -> Settings:
+        """Return the settings as they are on the disk now."""
+        return load_settings(self.workspace)[0]
+
+    def start_background(self) -> None:
+        """Start what goes on without a page: the queue moves on when a job ends."""
+        threading.Thread(target=self._move_queue, name="queue", daemon=True).start()
+
+    def close(self) -> None:
+        """End what goes on in the background; runs are processes of their own and stay."""
+        self._closed.set()
+        self.checks.close()
+
+    def _move_queue(self) -> None:
+        told = ""
+        while not self._closed.wait(QUEUE_SECONDS):
+            try:
+                self.queue.advance()
+                told = ""
+            except (UserError, OSError) as error:
+                # A damaged or unreachable queue is also told in the page; here once is enough.
+                if str(error) != told:
+                    told = str(error)
+                    print(f"queue: {told}", file=sys.stderr)
+
+
+def make_context(workspace_path: Path | None, language: str | None) -> Context:
+    """Open the workspace and make what pages share. Raises `UserError` for what cannot be used."""
+    workspace = open_workspace(workspace_path)
+    settings, notes = load_settings(workspace)
+    # A flag that is wrong is refused; a setting that is wrong must not keep the program shut.
+    usable = settings.language if settings.language in available_languages() else None
+    text = load_texts(language or usable)
+    store = RunStore(workspace)
+    context = Context(
+        workspace=workspace,
+        text=text,
+        store=store,
+        queue=JobQueue(workspace, store),
+        drafts=Drafts(workspace.drafts),
+        scans=Scans(),
+        checks=Checks(workspace),
+        views=RunViews(store, workspace.path / "thumbnails", text),
+        notes=notes,
+    )
+    context.drafts.forget_old()
+    context.start_background()
+    return context

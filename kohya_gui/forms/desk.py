@@ -1,0 +1,230 @@
+"""What can be done with a form: open, alter, show, save, check and start it. Keeps nothing itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from kohya_gui.context import Context
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.form import default_raw, only_changed
+from kohya_gui.forms.live import Live
+from kohya_gui.forms.preparation import Prepared, draft_of_file, draft_of_toml, full_raw, prepare
+from kohya_gui.forms.presets import Preset, apply_preset, presets_of
+from kohya_gui.forms.report import problem_row
+from kohya_gui.jobs.launch import JobRequest, command_for, command_text
+from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import write_atomic
+from sd_scripts.options.jobs import Job
+from sd_scripts.options.toml_file import job_to_toml
+from sd_scripts.options.values import job_from_values
+from sd_scripts.runs.folder import RunFolder, safe_name
+
+RESUME: Final = "resume"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A draft that a page begins with, and a word about where it came from."""
+
+    draft_id: str
+    draft: Draft
+    notice: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+class Desk:
+    """Works on drafts of one kind of job for any number of pages at once."""
+
+    def __init__(self, context: Context, job_type: type[Job]) -> None:
+        self._context = context
+        self._text = context.text
+        self.job_type = job_type
+        self.live = Live(context.scans, context.workspace, context.text)
+        self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
+
+    # ---- drafts ----
+    def begin(self, request: Mapping[str, object]) -> Opened:
+        """Return the draft for a page that was just opened.
+
+        `draft` is the tab's own (after a reload), `last` the newest of this browser: a new tab
+        begins with a copy of it. `from` names a run whose settings are wanted, `resume` goes on
+        from its last state.
+        """
+        run_id = str(request.get("from") or "")
+        if run_id:
+            return self._begin_with_run(run_id, resume=bool(request.get("resume")))
+        own = str(request.get("draft") or "")
+        if (draft := self._context.drafts.load(own, self.job_type.name)) is not None:
+            return Opened(own, draft)
+        last = self._context.drafts.load(str(request.get("last") or ""), self.job_type.name)
+        return Opened(self._context.drafts.new_id(), last or Draft(self.job_type.name))
+
+    def _begin_with_run(self, run_id: str, *, resume: bool) -> Opened:
+        draft_id = self._context.drafts.new_id()
+        summary = self._context.store.summary(run_id)
+        if summary is None:
+            notice = self._text("form.no_such_run", run=run_id)
+            return Opened(draft_id, Draft(self.job_type.name), notice)
+        try:
+            draft, problems = draft_of_file(
+                self.job_type, summary.folder.config, self._context.workspace
+            )
+        except UserError as error:
+            return Opened(draft_id, Draft(self.job_type.name), str(error), error.problems)
+        values = {name: value for name, value in draft.values.items() if name != RESUME}
+        # A run writes into its own folder unless told otherwise; the next one has another.
+        if Path(str(values.get("output_dir", ""))) == summary.folder.output:
+            values.pop("output_dir")
+        key = "form.from_run"
+        if resume and summary.status.resume_from is not None:
+            values[RESUME] = str(summary.status.resume_from)
+            key = "form.resume_run"
+        return Opened(
+            draft_id, replace(draft, values=values), self._text(key, run=summary.name), problems
+        )
+
+    def draft_of(self, raw: Mapping[str, object], prompts: str) -> Draft:
+        """Return what stands in a form as a draft."""
+        return Draft(self.job_type.name, only_changed(self.job_type, raw), prompts)
+
+    def keep(self, draft_id: str, draft: Draft) -> str | None:
+        """Write a draft down; return why that failed, if it did."""
+        try:
+            self._context.drafts.save(draft_id, draft)
+        except OSError as error:
+            return self._text("form.not_kept", reason=error.strerror or str(error))
+        return None
+
+    def load(self, draft_id: str) -> Draft | None:
+        """Return a draft by its id."""
+        return self._context.drafts.load(draft_id, self.job_type.name)
+
+    # ---- changes to the whole form ----
+    def alter(
+        self, what: str, data: Mapping[str, object], draft: Draft
+    ) -> tuple[Draft, str, tuple[Problem, ...]]:
+        """Return the draft after a change, a word about it, and what could not be taken over.
+
+        Raises `UserError` when the change cannot be made; the form then stays as it is.
+        """
+        match what:
+            case "set":
+                return self._set(data, draft), "", ()
+            case "reset":
+                values = {k: v for k, v in draft.values.items() if k != data.get("option")}
+                return replace(draft, values=values), "", ()
+            case "clear":
+                return Draft(self.job_type.name), self._text("form.cleared"), ()
+            case "preset":
+                preset = self.presets[str(data.get("preset"))]
+                notice = self._text("form.preset_applied", title=preset.title)
+                return apply_preset(preset, draft), notice, ()
+            case "open_text":
+                source = str(data.get("source") or "config")
+                found, problems = draft_of_toml(
+                    self.job_type, str(data.get("text") or ""), self._context.workspace, source
+                )
+                return found, self._text("form.opened", source=source), problems
+            case "open_file":
+                path = Path(str(data.get("file") or ""))
+                found, problems = draft_of_file(self.job_type, path, self._context.workspace)
+                return found, self._text("form.opened", source=path.name), problems
+            case "revert":
+                before = self.load(str(data.get("draft") or ""))
+                return before or draft, self._text("form.reverted"), ()
+        raise AssertionError(f"unknown change {what!r}")
+
+    def _set(self, data: Mapping[str, object], draft: Draft) -> Draft:
+        """Put values into single options, as the file chooser and suggestions do."""
+        wanted = data.get("values")
+        known = default_raw(self.job_type)
+        new = {k: v for k, v in wanted.items() if k in known} if isinstance(wanted, dict) else {}
+        raw = {**full_raw(draft), **new}
+        return replace(draft, values=only_changed(self.job_type, raw))
+
+    # ---- what is done with a form ----
+    def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+        """Do something with the form and return what the page shows of it."""
+        try:
+            match what:
+                case "show":
+                    return self._show(draft)
+                case "save":
+                    return self._save(draft, data)
+                case "check":
+                    return self._check(draft)
+                case "start":
+                    return self._start(draft)
+        except UserError as error:
+            raw = full_raw(draft)
+            return {
+                "state": "problems",
+                "problems": [problem_row(problem, raw) for problem in error.problems],
+            }
+        except OSError as error:
+            return {"state": "failed", "text": error.strerror or str(error)}
+        raise AssertionError(f"unknown action {what!r}")
+
+    def _job(self, draft: Draft) -> tuple[Prepared, Job]:
+        """Return the job of a draft. Raises `UserError` with everything wrong with its values."""
+        prepared = prepare(draft, self._context.workspace)
+        if prepared.problems:
+            raise UserError.of(prepared.problems)
+        return prepared, job_from_values(self.job_type, prepared.values)
+
+    def _show(self, draft: Draft) -> dict[str, Any]:
+        prepared, job = self._job(draft)
+        example = f"{safe_name(prepared.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
+        run = RunFolder(self._context.workspace.runs / example)
+        return {
+            "state": "shown",
+            "changed": job_to_toml(job, only_changed=True),
+            "all": job_to_toml(job),
+            "command": command_text(command_for(self.job_type.name, run)),
+            "file": f"{safe_name(prepared.name)}.toml",
+            "prompts": prepared.prompt_text,
+        }
+
+    def _save(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
+        prepared, job = self._job(draft)
+        folder = self._context.workspace.path / "configs"
+        path = folder / f"{safe_name(str(data.get('name') or prepared.name))}.toml"
+        if path.exists() and not data.get("replace"):
+            return {"state": "exists", "file": str(path), "name": path.stem}
+        folder.mkdir(parents=True, exist_ok=True)
+        prepared.write_prompts()
+        write_atomic(path, job_to_toml(job, only_changed=True))
+        return {"state": "saved", "file": str(path)}
+
+    def _check(self, draft: Draft) -> dict[str, Any]:
+        prepared, job = self._job(draft)
+        prepared.write_prompts()
+        check = self._context.checks.start(self.job_type.name, job_to_toml(job))
+        return {"state": "checking", "check": check}
+
+    def _start(self, draft: Draft) -> dict[str, Any]:
+        insight = self.live.look(draft)
+        if insight.errors:
+            raise UserError.of(insight.errors)
+        prepared, job = self._job(draft)
+        prepared.write_prompts()
+        settings = self._context.settings()
+        request = JobRequest(
+            job_name=self.job_type.name,
+            config_toml=job_to_toml(job),
+            name=prepared.name,
+            allow_hub=settings.allow_hub,
+        )
+        match self._context.queue.submit(request, settings.when_busy):
+            case Submitted(run=run, text=text):
+                return {"state": "started", "run": run.id, "text": text}
+            case Queued(text=text):
+                return {"state": "queued", "text": text}
+            case Refused(text=text, running=running):
+                return {"state": "refused", "text": text, "running": list(running)}
+        raise AssertionError("submit knows three answers")

@@ -1,0 +1,72 @@
+"""Good starting values: small TOML files that hold only what differs from the defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import kohya_gui
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.form import default_raw, only_changed, raw_of_values
+from kohya_gui.forms.preparation import full_raw
+from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import JOBS, Job
+from sd_scripts.options.schema import specs_by_name
+from sd_scripts.options.toml_file import read_toml
+
+FOLDER: Final = Path(kohya_gui.__file__).resolve().parent.parent / "presets"
+FOLDER_OF_JOB: Final = {"train_network": "lora"}
+KEPT_OPTIONS: Final = ("output_name", "caption_extension")
+"""Values of the user's own that a preset leaves alone, besides paths and file information."""
+_KEPT_GROUPS: Final = ("metadata",)
+_HEAD: Final = re.compile(r"#\s*(title|note|families)\s*:\s*(.+)")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One file: `title` and `note` stand in its first comments, `families` are those it is for."""
+
+    id: str
+    title: str
+    note: str
+    families: tuple[str, ...]
+    values: Mapping[str, object]
+
+
+def read_preset(path: Path) -> Preset:
+    """Read one preset. Raises `UserError` when its head or its TOML is not in order."""
+    text = path.read_text("utf-8")
+    head = {found[1]: found[2] for line in text.splitlines() if (found := _HEAD.match(line))}
+    if not {"title", "note"} <= head.keys():
+        raise UserError(
+            f"{path.name} has no title or no note in its first lines.",
+            hint="Write '# title: …' and '# note: …' above everything else.",
+        )
+    families = tuple(name.strip() for name in head.get("families", "").split(",") if name.strip())
+    return Preset(path.stem, head["title"], head["note"], families, read_toml(text, path.name))
+
+
+def presets_of(job_type: type[Job], folder: Path = FOLDER) -> tuple[Preset, ...]:
+    """Return the presets of a job, in the order of their file names."""
+    own = folder / FOLDER_OF_JOB.get(job_type.name, job_type.name)
+    return tuple(read_preset(path) for path in sorted(own.glob("*.toml")))
+
+
+def apply_preset(preset: Preset, draft: Draft) -> Draft:
+    """Return the draft with a preset's values: what is the user's own stays, all else is new."""
+    job_type = JOBS[draft.job]
+    present = full_raw(draft)
+    wanted = {**default_raw(job_type), **_given(job_type, preset)}
+    for name, spec in specs_by_name(job_type).items():
+        own = spec.path is not None or spec.group in _KEPT_GROUPS or name in KEPT_OPTIONS
+        if own and (name not in preset.values or present[name] != default_raw(job_type)[name]):
+            wanted[name] = present[name]
+    return Draft(draft.job, only_changed(job_type, wanted), draft.prompts)
+
+
+def _given(job_type: type[Job], preset: Preset) -> dict[str, object]:
+    whole = raw_of_values(job_type, preset.values)
+    return {name: whole[name] for name in preset.values if name in whole}

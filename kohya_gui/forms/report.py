@@ -1,0 +1,99 @@
+"""What was found in the pictures and what is wrong, as plain data that the page's script draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kohya_gui.forms.scans import Scan
+from kohya_gui.locales import Texts
+from sd_scripts.dataset.plan import DatasetPlan
+from sd_scripts.dataset.summary import FolderSummary, Summary, summarise
+from sd_scripts.errors import Problem
+
+MAX_NAMES: Final = 12
+MAX_BUCKETS: Final = 40
+
+
+def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
+    """Return a problem for the page. `missing` marks one that only says a field is still empty:
+    those are not held against somebody who has just begun."""
+    options = [name.strip() for name in (problem.option or "").split(",") if name.strip()]
+    empty = [name for name in options if raw.get(name) in (None, "", False)]
+    return {
+        "message": problem.message,
+        "hint": problem.hint,
+        "options": options,
+        "severity": problem.severity,
+        "missing": problem.severity == "error" and bool(options) and len(empty) == len(options),
+    }
+
+
+def data_report(scan: Scan | None, text: Texts) -> dict[str, Any]:
+    """Return what the page shows about the pictures, or how far the look at them is."""
+    if scan is None:
+        return {"state": "none"}
+    if scan.state == "working":
+        return {
+            "state": "working",
+            "text": scan.doing or text("form.data_reading"),
+            "done": scan.done,
+            "total": scan.total,
+        }
+    if scan.state == "failed" or not isinstance(scan.found, DatasetPlan):
+        return {"state": "failed"}
+    return _plan_report(scan.found, text)
+
+
+def _plan_report(plan: DatasetPlan, text: Texts) -> dict[str, Any]:
+    summary = summarise(plan)
+    missing = [
+        path for data in plan.datasets for one in data.subsets for path in one.missing_captions
+    ]
+    return {
+        "state": "done",
+        "headline": _headline(plan, summary, text),
+        "num_images": summary.num_images,
+        "folders": [_folder(folder) for folder in summary.folders],
+        "buckets": [
+            {"width": bucket.size[0], "height": bucket.size[1], "count": bucket.times_shown}
+            for bucket in summary.buckets[:MAX_BUCKETS]
+        ],
+        "more_buckets": max(0, len(summary.buckets) - MAX_BUCKETS),
+        "missing": [path.name for path in missing[:MAX_NAMES]],
+        "num_missing": len(missing),
+        "skipped": [
+            {"name": picture.path.name, "reason": picture.reason}
+            for picture in summary.skipped[:MAX_NAMES]
+        ],
+        "num_skipped": len(summary.skipped),
+        "num_enlarged": summary.num_enlarged,
+        "cropped": round(100 * summary.mean_cropped),
+        "most_cropped": None
+        if summary.most_cropped is None
+        else {"name": summary.most_cropped[0].name, "share": round(100 * summary.most_cropped[1])},
+        "notes": list(plan.notes),
+    }
+
+
+def _headline(plan: DatasetPlan, summary: Summary, text: Texts) -> str:
+    if not summary.num_images:
+        return text("data.none")
+    regular = text("data.regular", count=summary.num_reg_images) if summary.num_reg_images else ""
+    return text("data.headline", count=summary.num_images, shown=plan.num_train_images) + regular
+
+
+def _folder(folder: FolderSummary) -> dict[str, Any]:
+    return {
+        "name": folder.path.name,
+        "full": str(folder.path),
+        "is_reg": folder.is_reg,
+        "images": folder.num_images,
+        "repeats": folder.num_repeats,
+        "captions": folder.num_captions,
+        "empty": folder.num_empty_captions,
+        "skipped": folder.num_skipped,
+        "unused": folder.num_unused,
+        "extension": folder.caption_extension,
+        "words": folder.words,
+    }

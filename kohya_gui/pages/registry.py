@@ -1,0 +1,10 @@
+"""All pages, in the order of the navigation; a new page is one module and one entry here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kohya_gui.pages import lora, runs, settings, start
+from kohya_gui.pages.shell import Page
+
+PAGES: Final[tuple[Page, ...]] = (start.PAGE, lora.PAGE, runs.PAGE, settings.PAGE)

@@ -1,0 +1,122 @@
+"""The settings page: what holds for the whole program and outlives it."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from kohya_gui.context import Context
+from kohya_gui.locales import available_languages
+from kohya_gui.pages.shell import Page, widget
+from kohya_gui.quick_gradio import gr
+from kohya_gui.settings import Settings, save_settings
+
+
+def _build(context: Context) -> None:
+    text = context.text
+    gr.HTML(
+        f'<h1 class="kg-page-title">{escape(text("settings.title"))}</h1>',
+        apply_default_css=False,
+        js_on_load=None,
+    )
+    with gr.Column(elem_classes=["kg-card"]):
+        _heading(text("settings.look"))
+        widget("theme", elem_id="kg-theme")
+        tier = gr.Radio(
+            [(text(f"js.form.tier_{name}"), name) for name in ("basic", "advanced", "expert")],
+            label=text("settings.tier"),
+            info=text("settings.tier_info"),
+            elem_id="setting-tier",
+            interactive=True,
+        )
+        language = gr.Dropdown(
+            list(available_languages()),
+            label=text("settings.language"),
+            info=text("settings.language_info"),
+            elem_id="setting-language",
+            interactive=True,
+        )
+    with gr.Column(elem_classes=["kg-card"]):
+        _heading(text("settings.files"))
+        roots = gr.Textbox(
+            label=text("settings.roots"),
+            info=text("settings.roots_info", home=Path.home()),
+            lines=3,
+            elem_id="setting-roots",
+            interactive=True,
+        )
+        gr.HTML(
+            f"<p><strong>{escape(text('settings.workspace'))}</strong> "
+            f"<code>{escape(str(context.workspace.path))}</code></p>"
+            f"<p class='kg-quiet kg-small'>{escape(text('settings.workspace_info'))}</p>",
+            apply_default_css=False,
+            js_on_load=None,
+        )
+    with gr.Column(elem_classes=["kg-card"]):
+        _heading(text("settings.jobs"))
+        when_busy = gr.Radio(
+            [(text(f"settings.busy_{name}"), name) for name in ("queue", "refuse")],
+            label=text("settings.when_busy"),
+            elem_id="setting-when-busy",
+            interactive=True,
+        )
+        allow_hub = gr.Checkbox(
+            label=text("settings.allow_hub"),
+            info=text("settings.allow_hub_info"),
+            elem_id="setting-allow-hub",
+            interactive=True,
+        )
+    save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
+    said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
+    fields = [tier, language, roots, when_busy, allow_hub]
+
+    def load() -> list[Any]:
+        now = context.settings()
+        return [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
+
+    def keep(tier: str, language: str, roots: str, when_busy: str, allow_hub: bool) -> str:
+        values = {
+            "tier": tier,
+            "language": language,
+            "roots": [line.strip() for line in (roots or "").splitlines() if line.strip()],
+            "when_busy": when_busy,
+            "allow_hub": allow_hub,
+        }
+        return _keep(context, values)
+
+    quick: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    save.click(keep, fields, [said], **quick)
+    blocks = gr.context.Context.root_block
+    assert isinstance(blocks, gr.Blocks), "a page is built within its application"
+    blocks.load(load, None, fields, **quick)
+
+
+def _heading(title: str) -> None:
+    gr.HTML(f'<h2 class="kg-h">{escape(title)}</h2>', apply_default_css=False, js_on_load=None)
+
+
+def _keep(context: Context, values: dict[str, Any]) -> str:
+    """Write the settings and return what to say about it, as markup."""
+    text = context.text
+    bad = [root for root in values["roots"] if not Path(root).expanduser().is_dir()]
+    if bad:
+        return _said("kg-bad", text("settings.bad_root", folder=", ".join(bad)))
+    values["roots"] = [str(Path(root).expanduser().absolute()) for root in values["roots"]]
+    try:
+        now = context.settings().model_dump(mode="json")
+        save_settings(context.workspace, Settings.model_validate({**now, **values}))
+    except (OSError, ValueError) as error:
+        return _said("kg-bad", text("settings.not_saved", reason=error))
+    return _said("kg-good", text("settings.saved"))
+
+
+def _said(tone: str, words: str) -> str:
+    return f'<p class="kg-note {tone}" role="status">{escape(words)}</p>'
+
+
+PAGE: Final = Page("settings", "nav.settings", _build)

@@ -1,0 +1,117 @@
+"""The frame of every page: title, navigation, and the way a script is tied to a component."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from kohya_gui.context import Context
+from kohya_gui.quick_gradio import gr
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page: its address ("" is the start page), the keys of its texts, and who builds it."""
+
+    path: str
+    title: str
+    build: Callable[[Context], None]
+    in_navigation: bool = True
+
+
+def widget(
+    name: str,
+    *,
+    value: str = "",
+    server: Sequence[Callable[..., Any]] = (),
+    events: Sequence[str] = (),
+    elem_id: str | None = None,
+    facts: str = "",
+) -> gr.HTML:
+    """Return a component that is drawn by `KG.widgets[name]` of our scripts.
+
+    Its markup never changes, so what the script builds inside stays; `value` is data for the
+    script, which watches it. `server` functions can be called from the script, `events` can be
+    triggered by it and listened to in Python (`component.<event>(…)`). `facts` is JSON that the
+    script finds in `props.facts` and that does not change.
+    """
+    arguments = "{element, trigger, props, server, watch}"
+    # The event names have to stand in the code in quotes: Gradio looks for them there.
+    known = " ".join(json.dumps(event) for event in events)
+    code = (
+        f"/* events: {known} */ (function wait() {{ window.KG && window.KG.widgets[{name!r}] "
+        f"? window.KG.mount({name!r}, {arguments}) : setTimeout(wait, 15); }})();"
+    )
+    return gr.HTML(
+        value,
+        html_template=f'<div class="kg-widget" data-widget="{name}"></div>',
+        js_on_load=code,
+        server_functions=[_plain(function) for function in server] or None,
+        elem_id=elem_id,
+        apply_default_css=False,
+        facts=facts,
+    )
+
+
+def _plain(function: Callable[..., Any]) -> Callable[[object], Any]:
+    """Return a plain function that calls this one: Gradio sets a mark, which methods cannot bear."""
+
+    def call(request: object = None) -> Any:
+        return function(request)
+
+    call.__name__ = function.__name__.lstrip("_")
+    return call
+
+
+def build_page(context: Context, page: Page, pages: Sequence[Page]) -> None:
+    """Build one page inside the frame; called within its `Blocks` route."""
+    gr.components.Navbar(visible=False)
+    _navigation(context, page, pages)
+    with gr.Column(elem_id="kg-main", elem_classes=["kg-main"]):
+        page.build(context)
+
+
+def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
+    text = context.text
+
+    def now_running(_: object = None) -> dict[str, str] | None:
+        """Return the newest run at work for the bar: its id and a short text."""
+        running = context.store.running()
+        if not running:
+            return None
+        run = running[0]
+        done = run.status.fraction
+        percent = "" if done is None else f" · {done:.0%}"
+        more = text("nav.more_running", count=len(running) - 1) if len(running) > 1 else ""
+        return {"id": run.id, "text": f"{run.name}{percent}{more}"}
+
+    links = "".join(_link(text(other.title), other, page) for other in pages if other.in_navigation)
+    markup = f"""
+<a class="kg-skip" href="#kg-main">{escape(text("nav.skip"))}</a>
+<nav class="kg-nav" aria-label="{escape(text("nav.label"))}"
+     data-offline="{escape(text("nav.offline"))}" data-title="{escape(text(page.title))}">
+  <a class="kg-brand" href="./">{escape(text("app.title"))}</a>{links}
+  <span class="kg-grow"></span>
+  <a class="kg-job" data-job hidden href="./runs"></a>
+  <button class="kg-button kg-slim" type="button" data-theme
+          title="{escape(text("nav.theme"))}"></button>
+</nav>"""
+    code = (
+        "(function wait() { window.KG && window.KG.widgets.nav "
+        "? window.KG.mount('nav', {element, server}) : setTimeout(wait, 15); })();"
+    )
+    gr.HTML(
+        markup,
+        js_on_load=code,
+        server_functions=[now_running],
+        apply_default_css=False,
+        elem_id="kg-navigation",
+    )
+
+
+def _link(title: str, other: Page, current: Page) -> str:
+    mark = ' aria-current="page"' if other.path == current.path else ""
+    return f'<a class="kg-link" href="./{other.path}"{mark}>{escape(title)}</a>'

@@ -1,0 +1,272 @@
+"""The page of a training job: built from the schema, tied to the desk by a few events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from kohya_gui.context import Context
+from kohya_gui.forms.desk import Desk
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.form import JobForm, default_raw
+from kohya_gui.forms.layout import Section, Step, first_steps, sections
+from kohya_gui.forms.preparation import full_raw
+from kohya_gui.forms.report import problem_row
+from kohya_gui.forms.widgets import script_facts
+from kohya_gui.pages.folders import folder_lister
+from kohya_gui.pages.shell import widget
+from kohya_gui.quick_gradio import gr
+from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import Job
+
+
+def build_training_page(context: Context, job_type: type[Job]) -> None:
+    """Build the whole page of a job; called within its route."""
+    TrainingPage(context, job_type).build()
+
+
+class TrainingPage:
+    """Layout and events of one training page. Values live in the browser and in drafts on disk."""
+
+    def __init__(self, context: Context, job_type: type[Job]) -> None:
+        self._context = context
+        self._text = context.text
+        self._desk = Desk(context, job_type)
+        self._form = JobForm(job_type, context.text)
+        self._job_type = job_type
+
+    # ---- layout ----
+    def build(self) -> None:
+        """Place all components and listen to them."""
+        job, text = self._job_type.name, self._text
+        self._html(
+            f'<h1 class="kg-page-title">{escape(text(f"job.{job}.title"))}</h1>'
+            f'<p class="kg-lead">{escape(text(f"job.{job}.lead"))}</p>'
+            '<div data-slot="bar"></div><div data-slot="notice"></div>'
+        )
+        with gr.Row(elem_classes=["kg-desk"]):
+            with gr.Column(scale=3, min_width=300, elem_classes=["kg-desk-form"]):
+                for number, step in enumerate(first_steps(self._job_type), 1):
+                    self._step(number, step)
+                self._html('<div data-slot="filter"></div>')
+                for section in sections(self._job_type):
+                    self._section(section)
+            with gr.Column(scale=1, min_width=280, elem_classes=["kg-desk-side"]):
+                self._html('<aside class="kg-card" data-slot="side"></aside>')
+        self._html('<div class="kg-action-bar" data-slot="actions"></div>')
+        self._draft_id = gr.Textbox(visible="hidden", elem_id="kg-draft")
+        self._bridge = self._make_bridge()
+        self._listen()
+
+    @staticmethod
+    def _html(markup: str) -> None:
+        gr.HTML(markup, apply_default_css=False, js_on_load=None)
+
+    def _step(self, number: int, step: Step) -> None:
+        text, job = self._text, self._job_type.name
+        title, why = text(f"job.{job}.{step.key}"), text(f"job.{job}.{step.key}_why")
+        with gr.Column(elem_classes=["kg-card", "kg-group", "kg-step"], elem_id=f"step-{step.key}"):
+            self._html(
+                f'<h2 class="kg-h"><span class="kg-step-number" aria-hidden="true">{number}</span>'
+                f'{escape(title)}</h2><p class="kg-quiet kg-why">{escape(why)}</p>'
+            )
+            for name in step.options:
+                self._form.place(name)
+            if step.prompts:
+                self._prompts = gr.Textbox(
+                    label=text("form.prompts"),
+                    info=text("form.prompts_info"),
+                    placeholder=text("form.prompts_example"),
+                    lines=3,
+                    max_lines=12,
+                    elem_id="extra-prompts",
+                    elem_classes=["kg-option", "kg-tier-basic", "kg-wide"],
+                    interactive=True,
+                )
+            if step.slot:
+                self._html(f'<div data-slot="{step.slot}" aria-live="polite"></div>')
+
+    def _section(self, section: Section) -> None:
+        title = self._text.optional(f"group.{section.group}", section.title)
+        with gr.Column(elem_classes=["kg-card", "kg-group"], elem_id=f"group-{section.group}"):
+            self._html(
+                f'<div class="kg-row kg-between"><h2 class="kg-h">{escape(title)}</h2>'
+                f'<span data-more="{section.group}"></span></div>'
+            )
+            for spec in section.options:
+                self._form.place(spec.name)
+
+    def _make_bridge(self) -> gr.HTML:
+        facts = {
+            "options": {
+                spec.name: script_facts(spec, self._text) for spec in self._form.specs.values()
+            },
+            "presets": [
+                {
+                    "id": preset.id,
+                    "title": preset.title,
+                    "note": preset.note,
+                    "families": list(preset.families),
+                }
+                for preset in self._desk.presets.values()
+            ],
+            "configs": str(self._context.workspace.path / "configs"),
+            "tier": self._context.settings().tier,
+        }
+        return widget(
+            "form",
+            value="",
+            server=[self._look_form, self._look_again, self._look_at_check, self._cancel_check]
+            + [folder_lister(self._context)],
+            events=["act", "alter"],
+            elem_id="kg-bridge",
+            facts=json.dumps(facts, ensure_ascii=False),
+        )
+
+    # ---- events ----
+    def _listen(self) -> None:
+        form = [self._draft_id, self._prompts, *self._form.components]
+        everything = [self._bridge, *form]
+        quick: dict[str, Any] = {
+            "queue": False,
+            "preprocess": False,
+            "show_progress": "hidden",
+            "api_visibility": "private",
+        }
+        gr.on(
+            [component.input for component in (self._prompts, *self._form.components)],
+            self._on_edit,
+            form,
+            [self._bridge],
+            trigger_mode="always_last",
+            **quick,
+        )
+        self._bridge.alter(self._on_alter, form, everything, trigger_mode="multiple", **quick)
+        self._bridge.act(self._on_act, form, [self._bridge], trigger_mode="multiple", **quick)
+        blocks = gr.context.Context.root_block
+        assert isinstance(blocks, gr.Blocks), "a page is built within its application"
+        # The script knows which draft this tab had; its answer stands in for the hidden field.
+        ask = "async () => { while (!window.KG || !KG.draftWish) await new Promise("
+        ask += "go => setTimeout(go, 10)); return [KG.draftWish()]; }"
+        blocks.load(self._on_open, [self._draft_id], everything, js=ask, **quick)
+
+    def _on_open(self, wish: str) -> list[Any]:
+        """Fill the form for a page that was just opened or reloaded."""
+        try:
+            request = json.loads(wish)
+        except (TypeError, ValueError):
+            request = {}
+        opened = self._desk.begin(request if isinstance(request, dict) else {})
+        kept = self._desk.keep(opened.draft_id, opened.draft)
+        answer = self._answer(opened.draft_id, opened.draft, opened=True)
+        raw = full_raw(opened.draft)
+        answer["notice"] = {
+            "text": opened.notice or kept or "",
+            "problems": [problem_row(problem, raw) for problem in opened.problems],
+        }
+        return self._filled(answer, opened.draft_id, opened.draft, default_raw(self._job_type), "")
+
+    def _on_edit(self, draft_id: str, prompts: str | None, *raw: object) -> str:
+        draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
+        kept = self._desk.keep(draft_id, draft)
+        answer = self._answer(draft_id, draft)
+        if kept:
+            answer["notice"] = {"text": kept, "problems": []}
+        return json.dumps(answer, ensure_ascii=False)
+
+    def _on_alter(
+        self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object
+    ) -> list[Any]:
+        present = self._form.collect(raw)
+        draft = self._desk.draft_of(present, prompts or "")
+        data: Mapping[str, object] = event._data or {}
+        what = str(data.get("what"))
+        try:
+            new, notice, problems = self._desk.alter(what, data, draft)
+        except UserError as error:
+            answer = self._answer(draft_id, draft)
+            rows = [problem_row(problem, present) for problem in error.problems]
+            answer["notice"] = {"text": "", "problems": rows, "bad": True}
+            return self._filled(answer, draft_id, draft, present, prompts or "")
+        kept = self._desk.keep(draft_id, new)
+        answer = self._answer(draft_id, new)
+        if notice or problems or kept:
+            undo = self._context.drafts.new_id()
+            self._desk.keep(undo, draft)
+            rows = [problem_row(problem, full_raw(new)) for problem in problems]
+            answer["notice"] = {"text": kept or notice, "problems": rows, "undo": undo}
+        return self._filled(answer, draft_id, new, present, prompts or "")
+
+    def _on_act(
+        self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object
+    ) -> str:
+        draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
+        self._desk.keep(draft_id, draft)
+        data: Mapping[str, object] = event._data or {}
+        what = str(data.get("what"))
+        answer = self._answer(draft_id, draft)
+        answer["result"] = {"what": what, **self._desk.act(what, data, draft)}
+        return json.dumps(answer, ensure_ascii=False)
+
+    def _answer(self, draft_id: str, draft: Draft, *, opened: bool = False) -> dict[str, Any]:
+        return {
+            "serial": time.time_ns(),
+            "draft": draft_id,
+            "opened": opened,
+            "report": self._desk.live.report(draft),
+            "busy": self._busy(),
+        }
+
+    def _busy(self) -> dict[str, str] | None:
+        running = self._context.store.running()
+        if not running:
+            return None
+        queues = self._context.settings().when_busy == "queue"
+        key = "form.busy_queue" if queues else "form.busy_refuse"
+        return {
+            "run": running[0].id,
+            "mode": "queue" if queues else "refuse",
+            "text": self._text(key, name=running[0].name),
+        }
+
+    def _filled(
+        self,
+        answer: dict[str, Any],
+        draft_id: str,
+        draft: Draft,
+        present: Mapping[str, object],
+        prompts: str,
+    ) -> list[Any]:
+        """Return updates of all outputs: script's data, draft id, prompts, options."""
+        typed = gr.skip() if draft.prompts == prompts else draft.prompts
+        updates = self._form.fill(full_raw(draft), present)
+        return [json.dumps(answer, ensure_ascii=False), draft_id, typed, *updates]
+
+    # ---- called by the script between events ----
+    def _look_form(self, request: object = None) -> dict[str, Any] | None:
+        """Report on a draft again, while a look at its files goes on."""
+        draft_id = str(request.get("draft")) if isinstance(request, Mapping) else ""
+        draft = self._desk.load(draft_id)
+        return None if draft is None else self._answer(draft_id, draft)
+
+    def _look_again(self, request: object = None) -> dict[str, Any] | None:
+        """Read the folders of a draft anew."""
+        draft_id = str(request.get("draft")) if isinstance(request, Mapping) else ""
+        draft = self._desk.load(draft_id)
+        if draft is None:
+            return None
+        self._desk.live.look_again(draft)
+        return self._answer(draft_id, draft)
+
+    def _look_at_check(self, request: object = None) -> dict[str, Any]:
+        """Return how a check stands."""
+        check = str(request.get("check")) if isinstance(request, Mapping) else ""
+        return self._context.checks.look(check)
+
+    def _cancel_check(self, request: object = None) -> None:
+        """End a check."""
+        if isinstance(request, Mapping):
+            self._context.checks.cancel(str(request.get("check")))

@@ -1,0 +1,98 @@
+"""The calm theme: grey surfaces, one quiet accent, system fonts (nothing is fetched)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kohya_gui.quick_gradio import gr
+
+FONT: Final = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]
+FONT_MONO: Final = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+
+def make_theme() -> gr.themes.Base:
+    """Return Gradio's base theme in our colours; the names are those of `assets/app.css`."""
+    theme = gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        font=FONT,
+        font_mono=FONT_MONO,
+        radius_size=gr.themes.sizes.radius_md,
+        spacing_size=gr.themes.sizes.spacing_md,
+    )
+    return theme.set(
+        body_background_fill="var(--kg-page)",
+        body_background_fill_dark="var(--kg-page)",
+        body_text_color="var(--kg-text)",
+        body_text_color_dark="var(--kg-text)",
+        body_text_color_subdued="var(--kg-quiet)",
+        body_text_color_subdued_dark="var(--kg-quiet)",
+        background_fill_primary="var(--kg-card)",
+        background_fill_primary_dark="var(--kg-card)",
+        background_fill_secondary="var(--kg-page)",
+        background_fill_secondary_dark="var(--kg-page)",
+        border_color_primary="var(--kg-line)",
+        border_color_primary_dark="var(--kg-line)",
+        border_color_accent="var(--kg-accent)",
+        border_color_accent_dark="var(--kg-accent)",
+        color_accent="var(--kg-accent)",
+        color_accent_soft="var(--kg-accent-soft)",
+        color_accent_soft_dark="var(--kg-accent-soft)",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_border_width_dark="0px",
+        block_label_background_fill="transparent",
+        block_label_background_fill_dark="transparent",
+        block_label_text_color="var(--kg-text)",
+        block_label_text_color_dark="var(--kg-text)",
+        block_title_text_color="var(--kg-text)",
+        block_title_text_color_dark="var(--kg-text)",
+        block_title_text_weight="600",
+        block_info_text_color="var(--kg-quiet)",
+        block_info_text_color_dark="var(--kg-quiet)",
+        block_shadow="none",
+        block_shadow_dark="none",
+        input_background_fill="var(--kg-input)",
+        input_background_fill_dark="var(--kg-input)",
+        input_background_fill_focus="var(--kg-input)",
+        input_background_fill_focus_dark="var(--kg-input)",
+        input_border_width="1px",
+        input_border_width_dark="1px",
+        input_border_color="var(--kg-line-strong)",
+        input_border_color_dark="var(--kg-line-strong)",
+        input_border_color_focus="var(--kg-accent)",
+        input_border_color_focus_dark="var(--kg-accent)",
+        input_placeholder_color="var(--kg-faint)",
+        input_placeholder_color_dark="var(--kg-faint)",
+        input_shadow="none",
+        input_shadow_dark="none",
+        input_shadow_focus="0 0 0 2px var(--kg-accent-soft)",
+        input_shadow_focus_dark="0 0 0 2px var(--kg-accent-soft)",
+        checkbox_background_color="var(--kg-input)",
+        checkbox_background_color_dark="var(--kg-input)",
+        checkbox_border_color="var(--kg-line-strong)",
+        checkbox_border_color_dark="var(--kg-line-strong)",
+        checkbox_background_color_selected="var(--kg-accent)",
+        checkbox_background_color_selected_dark="var(--kg-accent)",
+        checkbox_border_color_selected="var(--kg-accent)",
+        checkbox_border_color_selected_dark="var(--kg-accent)",
+        button_primary_background_fill="var(--kg-accent-button)",
+        button_primary_background_fill_dark="var(--kg-accent-button)",
+        button_primary_background_fill_hover="var(--kg-accent-hover)",
+        button_primary_background_fill_hover_dark="var(--kg-accent-hover)",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#ffffff",
+        button_secondary_background_fill="var(--kg-button)",
+        button_secondary_background_fill_dark="var(--kg-button)",
+        button_secondary_background_fill_hover="var(--kg-button-hover)",
+        button_secondary_background_fill_hover_dark="var(--kg-button-hover)",
+        button_secondary_text_color="var(--kg-text)",
+        button_secondary_text_color_dark="var(--kg-text)",
+        button_secondary_border_color="var(--kg-line-strong)",
+        button_secondary_border_color_dark="var(--kg-line-strong)",
+        link_text_color="var(--kg-accent)",
+        link_text_color_dark="var(--kg-accent)",
+        link_text_color_hover="var(--kg-accent)",
+        link_text_color_hover_dark="var(--kg-accent)",
+    )

@@ -1,0 +1,52 @@
+"""Small copies of preview pictures: made once, kept beside the runs, safe to delete."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from sd_scripts.files import atomic_path
+
+SIDE: Final = 320
+"""Longest side in pixels: sharp at 160 CSS pixels on a dense screen."""
+
+
+class Thumbnails:
+    """Makes and finds small copies of pictures in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def find(self, picture: Path) -> Path | None:
+        """Return the small copy of `picture` as it is now, or None when there is none yet."""
+        path = self._path(picture)
+        return path if path is not None and path.exists() else None
+
+    def make(self, picture: Path) -> Path | None:
+        """Return the small copy, made if needed; None when the picture cannot be read."""
+        path = self._path(picture)
+        if path is None or path.exists():
+            return path
+        from PIL import Image  # 60 ms that no page needs before its first picture
+
+        try:
+            with Image.open(picture) as full:
+                full.thumbnail((SIDE, SIDE))
+                small = full.convert("RGB")
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(path, durable=False) as temporary:
+                small.save(temporary, "WEBP", quality=80)
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return None  # half written, removed, or no picture: the page shows the original's name
+        return path
+
+    def _path(self, picture: Path) -> Path | None:
+        try:
+            stat = os.stat(picture)
+        except OSError:
+            return None
+        mark = f"{picture}\n{stat.st_mtime_ns}\n{stat.st_size}"
+        name = hashlib.blake2b(mark.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        return self._folder / f"{name}.webp"
