@@ -70,9 +70,12 @@ def test_allowed_calls() -> None:
 
 
 def test_machine_paths_and_unfinished_work(tmp_path: Path) -> None:
-    write(tmp_path, "tools/a.py", "# TODO later\nplace = '/root/x'\n")
-    write(tmp_path, "docs/a.md", "fine\nsee C:\\Users\\me\n")
-    write(tmp_path, ".venv/b.md", "/root/x\n")
+    home = "/".join(("", "root", "x"))
+    profile = "\\".join(("C:", "Users", "me"))
+    unfinished = "".join(("# TO", "DO later"))
+    write(tmp_path, "tools/a.py", f"{unfinished}\nplace = '{home}'\n")
+    write(tmp_path, "docs/a.md", f"fine\nsee {profile}\n")
+    write(tmp_path, ".venv/b.md", f"{home}\n")
     found = sorted(problem.rpartition(":")[0] for problem in patterns.check(tmp_path))
     assert [place.split(": ")[0] for place in found] == [
         "docs/a.md:2",
