@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.later import LATER, has_no_effect
+from sd_scripts.options.later import LATER, Later, has_no_effect
 from sd_scripts.options.schema import option_specs
 from sd_scripts.options.values import values_of
 from tests.options.support import errors, job, only_error, problems
@@ -54,13 +54,13 @@ def test_a_contradiction_is_told(values: dict[str, object], option: str) -> None
 
 
 @pytest.mark.parametrize("row", LATER.values(), ids=lambda row: row.name)
-def test_an_option_of_later_is_passed_over_when_it_is_off(row) -> None:
+def test_an_option_of_later_is_passed_over_when_it_is_off(row: Later) -> None:
     for off in (None, "", False, [], row.default, *row.off):
         assert problems(learning_rate=1e-4, **{row.name: off}) == [], off
 
 
 @pytest.mark.parametrize("row", LATER.values(), ids=lambda row: row.name)
-def test_an_option_of_later_is_named_when_it_is_on(row) -> None:
+def test_an_option_of_later_is_named_when_it_is_on(row: Later) -> None:
     on = {False: True}.get(row.default, 0.7) if isinstance(row.default, bool) else 0.7
     master = {row.master: "on"} if row.master else {}
     found = [p for p in problems(**{row.name: on, **master}) if p.option == row.name]

@@ -223,8 +223,14 @@ CASES: list[tuple[str, str, dict[str, object], str]] = [
     (
         "prodigy_wants_one",
         "warning",
-        {"optimizer_type": "Prodigy", "unet_lr": 0.1, "text_encoder_lr": 1},
+        {"optimizer_type": "Prodigy", "unet_lr": 0.1, "text_encoder_lr": 0},
         "optimizer_type, unet_lr",
+    ),
+    (
+        "one_rate_for_all",
+        "error",
+        {"optimizer_type": "Prodigy", "unet_lr": 1, "text_encoder_lr": 0.5},
+        "optimizer_type, unet_lr, text_encoder_lr",
     ),
     ("unusual_rate", "warning", {"learning_rate": 2e-6}, "learning_rate"),
     ("unusual_rate", "warning", {"learning_rate": 1e-4, "unet_lr": 1}, "unet_lr"),
@@ -363,6 +369,8 @@ RIGHT: list[dict[str, object]] = [
     {**_ADAFACTOR, "lr_scheduler": "adafactor"},
     {**_ADAFACTOR, "optimizer_args": ["relative_step=False"], "learning_rate": 1e-4},
     {"optimizer_type": "Prodigy", "learning_rate": 1},
+    {"optimizer_type": "Prodigy", "learning_rate": 1, "text_encoder_lr": 0},
+    {"optimizer_type": "Prodigy", "unet_lr": 1, "network_train_unet_only": True},
     {
         **_PIECEWISE,
         "lr_scheduler_args": ["step_rules='1:10,0.1:20,0.01'"],

@@ -35,8 +35,8 @@ class OptimizerOptions(Options):
             keywords=("optimizer",),
         ),
     ] = "AdamW"
-    """How weights are changed. Each optimizer wants learning rates of its own; AdamW8bit, Lion and
-    Prodigy need a package that is installed as an extra."""
+    """How weights are changed. Each optimizer wants learning rates of its own; AdamW8bit needs
+    the extra package bitsandbytes and an NVIDIA card."""
 
     optimizer_args: Annotated[KeyValues, Opt("Optimizer arguments", tier="expert")] = ()
     """Further arguments of the optimizer as name=value, for example weight_decay=0.1

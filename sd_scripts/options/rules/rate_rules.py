@@ -138,6 +138,30 @@ def prodigy_wants_one(optimizer: OptimizerOptions) -> Iterator[Problem]:
 
 
 @rule(
+    "network_train_unet_only",
+    "network_train_text_encoder_only",
+    "optimizer_type",
+    "learning_rate",
+    "unet_lr",
+    "text_encoder_lr",
+)
+def one_rate_for_all(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+    """An optimizer that finds the rate finds one for everything (prodigyopt raises otherwise)."""
+    if not OPTIMIZERS[optimizer.optimizer_type].sets_own_rate:
+        return
+    rates = {optimizer.effective_unet_lr} if network.trains_unet else set()
+    if network.trains_text_encoder:
+        rates |= {optimizer.effective_text_encoder_lr(index) for index in (0, 1)}
+    if len(rates - {0}) > 1:
+        yield Problem(
+            f"{optimizer.optimizer_type} finds one learning rate for everything, so the rates "
+            "cannot differ",
+            "optimizer_type, unet_lr, text_encoder_lr",
+            "set learning_rate to 1 and empty the two others (0 still means: does not learn)",
+        )
+
+
+@rule(
     "network_train_text_encoder_only",
     "optimizer_type",
     "optimizer_args",
