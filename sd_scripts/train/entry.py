@@ -6,6 +6,7 @@ Torch is imported only once a job is known to be sensible, so that mistakes are 
 from __future__ import annotations
 
 import errno
+import logging
 import secrets
 import sys
 import traceback
@@ -25,15 +26,19 @@ from sd_scripts.options.command_line import parse_command_line
 from sd_scripts.options.jobs import Job, TrainNetworkJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import replace_values
+from sd_scripts.runs.console import output_to
 from sd_scripts.runs.events import EndEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import open_run
 from sd_scripts.train.progress import Reporter
+from sd_scripts.train.requests import Requests
 from sd_scripts.train.state_facts import find_state, read_facts
 
 
 def main(job_type: type[Job], script: str, argv: Sequence[str] | None = None) -> int:
     """Run a training script; returns its exit code (0 done, 2 for the user to mend, 1 a fault)."""
+    # It tells of an optional kernel that nobody here asked for, each time it is imported.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
@@ -92,31 +97,40 @@ def tell(problems: Sequence[Problem]) -> None:
 
 
 def run_job(job: TrainNetworkJob, run: RunFolder) -> int:
-    """Train in an open run folder. Whatever happens is the run's last event."""
-    with Reporter(run.events) as reporter:
-        try:
-            from sd_scripts.train.run import run_training
+    """Train in an open run folder. Whatever happens is the run's last event and in its log."""
+    with output_to(run), Reporter(run.events) as reporter:
+        requests = Requests(run, reporter)
+        with requests.listening():
+            code = _run_told(job, run, reporter, requests)
+        requests.clear()
+        return code
 
-            status, reason = run_training(job, run, reporter)
-        except UserError as error:
-            return _failed(reporter, error.problems)
-        except KeyboardInterrupt:
-            return _failed(reporter, [Problem("Interrupted before anything could be saved")])
-        except MemoryError:
+
+def _run_told(job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests: Requests) -> int:
+    try:
+        from sd_scripts.train.run import run_training
+
+        status, reason = run_training(job, run, reporter, requests)
+    except UserError as error:
+        return _failed(reporter, error.problems)
+    except KeyboardInterrupt:
+        return _failed(reporter, [Problem("Interrupted before anything could be saved")])
+    except MemoryError:
+        return _failed(reporter, [_OUT_OF_MEMORY])
+    except OSError as error:
+        traceback.print_exc()
+        return _failed(reporter, [_disk_problem(error)])
+    except Exception as error:  # noqa: BLE001 - told with its traceback, and as a fault of ours
+        traceback.print_exc()
+        if type(error).__name__ == "OutOfMemoryError":
             return _failed(reporter, [_OUT_OF_MEMORY])
-        except OSError as error:
-            traceback.print_exc()
-            return _failed(reporter, [_disk_problem(error)])
-        except Exception as error:  # noqa: BLE001 - told with its traceback, and as a fault of ours
-            traceback.print_exc()
-            if type(error).__name__ == "OutOfMemoryError":
-                return _failed(reporter, [_OUT_OF_MEMORY])
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            hint = "This is a fault of the program; the log has the details."
-            reporter.end(EndEvent(status="failed", reason=reason, hint=hint))
-            return EXIT_FAULT
-        reporter.end(EndEvent(status=status, reason=reason))
-        return EXIT_OK
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = "This is a fault of the program; the log has the details."
+        reporter.end(EndEvent(status="failed", reason=reason, hint=hint))
+        return EXIT_FAULT
+    requests.acknowledge_stop()
+    reporter.end(EndEvent(status=status, reason=reason))
+    return EXIT_OK
 
 
 _OUT_OF_MEMORY = Problem(

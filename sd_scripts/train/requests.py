@@ -103,10 +103,12 @@ class Requests:
         self._reporter.control("stop")
         self._reporter.say("Stopping: what was learned is saved first")
 
-    def finish(self) -> None:
-        """Remove what was asked for and is over with the run."""
+    def acknowledge_stop(self) -> None:
+        """Tell that a stop was obeyed; its file stays until `clear`, after the run's last event."""
         if self._stop:
-            self._box.clear("stop")
             self._reporter.control("stop", done=True)
+
+    def clear(self) -> None:
+        """Remove every request: the run is over."""
         for name in self._box.poll():
             self._box.clear(name)

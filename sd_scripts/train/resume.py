@@ -12,7 +12,7 @@ import torch
 from accelerate.state import PartialState
 
 from sd_scripts.dataset.index import default_cache_dir
-from sd_scripts.errors import Problem
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -127,7 +127,10 @@ class Recorder:
             except (OSError, ValueError):
                 return False
             return bool(facts.get("session") == str(self._session))
-        return read_metadata(path).get("ss_session_id") == str(self._session)
+        try:
+            return read_metadata(path).get("ss_session_id") == str(self._session)
+        except (UserError, OSError):
+            return False  # no file of ours is broken
 
     def resume(self, path: Path) -> list[Problem]:
         """Go on from a state: weights, optimizer, schedule, random streams and position.

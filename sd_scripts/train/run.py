@@ -22,24 +22,20 @@ _MAX_PLANS: Final = 5
 
 
 def run_training(
-    job: TrainNetworkJob, run: RunFolder, reporter: Reporter
+    job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests: Requests
 ) -> tuple[Literal["finished", "stopped"], str]:
     """Check, load, train and save; returns how it ended and says so in a sentence.
 
     Raises `UserError` for what the user can mend.
     """
-    requests = Requests(run, reporter)
-    with requests.listening():
-        try:
-            session = open_session(job, run, reporter, requests)
-        except StopRequested:
-            requests.finish()
-            return "stopped", "Stopped on request before the first step; encoded pictures are kept"
-        try:
-            status = train(session)
-        finally:
-            session.close()
-        requests.finish()
+    try:
+        session = open_session(job, run, reporter, requests)
+    except StopRequested:
+        return "stopped", "Stopped on request before the first step; encoded pictures are kept"
+    try:
+        status = train(session)
+    finally:
+        session.close()
     return status, _ended(status, session)
 
 

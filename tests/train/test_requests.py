@@ -39,7 +39,9 @@ def test_stop_file(run: RunFolder, requests: Requests) -> None:
     assert requests.stop()
     with pytest.raises(StopRequested):
         requests.raise_if_stopped()
-    requests.finish()
+    requests.acknowledge_stop()
+    assert is_requested(run, "stop")
+    requests.clear()
     assert not is_requested(run, "stop")
     assert told(run) == [("stop", "accepted"), ("stop", "done")]
 

@@ -1,0 +1,113 @@
+"""A resumed run equals an uninterrupted one bit for bit: mid-epoch, repeatedly, after kill -9."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sd_scripts.runs.events import SaveEvent, WarningEvent, read_events
+from tests.support.jobs import TinyJob, equal
+
+RANDOM = {
+    "shuffle_caption": True,
+    "caption_dropout_rate": 0.2,
+    "caption_tag_dropout_rate": 0.2,
+    "token_warmup_step": 5,
+    "flip_aug": True,
+    "network_dropout": 0.3,
+    "noise_offset": 0.05,
+    "lr_scheduler": "cosine",
+    "lr_warmup_steps": 2,
+}
+STATES = {"save_every_n_steps": 3, "save_state": True}
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "AdamW8bit", "Adafactor", "Lion", "Prodigy"])
+def test_resume_equals_uninterrupted(job: TinyJob, optimizer: str) -> None:
+    """8 steps with a break after 3 (mid-epoch) and another after 6, against 8 in one go."""
+    if optimizer != "Adafactor":
+        job.options |= {"lr_scheduler": "cosine", "lr_warmup_steps": 2}
+    job.options |= {name: value for name, value in RANDOM.items() if not name.startswith("lr_")}
+    job.options |= {"optimizer_type": optimizer, "gradient_accumulation_steps": 1}
+    if optimizer == "Prodigy":
+        job.options |= {"learning_rate": 1}
+    assert job.run("whole", **STATES, output_name="whole") == 0
+    for number, step in enumerate((3, 6)):
+        state = job.place / "whole" / "state" / f"whole-step{step:08d}-state"
+        assert job.run(f"part{number}", **STATES, output_name="part", resume=str(state)) == 0
+        assert min(job.losses(f"part{number}")) == step + 1
+        assert equal(job.tensors("whole"), job.tensors("part"))
+    later = {n: loss for n, loss in job.losses("whole").items() if n > 6}
+    assert job.losses("part1") == later
+
+
+def test_resume_several_times_over_with_accumulation(job: TinyJob) -> None:
+    job.options |= RANDOM | {"train_batch_size": 1, "gradient_accumulation_steps": 3}
+    assert job.run("whole", output_name="whole") == 0
+    steps = max(job.losses("whole"))
+    assert job.run("a", output_name="part", save_every_n_steps=1, save_state=True) == 0
+    state = job.place / "a" / "state" / "part-step00000001-state"
+    for number in range(2, steps + 1):
+        name = f"b{number}"
+        assert (
+            job.run(
+                name,
+                output_name="part",
+                save_every_n_steps=1,
+                save_state=True,
+                resume=str(state),
+            )
+            == 0
+        )
+        state = job.place / name / "state" / f"part-step{number:08d}-state"
+    assert equal(job.tensors("whole"), job.tensors("part"))
+
+
+def wait_for_state(events: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a training state is written."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it was killed"
+        found = read_events(events)[0]
+        if any(isinstance(event, SaveEvent) and event.kind == "state" for event in found):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no state was saved")
+
+
+@pytest.mark.launch
+def test_resume_after_kill_9(job: TinyJob) -> None:
+    """A killed process leaves whole states only; going on from its run folder loses nothing."""
+    job.options |= RANDOM | {"max_train_epochs": 6, "save_every_n_steps": 2, "save_state": True}
+    command = [sys.executable, "-m", "sd_scripts.train_network"]
+    arguments = [*job.arguments(output_name="part"), "--run_dir", str(job.place / "killed")]
+    with subprocess.Popen(command + arguments, stdout=subprocess.DEVNULL) as process:
+        wait_for_state(job.place / "killed" / "events.jsonl", process)
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (job.place / "output" / "part.safetensors").exists()
+    assert job.run("again", output_name="part", resume=str(job.place / "killed")) == 0
+    assert job.run("whole", output_name="whole") == 0
+    assert equal(job.tensors("whole"), job.tensors("part"))
+
+
+def test_changed_rate_and_seed_are_told(job: TinyJob) -> None:
+    assert job.run("first", save_every_n_steps=2, save_state=True, max_train_epochs=1) == 0
+    changes = {"resume": str(job.place / "first"), "learning_rate": 5e-4, "seed": 9}
+    assert job.run("second", **changes) == 0
+    told = " ".join(e.text for e in job.events("second") if isinstance(e, WarningEvent))
+    assert "learning rates were changed" in told
+    assert "seed 1" in told
+
+
+def test_resume_without_a_seed_takes_the_one_of_the_state(job: TinyJob) -> None:
+    assert job.run("first", seed=None, save_state=True, max_train_epochs=1) == 0
+    assert job.run("second", seed=None, resume=str(job.place / "first")) == 0
+    first, second = ((job.place / name / "config.toml").read_text() for name in ("first", "second"))
+    seeds = [line for line in first.splitlines() if line.startswith("seed")]
+    assert seeds == [line for line in second.splitlines() if line.startswith("seed")]
