@@ -19,7 +19,7 @@ NEEDED: dict[str, object] = {
 }
 SPECS = specs_by_name(TrainNetworkJob)
 
-_letters = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+_letters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 _texts = st.one_of(
     st.sampled_from(
         [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -18,7 +18,7 @@ _CACHED = {"cache_text_encoder_outputs": True, **_UNET_ONLY}
 _ADAFACTOR = {"optimizer_type": "Adafactor"}
 _PIECEWISE = {"lr_scheduler": "piecewise_constant"}
 
-CASES: list[tuple[str, str, dict[str, object], str]] = [
+CASES: list[tuple[str, str, Mapping[str, object], str]] = [
     # rule, severity, values, options named
     ("one_source", "error", {"train_data_dir": None}, "train_data_dir, dataset_config"),
     ("one_source", "error", {"dataset_config": "d.toml"}, "train_data_dir, dataset_config"),
@@ -359,7 +359,7 @@ CASES: list[tuple[str, str, dict[str, object], str]] = [
     ("tracker_needs_folder", "error", {"log_with": "tensorboard"}, "log_with, logging_dir"),
 ]
 
-RIGHT: list[dict[str, object]] = [
+RIGHT: list[Mapping[str, object]] = [
     {"learning_rate": 1e-4},
     {"train_data_dir": None, "dataset_config": "d.toml", "learning_rate": 1e-4},
     {**_CACHED, "learning_rate": 1e-4},
@@ -384,7 +384,7 @@ RIGHT: list[dict[str, object]] = [
 ]
 
 
-def _from_rule(name: str, values: dict[str, object]) -> list[Problem]:
+def _from_rule(name: str, values: Mapping[str, object]) -> list[Problem]:
     found = next(rule for rule in RULES if rule.check.__name__ == name)
     others = [rule for rule in RULES if rule is not found]
     for rule in others:
@@ -397,7 +397,7 @@ def _from_rule(name: str, values: dict[str, object]) -> list[Problem]:
 
 @pytest.mark.parametrize(("name", "severity", "values", "option"), CASES)
 def test_a_rule_names_the_options_and_the_remedy(
-    name: str, severity: str, values: dict[str, object], option: str
+    name: str, severity: str, values: Mapping[str, object], option: str
 ) -> None:
     found = [problem for problem in _from_rule(name, values) if problem.option == option]
     assert [problem.severity for problem in found] == [severity]
@@ -410,7 +410,7 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize("values", RIGHT)
-def test_right_jobs_have_nothing_to_complain_of(values: dict[str, object]) -> None:
+def test_right_jobs_have_nothing_to_complain_of(values: Mapping[str, object]) -> None:
     assert problems(**values) == []
 
 
@@ -438,7 +438,7 @@ class _Watched:
         return self._group.model_dump(include=include)
 
 
-def _watched_jobs() -> Iterator[dict[str, object]]:
+def _watched_jobs() -> Iterator[Mapping[str, object]]:
     yield from RIGHT
     for _, severity, values, _ in CASES:
         if severity == "warning":
