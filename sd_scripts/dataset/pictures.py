@@ -15,6 +15,8 @@ from typing import BinaryIO, Final
 
 from PIL import Image, UnidentifiedImageError
 
+from sd_scripts.dataset.webp import read_webp_header
+
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif")
 UNREADABLE_SUFFIXES: Final = frozenset(
     (".gif", ".heic", ".heif", ".jfif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".tif", ".tiff")
@@ -41,6 +43,8 @@ _DECODE_ERRORS: Final = (
     KeyError,
     TypeError,
     OverflowError,
+    MemoryError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
@@ -99,8 +103,7 @@ def probe(path: Path) -> PictureInfo:
     """
     try:
         with open(reachable(path), "rb") as file:
-            picture = _open(path, file)
-            info = _info(path, picture)
+            info = _probe_webp(path, file) or _info(path, _open(path, file))
             if not _has_end(file, info.format):
                 _check_whole(path, file, info.format)
             return info
@@ -118,7 +121,7 @@ def open_rgb(path: Path) -> Image.Image:
         with open(reachable(path), "rb") as file:
             picture = _open(path, file)
             _info(path, picture)
-            turn = _TURNS.get(_orientation(picture))
+            turn = _TURNS.get(_orientation(picture.info.get("exif")))
             rgb = _to_rgb(_decode(path, picture))
             return rgb if turn is None else rgb.transpose(turn)
     except OSError as error:
@@ -196,31 +199,54 @@ def _cut_off(path: Path) -> PictureProblem:
 
 
 def _info(path: Path, picture: Image.Image) -> PictureInfo:
-    width, height = picture.size
-    if width * height > MAX_PIXELS:
-        raise _too_large(path)
-    if width < 1 or height < 1:
-        raise PictureProblem(path, "has no pixels", "delete it or save it again")
     kind = picture.format or "?"
+    _check_size(path, picture.size)
+    try:
+        frames = int(getattr(picture, "n_frames", 1))
+    except _DECODE_ERRORS as error:
+        raise _damaged(path, error) from error
     # An MPO file is a JPEG photo with further views behind it; the first one is the photo.
-    moving = kind != "MPO" and bool(getattr(picture, "is_animated", False))
-    if moving:
-        raise PictureProblem(
-            path, "is animated", "save one of its frames as a still picture, or delete it"
-        )
-    if _orientation(picture) >= 5:
-        width, height = height, width
-    frames = int(getattr(picture, "n_frames", 1))
-    return PictureInfo((width, height), picture.mode, kind, frames, _has_alpha(picture))
+    if frames > 1 and kind != "MPO":
+        raise _animated(path)
+    size = _as_seen(picture.size, _orientation(picture.info.get("exif")))
+    return PictureInfo(size, picture.mode, kind, frames, _has_alpha(picture))
+
+
+def _probe_webp(path: Path, file: BinaryIO) -> PictureInfo | None:
+    """What `_info` says of a WebP file, without Pillow; None for other and for odd files."""
+    header = read_webp_header(file)
+    if header is None:
+        return None
+    _check_size(path, header.size)
+    if header.is_animated:
+        raise _animated(path)
+    size = _as_seen(header.size, _orientation(header.exif))
+    return PictureInfo(size, "RGBA" if header.has_alpha else "RGB", "WEBP", 1, header.has_alpha)
+
+
+def _check_size(path: Path, size: tuple[int, int]) -> None:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise _too_large(path)
+    if min(size) < 1:
+        raise PictureProblem(path, "has no pixels", "delete it or save it again")
+
+
+def _animated(path: Path) -> PictureProblem:
+    return PictureProblem(
+        path, "is animated", "save one of its frames as a still picture, or delete it"
+    )
+
+
+def _as_seen(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    return (size[1], size[0]) if orientation >= 5 else size
 
 
 def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
-def _orientation(picture: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, from what precedes the pixels; 1 where it says nothing usable."""
-    data = picture.info.get("exif")
+def _orientation(data: object) -> int:
+    """The orientation, 1 to 8, that EXIF data tells; 1 where it says nothing usable."""
     if not isinstance(data, bytes):
         return 1
     exif = Image.Exif()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from sd_scripts.dataset import pictures
@@ -84,6 +87,7 @@ def test_exif_rotation_is_applied_alike_by_probe_and_open(tmp_path, kind, orient
     assert near(picture.getpixel((4, height - 5)), COLOURS[bottom_left])
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"E"])
 def test_damaged_exif_is_no_rotation(tmp_path, exif):
     path = put(tmp_path, "a.jpg", encoded(quadrants(), "JPEG", exif=exif))
@@ -222,6 +226,23 @@ def test_rubbish_is_refused(tmp_path, data):
     path = put(tmp_path, "a.png", data)
     refusal(probe, path)
     refusal(open_rgb, path)
+
+
+WHOLE = {kind: encoded(noisy((40, 30)), kind) for kind in [*KINDS, "GIF", "MPO"]}
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.sampled_from(sorted(WHOLE)), st.integers(0, 4000), st.binary(min_size=1, max_size=5))
+def test_damage_anywhere_is_a_problem_or_harmless_but_never_a_crash(
+    tmp_path_factory, kind, at, damage
+):
+    data = bytearray(WHOLE[kind])
+    at %= len(data)
+    data[at : at + len(damage)] = damage
+    path = put(tmp_path_factory.mktemp("damaged"), "a", bytes(data))
+    for action in (probe, open_rgb):
+        with contextlib.suppress(PictureProblem):
+            action(path)
 
 
 def test_a_decompression_bomb(tmp_path):
