@@ -18,11 +18,28 @@ from torch import Tensor
 
 from sd_scripts.errors import UserError
 from sd_scripts.files import atomic_path
-from sd_scripts.weights.headers import read_safetensors_header
+from sd_scripts.weights.headers import (
+    file_format,
+    read_header,
+    read_safetensors_header,
+    refuse_code,
+)
 
 SUFFIXES: Final = (".safetensors", ".ckpt", ".pt")
 _ALIGNMENT: Final = 8
 _SPARE_BYTES: Final = 1 << 20
+
+# What PyTorch's reader raises over bytes that are no pickle of tensors.
+_DAMAGE: Final = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
 
 # safetensors puts wider dtypes first, in the order of its own list of dtypes.
 _DTYPES: Final[dict[torch.dtype, str]] = {
@@ -136,22 +153,16 @@ def load_tensors(path: str | os.PathLike[str], option: str | None = None) -> dic
     that wants more than tensors.
     """
     path = Path(path)
+    refuse_code(path, read_header(path, option), option)
     try:
-        if path.suffix.lower() == ".safetensors":
-            read_safetensors_header(path, option)  # tells damage in plain words
+        if file_format(path) == "safetensors":
             return load_file(path)
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror or error}",
-            option=option,
-            hint="Check that the file is there and that you may read it.",
-        ) from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _DAMAGE as error:
         raise UserError(
             f"{path.name} is damaged, or holds more than tensors",
             option=option,
-            hint="Use the .safetensors version of the file; others are only read without code.",
+            hint="Download or copy it again, or use its .safetensors version.",
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
