@@ -72,10 +72,12 @@ def file_format(path: str | os.PathLike[str]) -> FileFormat | None:
     """Tell a weights file's format by its first bytes, whatever it is called; None if neither."""
     with open(path, "rb") as file:
         start = file.read(9)
+    # A length may begin with a pickle's first byte, so safetensors is asked for first.
+    length = int.from_bytes(start[:8], "little")
+    if len(start) == 9 and start[8:] == b"{" and length <= MAX_HEADER_BYTES:
+        return "safetensors"
     if start[:2] == b"PK" or start[:1] == b"\x80":
         return "pickle"
-    if len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") > 1:
-        return "safetensors"
     return None
 
 
