@@ -47,18 +47,20 @@ def _bad_pictures(
 ) -> Iterator[Problem]:
     if not scan.bad:
         return
-    told = some(f"{problem.path.name} {problem.reason}" for problem in scan.bad)
+    told = some((f"{problem.path.name} {problem.reason}" for problem in scan.bad), between="; ")
+    hints = {problem.hint for problem in scan.bad}
+    hint = hints.pop() if len(hints) == 1 else "mend or delete them"
     number = count(len(scan.bad), "picture")
     where = settings.where
     if refuse_bad:
-        hint = "mend or delete them, or set bad_images to skip"
+        hint = f"{hint}; or set bad_images to skip"
         yield Problem(f"{number} in {where} can't be used: {told}", "bad_images", hint)
     elif not scan.pictures:
         message = f"no picture in {where} can be used: {told}"
-        yield Problem(message, settings.option, scan.bad[0].hint)
+        yield Problem(message, settings.option, hint)
     else:
-        message = f"{number} in {where} can't be used and left out: {told}"
-        yield Problem(message, "bad_images", scan.bad[0].hint, "warning")
+        message = f"{number} in {where} left out: {told}"
+        yield Problem(message, "bad_images", hint, "warning")
 
 
 def _names(listing: Listing, settings: SubsetSettings) -> Iterator[Problem]:
@@ -96,15 +98,15 @@ def _extensions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]
     configured = settings.caption_extension
     if len(scan.without_caption) == len(scan.pictures):
         yield Problem(
-            f"{count(number, 'picture')} in {settings.where} have captions that end in {suffix},"
-            f" but captions are looked for in files that end in {configured}",
+            f"the captions of {count(number, 'picture')} in {settings.where} end in {suffix}, but"
+            f" captions are looked for in files that end in {configured}",
             "caption_extension",
             f"set caption_extension to {suffix} (or move these files away to train without them)",
         )
     else:
         yield Problem(
-            f"{count(number, 'picture')} in {settings.where} have no caption that ends in"
-            f" {configured}, but one that ends in {suffix}, which is not read",
+            f"the captions of {count(number, 'picture')} in {settings.where} end in {suffix}"
+            f" instead of {configured} and are not read",
             "caption_extension",
             "give all caption files of a folder the same ending",
             "warning",
@@ -113,14 +115,18 @@ def _extensions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]
 
 def _captions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
     words = settings.class_tokens
-    instead = f"they get “{words}”" if words else "they get an empty caption"
+    instead = f"they get “{shown(words)}”" if words else "they get an empty caption"
     missing, total = scan.without_caption, len(scan.pictures)
     # All without captions is the ordinary way of a folder that says its words itself.
     if missing and not (words and len(missing) == total) and not scan.other_extensions:
-        which = "all" if len(missing) == total else f"{len(missing)} of {total}"
-        names = "" if len(missing) == total else f": {some(missing)}"
+        message = f"no picture in {settings.where} has a caption file; {instead}"
+        if len(missing) < total:
+            message = (
+                f"{len(missing)} of {total} pictures in {settings.where} without a caption file;"
+                f" {instead}: {some(missing)}"
+            )
         yield Problem(
-            f"{which} pictures in {settings.where} have no caption file; {instead}{names}",
+            message,
             "caption_extension",
             f"write what is seen into a file beside each picture, such as"
             f" {_stem(missing[0])}{settings.caption_extension}",
@@ -128,8 +134,7 @@ def _captions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
         )
     if scan.empty_captions:
         yield Problem(
-            f"{count(len(scan.empty_captions), 'caption file')} in {settings.where} empty;"
-            f" {instead}: {some(scan.empty_captions)}",
+            f"empty caption files in {settings.where} for {some(scan.empty_captions)}; {instead}",
             "caption_extension",
             "write captions into them, or delete them",
             "warning",
@@ -154,8 +159,8 @@ def _caption_texts(settings: SubsetSettings, scan: FolderScan) -> Iterator[Probl
         )
     if scan.unused_lines:
         yield Problem(
-            f"{count(len(scan.unused_lines), 'caption file')} in {settings.where} with several"
-            f" lines; only the first line is used: {some(scan.unused_lines)}",
+            f"caption files with several lines in {settings.where}; only the first line is used:"
+            f" {some(scan.unused_lines)}",
             "enable_wildcard",
             "put each caption on one line; with enable_wildcard a random line is used",
             "warning",

@@ -53,7 +53,8 @@ def subsets_of_folder(folder: Path, values: Values, option: str, *, is_reg: bool
 def folder_problem(folder: Path, option: str, error: OSError) -> Problem:
     """Why a folder can't be listed, in words."""
     if isinstance(error, FileNotFoundError):
-        parent = next((parent for parent in folder.parents if parent.is_dir()), None)
+        parents = folder.absolute().parents
+        parent = next((parent for parent in parents if parent.is_dir()), None)
         there = f"; the nearest folder that is there is {shown(parent)}" if parent else ""
         return Problem(
             f"the folder {shown(folder)} does not exist",
@@ -98,8 +99,7 @@ def _named_folders(
     if others:
         problems.append(
             Problem(
-                f"{count(len(others), 'folder')} with pictures in {shown(listing.folder)} not used:"
-                f" {some(others)}",
+                f"folders with pictures in {shown(listing.folder)} are not used: {some(others)}",
                 option,
                 f"to use them, put repeats before their names, such as 10_{shown(others[0])}",
                 "warning",
@@ -108,7 +108,7 @@ def _named_folders(
     if listing.pictures:
         problems.append(
             Problem(
-                f"{count(len(listing.pictures), 'picture')} directly in {shown(listing.folder)} not"
+                f"pictures directly in {shown(listing.folder)} ({len(listing.pictures)}) are not"
                 f" used, since it holds folders such as {shown(next(iter(used)))}",
                 option,
                 "to use them too, move them into a folder named <repeats>_<words>",
@@ -156,6 +156,10 @@ def _nothing_here(listing: Listing, option: str) -> Problem:
     expected = "choose a folder that holds pictures, or folders named such as 10_mycat with them"
     inside = {name: _num_pictures(listing, name) for name in listing.folders}
     with_pictures = [name for name, number in inside.items() if number]
+    if deeper := next((name for name in listing.folders if _has_named(listing, name)), None):
+        chosen = shown(listing.folder / deeper)
+        message = f"{folder} holds no pictures and no folders named such as 10_mycat"
+        return Problem(message, option, f"choose {chosen}, which holds such folders")
     zero = [name for name in listing.folders if (parse_folder_name(name) or (1, ""))[0] < 1]
     if with_pictures:
         told = [f"{shown(name)} ({count(inside[name], 'picture')})" for name in with_pictures]
@@ -178,6 +182,15 @@ def _nothing_here(listing: Listing, option: str) -> Problem:
         parts = [count(len(listing.folders), "folder"), count(len(listing.texts), "other file")]
         found = f"holds no pictures (but {' and '.join(parts)})"
     return Problem(f"{folder} {found}", option, expected)
+
+
+def _has_named(listing: Listing, name: str) -> bool:
+    """Whether a folder inside holds `<repeats>_<words>` folders: one level too high was chosen."""
+    try:
+        inside = list_folder(listing.folder / name).folders
+    except OSError:
+        return False  # a folder that can't be read is no advice
+    return any((parse_folder_name(one) or (0, ""))[0] >= 1 for one in inside)
 
 
 def _num_pictures(listing: Listing, name: str) -> int:

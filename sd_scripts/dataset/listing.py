@@ -63,12 +63,12 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or name.lower() in _IGNORED
 
 
-def some(names: Iterable[str | Path], limit: int = 8) -> str:
+def some(names: Iterable[str | Path], limit: int = 8, between: str = ", ") -> str:
     """`a, b and 12 more`: names for a message."""
     told = [shown(name) for name in names]
     if len(told) <= limit:
-        return ", ".join(told)
-    return f"{', '.join(told[:limit])} and {len(told) - limit} more"
+        return between.join(told)
+    return f"{between.join(told[:limit])} and {len(told) - limit} more"
 
 
 def same_but_for_case(names: Iterable[str]) -> Iterator[tuple[str, ...]]:

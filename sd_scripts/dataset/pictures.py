@@ -194,7 +194,7 @@ def _too_large(path: Path) -> PictureProblem:
 
 def _cut_off(path: Path) -> PictureProblem:
     return PictureProblem(
-        path, "is cut off, its end is missing", "copy or download it again, or delete it"
+        path, "is cut off (its end is missing)", "copy or download it again, or delete it"
     )
 
 

@@ -212,7 +212,7 @@ def _place(ready: _Ready, placer: Placer) -> Iterator[SkippedPicture]:
 
 
 def _unfit(settings: SubsetSettings, unfit: Sequence[SkippedPicture], *, refuse: bool) -> Problem:
-    told = some(f"{picture.path.name} {picture.reason}" for picture in unfit)
+    told = some((f"{picture.path.name} {picture.reason}" for picture in unfit), between="; ")
     return Problem(
         f"{count(len(unfit), 'picture')} in {settings.where} can't be used: {told}",
         "bad_images",
@@ -225,7 +225,7 @@ def _planned(ready: _Ready) -> PlannedSubset:
     folder, scan = ready.settings.image_dir, ready.scan
     return PlannedSubset(
         settings=ready.settings,
-        num_images=len(ready.placed),
+        num_images=len(scan.pictures) - len(ready.skipped) + len(scan.bad),
         num_captions=scan.num_captions,
         missing_captions=tuple(folder / name for name in scan.without_caption),
         empty_captions=tuple(folder / name for name in scan.empty_captions),

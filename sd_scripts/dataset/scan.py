@@ -51,7 +51,8 @@ class FolderScan:
     @property
     def num_captions(self) -> int:
         """Pictures with a caption file that says something."""
-        return len(self.pictures) - len(self.without_caption) - len(self.empty_captions)
+        silent = len(self.without_caption) + len(self.empty_captions) + len(self.bad_captions)
+        return len(self.pictures) - silent
 
 
 def scan_folder(

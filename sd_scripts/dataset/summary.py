@@ -150,7 +150,8 @@ def _lines(plan: DatasetPlan, summary: Summary) -> Iterator[str]:
     for note in plan.notes:
         yield f"{_INDENT}{note}"
     if summary.skipped:
-        told = some(f"{picture.path.name} {picture.reason}" for picture in summary.skipped)
+        names = (f"{picture.path.name} {picture.reason}" for picture in summary.skipped)
+        told = some(names, between="; ")
         yield f"Left out:  {told}"
     yield from _bucket_lines(plan, summary)
 

@@ -86,7 +86,7 @@ def test_pictures_beside_folders_and_other_folders_are_told(tmp_path):
     messages = [problem.message for problem in found.problems]
     assert all(problem.severity == "warning" for problem in found.problems)
     assert any("dogs" in message and "notes" not in message for message in messages)
-    assert any("1 picture directly in" in message and "10_cat" in message for message in messages)
+    assert any("pictures directly in" in message and "10_cat" in message for message in messages)
 
 
 def test_folders_inside_a_plain_folder_are_told(tmp_path):
@@ -145,6 +145,11 @@ class TestNothingToUse:
         problem = self.problem(tmp_path)
         assert "cat (1 picture), dog (1 picture)" in problem.message
         assert "10_cat" in problem.hint
+
+    def test_one_level_too_high(self, tmp_path):
+        put(tmp_path / "img" / "10_cat", "a.png")
+        (tmp_path / "log").mkdir()
+        assert f"choose {tmp_path}/img" in self.problem(tmp_path).hint
 
     def test_folders_with_zero_repeats(self, tmp_path):
         put(tmp_path / "0_cat", "a.png")

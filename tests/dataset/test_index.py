@@ -139,6 +139,25 @@ def test_an_index_that_cannot_be_written_is_done_without_and_told(tmp_path):
     assert index.content_hash(path) == hash_file(path)
 
 
+@pytest.mark.parametrize(
+    "reason", ["database is locked", "attempt to write a readonly database", "disk is full"]
+)
+def test_trouble_of_the_disk_is_told_and_destroys_nothing(tmp_path, monkeypatch, reason):
+    index = PictureIndex(tmp_path)
+    index.remember(FOLDER, {"a.png": (STAMP, GOOD)})
+    connect = sqlite3.connect
+
+    def refuse(*args, **kwargs):
+        raise sqlite3.OperationalError(reason)
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    assert index.lookup(FOLDER, {"a.png": STAMP}) == {}
+    assert index.problem is not None
+    assert reason in index.problem.message
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert PictureIndex(tmp_path).lookup(FOLDER, {"a.png": STAMP}) == {"a.png": GOOD}
+
+
 @pytest.mark.skipif(is_root(), reason="root may write everywhere")
 def test_a_read_only_cache_folder(tmp_path):
     tmp_path.chmod(0o500)

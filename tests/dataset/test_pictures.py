@@ -292,6 +292,18 @@ def test_a_file_that_is_gone_or_a_folder(tmp_path):
     refusal(open_rgb, tmp_path)
 
 
+def test_trouble_while_reading_is_of_the_moment(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    path = put(tmp_path, "a.png")
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(PictureProblem, match=r"can't be opened \(Permission denied\)") as caught:
+        probe(path)
+    monkeypatch.undo()
+    assert not caught.value.lasting
+
+
 @pytest.mark.skipif(is_root(), reason="root may read everything")
 def test_a_file_without_permission(tmp_path):
     path = put(tmp_path, "a.png")
