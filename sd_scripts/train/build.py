@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.loader import BatchSource, LoaderSettings
 from sd_scripts.data.schedule import Sharing
-from sd_scripts.errors import Problem
+from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
 from sd_scripts.families.registry import FAMILIES
 from sd_scripts.methods.network import NetworkMethod
@@ -23,6 +23,7 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train.entry import output_folder
+from sd_scripts.train.footprint import count_of, file_bytes
 from sd_scripts.train.inputs import (
     Caching,
     latent_cache,
@@ -33,7 +34,7 @@ from sd_scripts.train.inputs import (
 )
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
-from sd_scripts.train.preflight import Preflight
+from sd_scripts.train.preflight import Preflight, disk_problems
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.progress import Reporter
 from sd_scripts.train.requests import Requests
@@ -54,6 +55,7 @@ class Foundation:
     accelerator: Accelerator
     precision: Precision
     model: LoadedModel
+    method: NetworkMethod
     reporter: Reporter
     requests: Requests
 
@@ -66,9 +68,12 @@ class Foundation:
 
 
 def lay_foundation(
-    job: TrainNetworkJob, checked: Preflight, reporter: Reporter, requests: Requests
+    job: TrainNetworkJob, run: RunFolder, checked: Preflight, reporter: Reporter, requests: Requests
 ) -> Foundation:
-    """Set up the device and load the model (the VAE and the text encoders only if needed)."""
+    """Set up the device, load the model (its encoders only if needed) and attach the network.
+
+    Raises `UserError` if model or network do not fit, or the disk is too full for what is saved.
+    """
     accelerator = Accelerator(
         mixed_precision=job.performance.mixed_precision, step_scheduler_with_optimizer=False
     )
@@ -89,8 +94,13 @@ def lay_foundation(
     )
     family = FAMILIES[checked.model.family]
     model = family.load(job.model.pretrained_model_name_or_path, options)
+    method = METHODS[job.network.network_module](job, model)
+    for note in method.warnings:
+        reporter.warn(note)
+    needed = file_bytes(job, checked.arithmetic, count_of(method, job))
+    raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))
     reporter.phase("loading the model", 1, 1)
-    return Foundation(accelerator, precision, model, reporter, requests)
+    return Foundation(accelerator, precision, model, method, reporter, requests)
 
 
 def build(
@@ -119,14 +129,13 @@ def build(
         text=text,
     )
     torch.manual_seed(seed)
-    method = METHODS[job.network.network_module](job, model)
+    method = foundation.method
     optimizer = build_optimizer(job, method.parameter_groups())
     scheduler = build_scheduler(job, optimizer, checked.arithmetic.total_steps)
     prepared = accelerator.prepare_optimizer(optimizer)
     resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler)
     recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
-    notes = [*method.warnings, *_resume(job, recorder)]
-    for note in notes:
+    for note in _resume(job, recorder):
         reporter.warn(note)
     _switch_to_training(job, model, method)
     previewer = _previewer(job, run, checked, foundation, method)

@@ -12,11 +12,12 @@ from typing import Final
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
-from sd_scripts.errors import Problem
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_warnings
 from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
+from sd_scripts.train.state_facts import find_state, read_facts
 
 Progress = Callable[[str, int, int], None]
 DEFAULT_SIZES: Final = {"sd1": 512, "sd2": 512, "sdxl": 1024}
@@ -101,14 +102,19 @@ def _file_problems(job: TrainNetworkJob) -> list[Problem]:
     given = {
         "vae": job.model.vae,
         "network_weights": job.network.network_weights,
-        "resume": job.saving.resume,
         "metadata_thumbnail": job.metadata.metadata_thumbnail,
     }
-    return [
+    problems = [
         Problem(f"There is nothing at {path}", option, "Check the path, or leave it empty.")
         for option, path in given.items()
-        if path and not str(path).startswith("data:") and not Path(path).exists()
+        if path and not path.startswith("data:") and not Path(path).exists()
     ]
+    if job.saving.resume:
+        try:
+            read_facts(find_state(Path(job.saving.resume)))
+        except UserError as error:
+            problems += error.problems
+    return problems
 
 
 def nearest_folder(path: Path) -> Path:

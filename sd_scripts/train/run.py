@@ -54,7 +54,7 @@ def open_session(
     Raises `UserError`, or `StopRequested` if a stop is asked for meanwhile.
     """
     checked = checked_job(job, run, reporter)
-    foundation = lay_foundation(job, checked, reporter, requests)
+    foundation = lay_foundation(job, run, checked, reporter, requests)
     for _ in range(_MAX_PLANS):
         requests.raise_if_stopped()
         try:
