@@ -87,9 +87,9 @@ def run_checks(names: Sequence[str], root: Path) -> bool:
 
 def run_tests(root: Path, arguments: Sequence[str]) -> int:
     """Run pytest on two cores; its own summary is the last thing printed."""
-    workers = (
-        [] if any(part.startswith(("-n", "--numprocesses")) for part in arguments) else ["-n2"]
-    )
+    chosen = any(part.startswith(("-n", "--numprocesses")) for part in arguments)
+    # Whole files to one worker: what a file's tests share (servers, models) is made once.
+    workers = [] if chosen else ["-n2", "--dist", "loadfile"]
     quiet = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     sys.stdout.flush()
     return subprocess.run(
