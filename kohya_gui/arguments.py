@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--inbrowser", action="store_true", help="open the page in the browser")
     parser.add_argument(
-        "--share", action="store_true", help="make a public link, by Gradio's service; needs a login"
+        "--share",
+        action="store_true",
+        help="make a public link, by Gradio's service; needs a login",
     )
     parser.add_argument(
         "--headless", action="store_true", help="never open a browser (machines without a screen)"
@@ -86,9 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_arguments(
-    argv: Sequence[str], environment: Mapping[str, str] | None = None
-) -> Arguments:
+def parse_arguments(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Arguments:
     """Return checked flags. Raises `UserError` with everything wrong; `--help` exits with 0."""
     variables = os.environ if environment is None else environment
     flags = _parser().parse_args(argv)
@@ -133,7 +133,9 @@ def _login_problems(
         message = "--share makes the page public: anybody with the link could use this machine."
         return [Problem(f"{message} Without a login it is refused.", "share", hint)]
     if not is_loopback(host):
-        message = f"--listen {host} opens the page to other machines. Without a login it is refused."
+        message = (
+            f"--listen {host} opens the page to other machines. Without a login it is refused."
+        )
         return [Problem(message, option="listen", hint=hint)]
     return []
 

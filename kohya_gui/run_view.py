@@ -260,7 +260,7 @@ def _save(run: RunFolder, save: SaveEvent) -> dict[str, Any]:
 
 
 def _inside(run: RunFolder, path: str) -> Path | None:
-    """Return the real path of a file of the run, or None when it is none (nothing else is served)."""
+    """Return the real path of a file of the run, or None: nothing else is served."""
     try:
         real = (run.path / path).resolve()
         return real if real.is_relative_to(run.path.resolve()) and real.is_file() else None

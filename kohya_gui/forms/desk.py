@@ -1,4 +1,4 @@
-"""What can be done with a form: open, alter, show, save, check and start it. Keeps nothing itself."""
+"""What can be done with a form: open, alter, show, save, check and start it."""
 
 from __future__ import annotations
 

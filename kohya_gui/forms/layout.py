@@ -53,7 +53,9 @@ def sections(job_type: type[Job]) -> tuple[Section, ...]:
     found = []
     for group, title in group_titles(job_type).items():
         left = tuple(
-            spec for spec in option_specs(job_type) if spec.group == group and spec.name not in asked
+            spec
+            for spec in option_specs(job_type)
+            if spec.group == group and spec.name not in asked
         )
         if left:
             found.append(Section(group, title, left))

@@ -195,9 +195,10 @@ class Live:
             return step("mend", names[0] if names else None, count=len(errors))
         if not values.get("output_name"):
             return step("name", "output_name")
-        if values.get("learning_rate") == specs_by_name(insight.prepared.job_type)[
-            "learning_rate"
-        ].default:
+        if (
+            values.get("learning_rate")
+            == specs_by_name(insight.prepared.job_type)["learning_rate"].default
+        ):
             return step("rate", "learning_rate")
         return step("start")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from sd_scripts.errors import Problem
 
 MAX_NAMES: Final = 12
 MAX_BUCKETS: Final = 40
+_SET_TO: Final = re.compile(r"set (?P<name>[a-z][a-z0-9_]*) to (?P<value>[^\s,;()]+)")
 
 
 def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
@@ -21,11 +23,37 @@ def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
     options = [name.strip() for name in (problem.option or "").split(",") if name.strip()]
     empty = [name for name in options if raw.get(name) in (None, "", False)]
     return {
-        "message": problem.message,
+        "message": _sentence(problem.message),
         "hint": problem.hint,
+        "fix": _fix(problem, options, raw),
         "options": options,
         "severity": problem.severity,
         "missing": problem.severity == "error" and bool(options) and len(empty) == len(options),
+    }
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital, unless the first word is the name of an option."""
+    first = text.split(" ", 1)[0]
+    return text if "_" in first else text[:1].upper() + text[1:]
+
+
+def _fix(
+    problem: Problem, options: list[str], raw: Mapping[str, object]
+) -> dict[str, object] | None:
+    """Return the option and value that a hint of the form "set <option> to <value>" names."""
+    found = _SET_TO.match(problem.hint or "")
+    if found is None:
+        return None
+    name, value = found["name"], found["value"]
+    if name == "it":
+        name = options[0] if len(options) == 1 else ""
+    if name not in raw:
+        return None
+    word = {"true": True, "false": False}
+    return {
+        "option": name,
+        "value": word.get(value, value) if isinstance(raw[name], bool) else value,
     }
 
 

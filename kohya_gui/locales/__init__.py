@@ -29,7 +29,7 @@ class Texts:
         return string.Formatter().vformat(text, (), values) if values else text
 
     def optional(self, key: str, otherwise: str) -> str:
-        """Return the text of `key`, or `otherwise`: labels and helps have English at their option."""
+        """Return the text of `key`, or `otherwise`: options carry their English themselves."""
         return self._texts.get(key, otherwise)
 
     def keys(self) -> frozenset[str]:

@@ -57,7 +57,7 @@ def widget(
 
 
 def _plain(function: Callable[..., Any]) -> Callable[[object], Any]:
-    """Return a plain function that calls this one: Gradio sets a mark, which methods cannot bear."""
+    """Return a plain function that calls this one: Gradio marks it, which methods cannot bear."""
 
     def call(request: object = None) -> Any:
         return function(request)

@@ -119,8 +119,13 @@ class TrainingPage:
         return widget(
             "form",
             value="",
-            server=[self._look_form, self._look_again, self._look_at_check, self._cancel_check]
-            + [folder_lister(self._context)],
+            server=[
+                self._look_form,
+                self._look_again,
+                self._look_at_check,
+                self._cancel_check,
+                folder_lister(self._context),
+            ],
             events=["act", "alter"],
             elem_id="kg-bridge",
             facts=json.dumps(facts, ensure_ascii=False),
@@ -136,8 +141,10 @@ class TrainingPage:
             "show_progress": "hidden",
             "api_visibility": "private",
         }
+        # Not `input`: Gradio's text box fires that at key presses only, so not for what is pasted,
+        # cut, deleted or composed.
         gr.on(
-            [component.input for component in (self._prompts, *self._form.components)],
+            [component.change for component in (self._prompts, *self._form.components)],
             self._on_edit,
             form,
             [self._bridge],
@@ -200,9 +207,7 @@ class TrainingPage:
             answer["notice"] = {"text": kept or notice, "problems": rows, "undo": undo}
         return self._filled(answer, draft_id, new, present, prompts or "")
 
-    def _on_act(
-        self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object
-    ) -> str:
+    def _on_act(self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object) -> str:
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
         self._desk.keep(draft_id, draft)
         data: Mapping[str, object] = event._data or {}

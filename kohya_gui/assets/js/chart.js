@@ -35,7 +35,7 @@
       }
     }
     if (low > high) return [0, 1];
-    if (low > 0 && low < high * 0.5) low = 0;
+    if (low > 0 && (low < high * 0.5 || series.some((line) => line.zero))) low = 0;
     const air = (high - low || Math.abs(high) || 1) * 0.06;
     return [low === 0 ? 0 : low - air, high + air];
   }

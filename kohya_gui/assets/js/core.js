@@ -152,7 +152,7 @@
   // ---- theme: "auto", "light" or "dark", a preference of this browser ----
   const systemDark = window.matchMedia("(prefers-color-scheme: dark)");
   function theme() {
-    return localStorage.getItem("kg-theme") || "auto";
+    return localStorage.getItem("kg-theme") || { light: "light", dark: "dark" }[window.KG_THEME] || "auto";
   }
   function applyTheme() {
     const dark = theme() === "dark" || (theme() === "auto" && systemDark.matches);

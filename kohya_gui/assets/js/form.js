@@ -124,9 +124,16 @@
     function sentence(problem, name) {
       const others = problem.options.filter((other) => other !== name);
       return [
-        problem.message, problem.hint ? ` → ${problem.hint}` : "",
+        problem.message, problem.hint ? ` → ${problem.hint}` : "", fixer(problem),
         others.length ? [" ", t("form.together_with"), " ", others.map((other, i) => [i ? ", " : "", h("button.kg-linkish", { type: "button", onclick: () => goTo(other) }, other)])] : null,
       ];
+    }
+
+    /** A button that does what the hint says, where that is to set one option. */
+    function fixer(problem) {
+      if (!problem.fix) return null;
+      const { option, value } = problem.fix;
+      return [" ", h("button.kg-button.kg-slim.kg-nowrap", { type: "button", "data-fix": option, onclick: () => alter("set", { values: { [option]: value } }) }, t("form.fix", { option, value }))];
     }
 
     // ---- the bar: presets, files, and above the groups: search and tiers ----
@@ -313,7 +320,7 @@
     function trouble(problem, tone) {
       return h(`div.kg-note.${tone}.kg-small`, { "data-problem": problem.options.join(",") },
         problem.options.map((name, i) => [i ? ", " : "", h("button.kg-linkish.kg-code", { type: "button", onclick: () => goTo(name), title: label(name) }, name)]),
-        problem.options.length ? ": " : "", problem.message, problem.hint ? h("div", {}, `→ ${problem.hint}`) : null);
+        problem.options.length ? ": " : "", problem.message, problem.hint ? h("div", {}, `→ ${problem.hint}`) : null, fixer(problem));
     }
 
     function drawActions() {

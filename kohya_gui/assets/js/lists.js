@@ -7,16 +7,16 @@
     const done = run.fraction === null ? null : Math.round(run.fraction * 100);
     return h("tr", { "data-run": run.id },
       h("td", {}, h("a", { href: page("runs", { run: run.id }) }, run.name),
-        h("div.kg-faint.kg-small", {}, new Date(run.created * 1000).toLocaleString())),
+        h("div.kg-faint.kg-small", {}, new Date(run.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }))),
       h("td", {}, window.KG.stateTag(run)),
       h("td", {}, run.active && done !== null ? h("div.kg-progress", { role: "img", "aria-label": `${done} %` }, h("div", { style: `width:${done}%` })) : null,
         h("span.kg-small.kg-quiet", {}, run.total_steps ? `${run.step} / ${run.total_steps}` : run.step || "", run.active && run.eta_seconds ? ` · ${t("runs.left", { time: duration(run.eta_seconds) })}` : "")),
-      h("td.kg-num", {}, run.loss === null ? "" : number(run.loss, 3)),
+      h("td.kg-num", run.loss === null ? {} : { "data-name": t("run.loss") }, run.loss === null ? "" : number(run.loss, 3)),
       h("td", {}, remove && !run.busy ? h("button.kg-button.kg-slim", { type: "button", "aria-label": t("runs.delete_of", { name: run.name }), onclick: () => remove(run) }, t("runs.delete")) : null));
   }
 
   function table(runs, remove) {
-    return h("div.kg-scroll-x", {}, h("table.kg-table", {},
+    return h("div.kg-scroll-x", {}, h("table.kg-table.kg-stack", {},
       h("thead", {}, h("tr", {}, [t("runs.name"), t("runs.state"), t("runs.progress"), t("run.loss"), ""].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, runs.map((run) => row(run, remove)))));
   }

@@ -41,12 +41,19 @@
     function redraw() {
       if (!frame) frame = requestAnimationFrame(draw);
     }
-    let lastTop = 0;
+    // Only a person's scrolling stops following; drawing and resizing scroll too.
+    let touched = 0;
+    for (const name of ["wheel", "touchmove", "pointerdown", "keydown"]) {
+      pane.addEventListener(name, () => { touched = Date.now(); }, { passive: true });
+    }
     pane.addEventListener("scroll", () => {
-      const atEnd = pane.scrollTop + pane.clientHeight >= lines.length * LINE - LINE;
-      if (pane.scrollTop < lastTop - 1 && !atEnd && follow) setFollow(false);
-      else if (atEnd && !follow && pane.scrollTop > lastTop) setFollow(true);
-      lastTop = pane.scrollTop;
+      if (Date.now() - touched < 1000) {
+        const atEnd = pane.scrollTop + pane.clientHeight >= lines.length * LINE - LINE;
+        if (atEnd !== follow) {
+          follow = atEnd;
+          followBox.checked = atEnd;
+        }
+      }
       redraw();
     });
     new ResizeObserver(redraw).observe(pane);

@@ -7,7 +7,7 @@
   window.KG.widgets.nav = ({ element, server }) => {
     const themeButton = element.querySelector("[data-theme]");
     const label = () => {
-      themeButton.textContent = t(`theme.${window.KG.theme()}`);
+      themeButton.textContent = `${{ auto: "◐", light: "☀", dark: "☾" }[window.KG.theme()]} ${t(`theme.${window.KG.theme()}`)}`;
     };
     themeButton.addEventListener("click", () => {
       window.KG.setTheme(order[(order.indexOf(window.KG.theme()) + 1) % order.length]);

@@ -119,10 +119,10 @@
         save.there ? null : h("span.kg-faint", {}, ` ${t("run.gone")}`),
         h("div.kg-code.kg-faint", {}, save.file)),
       h("td", {}, t(`run.kind_${save.kind}`)),
-      h("td.kg-num", {}, String(save.step)),
+      h("td.kg-num", { "data-name": t("run.step") }, String(save.step)),
       h("td.kg-num", {}, bytes(save.bytes)),
       h("td", {}, h("button.kg-button.kg-slim", { type: "button", onclick: (event) => copy(save.file, event.currentTarget) }, t("run.copy_path")))));
-    return h("div.kg-scroll-x", {}, h("table.kg-table", {},
+    return h("div.kg-scroll-x", {}, h("table.kg-table.kg-stack", {},
       h("thead", {}, h("tr", {}, [t("run.file"), t("run.kind"), t("run.step"), t("run.size"), ""].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, rows)));
   }
@@ -223,7 +223,7 @@
       const colours = ["--kg-series", "--kg-series-2", "--kg-series-3"];
       rateChart.update({
         xLabel: t("run.step"), xMax: 0,
-        series: Object.entries(chart.rates).map(([name, curve], i) => line(name, colours[i % 3], curve, { width: 2 })),
+        series: Object.entries(chart.rates).map(([name, curve], i) => line(name, colours[i % 3], curve, { width: 2, zero: true })),
       });
       showSamples(data.samples, now.active);
       fill(fileHolder, files(data));
