@@ -20,7 +20,6 @@ from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
 from sd_scripts.train.state_facts import find_state, read_facts
 
 Progress = Callable[[str, int, int], None]
-DEFAULT_SIZES: Final = {"sd1": 512, "sd2": 512, "sdxl": 1024}
 RESERVE_BYTES: Final = 200 * 2**20
 """What is left free on a disk: logs, events and previews need room as well."""
 
@@ -61,7 +60,7 @@ def look_ahead(
         gradient_accumulation_steps=job.training.gradient_accumulation_steps,
         num_processes=num_processes,
     )
-    prompts = _prompts(job, model, problems)
+    prompts = _prompts(job, plan, problems)
     problems += _file_problems(job)
     if output is not None:
         problems += folder_problems(output, "output_dir")
@@ -77,24 +76,21 @@ def _model(
     return info, model
 
 
-def preview_size(job: TrainNetworkJob, family: str | None) -> tuple[int, int]:
-    """Return the default (width, height) of previews: the training size, or the family's."""
-    if job.data.resolution is not None:
-        width, height = job.data.resolution
-        return width // 8 * 8, height // 8 * 8
-    side = DEFAULT_SIZES.get(family or "sd1", 512)
-    return side, side
+def preview_size(plan: DatasetPlan) -> tuple[int, int]:
+    """Return the default (width, height) of previews: the training size, in steps of 8 pixels."""
+    width, height = plan.datasets[0].settings.buckets.resolution if plan.datasets else (512, 512)
+    return width // 8 * 8, height // 8 * 8
 
 
 def _prompts(
-    job: TrainNetworkJob, model: ResolvedModel | None, problems: list[Problem]
+    job: TrainNetworkJob, plan: DatasetPlan, problems: list[Problem]
 ) -> tuple[PreviewPrompt, ...]:
     preview = job.preview
     if not preview.sample_prompts:
         return ()
     prompts, told = read_prompts(Path(preview.sample_prompts))
     problems += told
-    size = preview_size(job, model.family if model else None)
+    size = preview_size(plan)
     return tuple(resolved(p, size=size, sampler=preview.sample_sampler) for p in prompts)
 
 

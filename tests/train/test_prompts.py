@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from sd_scripts.train.prompts import PreviewPrompt, parse_line, read_prompts, resolved
 
 
@@ -49,7 +50,8 @@ def test_every_broken_line_of_a_file_is_told(tmp_path: Path) -> None:
 def test_toml_and_json(tmp_path: Path) -> None:
     toml = tmp_path / "p.toml"
     toml.write_text(
-        '[prompt]\nwidth = 256\nheight = 320\nscale = 3\n[[prompt.subset]]\nprompt = "ä"\nseed = 0\n'
+        "[prompt]\nwidth = 256\nheight = 320\nscale = 3\n"
+        '[[prompt.subset]]\nprompt = "ä"\nseed = 0\n'
         '[[prompt.subset]]\nprompt = "b"\nheight = 64\n',
         encoding="utf-8",
     )

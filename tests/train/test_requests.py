@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
+
 from sd_scripts.runs.control import is_requested, request, withdraw
 from sd_scripts.runs.events import ControlEvent, read_events
 from sd_scripts.runs.folder import RunFolder
@@ -52,8 +52,7 @@ def test_a_signal_is_a_stop(requests: Requests) -> None:
         assert requests.stop()
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.5)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_save_is_due_until_done(run: RunFolder, requests: Requests) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from sd_scripts.train.prompts import SAMPLERS
 from sd_scripts.train.samplers import SCHEDULERS, make_sampler
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from sd_scripts.errors import UserError
 from sd_scripts.train import states
 from sd_scripts.train.state_facts import StateFacts, find_state, read_facts
 from sd_scripts.train.states import Resumable
-from torch import nn
 
 FACTS = StateFacts(3, 1, 2, seed=7, plan="abc", session="1", rates=(0.1,))
 

@@ -1,0 +1,164 @@
+"""Measure our training step against a bare loop of the same mathematics.
+
+`python -m tools.bench_step` makes an SD 1.5 model with real sizes and random weights, trains a
+LoRA of rank 16 on U-Net and text encoder at 256 px, batch 1, from cached latents, and prints, for
+fp32 and bf16: the ratio of the median step times, of the peak memory, and our seconds from launch
+to the first step. Both sides are processes of their own that take turns, a few steps each, so that
+a noisy machine disturbs both alike; while one works the other sleeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+RANK: Final = 16
+SIDE: Final = 256
+PRECISIONS: Final = ("no", "bf16")
+
+
+@dataclass
+class Side:
+    """One process that trains on request."""
+
+    name: str
+    process: subprocess.Popen[str]
+    seconds: list[float]
+    peak_bytes: int = 0
+    ready_seconds: float = 0.0
+
+    def ask(self, line: str) -> Any:
+        """Send a request and wait for its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        for answer in self.process.stdout:
+            if answer.startswith("@"):
+                return json.loads(answer[1:])
+        raise RuntimeError(f"{self.name} ended: exit code {self.process.wait()}")
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of both sides: fair to the other core, and offline."""
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+
+
+def open_side(name: str, arguments: list[str]) -> Side:
+    """Start one side, and wait until it can train."""
+    command = [sys.executable, "-m", "tools.bench_worker", name, *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    side = Side(name, process, [])
+    side.ready_seconds = float(side.ask("ready"))
+    return side
+
+
+def measure(place: Path, model: Path, precision: str, rounds: int, steps: int) -> dict[str, float]:
+    """Let both sides train in turns; returns medians, ratio and peaks of one precision."""
+    arguments = [str(place), str(model), precision]
+    sides = [open_side("ours", arguments), open_side("bare", arguments)]
+    for number in range(rounds + 1):
+        for side in sides if number % 2 else reversed(sides):
+            seconds = side.ask(f"step {steps}")
+            if number:  # the first round warms up
+                side.seconds += seconds
+    for side in sides:
+        side.peak_bytes = int(side.ask("peak"))
+        side.process.communicate("quit\n", timeout=60)
+    ours, bare = sides
+    medians = [statistics.median(side.seconds) for side in sides]
+    return {
+        "ours_seconds": medians[0],
+        "bare_seconds": medians[1],
+        "ratio": medians[0] / medians[1],
+        "ours_peak_gb": ours.peak_bytes / 1e9,
+        "bare_peak_gb": bare.peak_bytes / 1e9,
+        "memory_ratio": ours.peak_bytes / bare.peak_bytes,
+    }
+
+
+def launch_to_first_step(place: Path, model: Path, precision: str) -> float:
+    """Start the script as a user does, with warm caches; returns seconds to its first step."""
+    run = place / f"launch-{precision}-{time.time_ns()}"
+    command = [sys.executable, "-m", "sd_scripts.train_network", "--run_dir", str(run)]
+    command += job_arguments(place, model, precision)
+    events = run / "events.jsonl"
+    begun = time.time()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment()) as process:
+        try:
+            while process.poll() is None:
+                lines = events.read_text().splitlines() if events.exists() else []
+                steps = [json.loads(line) for line in lines if line.startswith('{"type":"step"')]
+                if steps:
+                    return float(steps[0]["time"]) - begun
+                time.sleep(0.05)
+            raise RuntimeError("the run ended before its first step")
+        finally:
+            process.kill()
+
+
+def job_arguments(place: Path, model: Path, precision: str) -> list[str]:
+    """Return the command line of the measured job."""
+    options: dict[str, object] = {
+        "pretrained_model_name_or_path": model,
+        "train_data_dir": place / "pictures",
+        "resolution": SIDE,
+        "network_dim": RANK,
+        "network_alpha": 1,
+        "learning_rate": 1e-4,
+        "max_train_steps": 10_000,
+        "seed": 1,
+        "output_dir": place / "output",
+        "cache_dir": place / "cache",
+        "cache_latents_to_disk": "true",
+        "mixed_precision": precision,
+        "caption_extension": ".txt",
+    }
+    return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
+def make_pictures(folder: Path) -> None:
+    """Draw the pictures of the job: what is on them does not matter for time."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(8):
+        Image.new("RGB", (SIDE, SIDE), (30 * number, 90, 200)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_text(f"a photo of a thing, number {number}")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each side")
+    parser.add_argument("--steps", type=int, default=3, help="steps a turn")
+    parser.add_argument("--precision", choices=PRECISIONS, action="append")
+    parser.add_argument("--model", type=Path, help="use this SD 1.5 file instead of a random one")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        make_pictures(place / "pictures" / "1000_thing")
+        model = given.model or place / "random.safetensors"
+        if not model.exists():
+            made = [sys.executable, "-m", "tools.make_random_model", "--family", "sd1"]
+            subprocess.run([*made, "--size", "real", "--out", str(model)], check=True)
+        for precision in given.precision or PRECISIONS:
+            result = measure(place, model, precision, given.rounds, given.steps)
+            launches = [launch_to_first_step(place, model, precision) for _ in range(3)]
+            result["launch_to_first_step_seconds"] = statistics.median(launches)
+            print(precision, json.dumps({key: round(value, 4) for key, value in result.items()}))
+
+
+if __name__ == "__main__":
+    main()

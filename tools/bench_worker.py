@@ -1,0 +1,90 @@
+"""One side of `bench_step`: trains the steps it is asked for, and says how long each took."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+
+def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
+    """Open a real session of the trainer; each call is one step with all that belongs to it."""
+    from sd_scripts.options.command_line import parse_command_line
+    from sd_scripts.options.jobs import TrainNetworkJob
+    from sd_scripts.runs.folder import RunFolder
+    from sd_scripts.train.loop import after_step, steps
+    from sd_scripts.train.optimizers import learning_rates
+    from sd_scripts.train.progress import Reporter
+    from sd_scripts.train.requests import Requests
+    from sd_scripts.train.run import open_session
+    from tools.bench_step import job_arguments
+
+    launch = parse_command_line(TrainNetworkJob, job_arguments(place, model, precision), "bench")
+    run = RunFolder.create(place / "runs", "ours", "")
+    reporter = Reporter(run.events)
+    session = open_session(launch.job, run, reporter, Requests(run, reporter))
+    reporter.start(session.start)
+    trained = steps(session)
+
+    def step() -> None:
+        done = next(trained)
+        reporter.step(done.number, done.epoch, done.loss, learning_rates(session.optimizer))
+        after_step(session, done)
+
+    return step
+
+
+def bare(place: Path, model: Path, precision: str) -> Callable[[], object]:
+    """Open the yardstick on the same weights, with latents and tokens at hand."""
+    from sd_scripts.families.base import LoadOptions
+    from sd_scripts.families.registry import FAMILIES
+    from tools.bench_bare import BareLoop
+    from tools.bench_step import RANK, SIDE
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    options = LoadOptions(dtype=dtype, parts=frozenset(["text_encoders"]))
+    loaded = FAMILIES["sd1"].load(model, options)
+    tokens = loaded.family.tokenize(loaded, ["a photo of a thing, number 1"])[0][:, 0]
+    loop = BareLoop(loaded.unet, loaded.text_encoders[0], rank=RANK, dtype=dtype)
+    latents = torch.randn(1, 4, SIDE // 8, SIDE // 8)
+    return lambda: loop.step(latents, tokens)
+
+
+def answer(stream: TextIO, value: Any) -> None:
+    """Send one answer."""
+    stream.write(f"@{json.dumps(value)}\n")
+    stream.flush()
+
+
+def main() -> None:
+    """Serve requests from standard input: `ready`, `step N`, `peak`, `quit`."""
+    name, place, model, precision = sys.argv[1:5]
+    answers, sys.stdout = sys.stdout, sys.stderr
+    begun = time.perf_counter()
+    step = {"ours": ours, "bare": bare}[name](Path(place), Path(model), precision)
+    ready = time.perf_counter() - begun
+    for line in sys.stdin:
+        word, _, amount = line.strip().partition(" ")
+        if word == "ready":
+            answer(answers, ready)
+        elif word == "peak":
+            answer(answers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        elif word == "step":
+            seconds = []
+            for _ in range(int(amount)):
+                start = time.perf_counter()
+                step()
+                seconds.append(time.perf_counter() - start)
+            answer(answers, seconds)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    main()
