@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ class SmallWorld:
             "PIP_NO_CACHE_DIR": "1",
             "PIP_FIND_LINKS": os.fspath(sources),
             "KOHYA_TORCH_INDEX": "http://127.0.0.1:9",
+            "KOHYA_PYTHON": sys.executable,
         }
 
     def start(self, *words: str, online: bool = True) -> subprocess.Popen[str]:

@@ -152,4 +152,9 @@ def hand_over(checkout: Checkout, arguments: Sequence[str]) -> int:
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(command[0], command, env_of_child)
-    return subprocess.run(command, env=env_of_child, check=False).returncode
+    process = subprocess.Popen(command, env=env_of_child)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the child got it, too, and ends in its own way

@@ -334,8 +334,9 @@ def reachable(url: str, seconds: float = REACH_SECONDS) -> bool:
     answers: list[bool] = []
 
     def look() -> None:
-        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "kohya-gui"})
         try:
+            agent = {"User-Agent": "kohya-gui"}
+            request = urllib.request.Request(url, method="HEAD", headers=agent)
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 answers.append(answer.status < 400)
         except urllib.error.HTTPError:
