@@ -4,11 +4,12 @@ setlocal
 set "PYTHONUTF8=1"
 set "FITS=import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 
-if defined KOHYA_PYTHON (
-    "%KOHYA_PYTHON%" -c "%FITS%" >nul 2>nul && goto named
-    echo KOHYA_PYTHON=%KOHYA_PYTHON% is no Python 3.11, 3.12 or 3.13. 1>&2
-    exit /b 2
-)
+if not defined KOHYA_PYTHON goto search
+"%KOHYA_PYTHON%" -c "%FITS%" >nul 2>nul && goto named
+echo "%KOHYA_PYTHON%" (KOHYA_PYTHON) is no Python 3.11, 3.12 or 3.13. 1>&2
+exit /b 2
+
+:search
 py -3.13 -c "%FITS%" >nul 2>nul && goto py313
 py -3.12 -c "%FITS%" >nul 2>nul && goto py312
 py -3.11 -c "%FITS%" >nul 2>nul && goto py311

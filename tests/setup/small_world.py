@@ -95,12 +95,12 @@ class SmallWorld:
             "KOHYA_PYTHON": sys.executable,
         }
 
-    def start(self, *words: str, online: bool = True) -> subprocess.Popen[str]:
+    def start(self, *words: str, online: bool = True, **variables: str) -> subprocess.Popen[str]:
         """Begin `setup.sh` from another folder, as its own session."""
         return subprocess.Popen(
             [os.fspath(self.root / "setup.sh"), *words],
             cwd=self.wheels,
-            env=self.environment(online=online),
+            env=self.environment(online=online) | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -109,9 +109,9 @@ class SmallWorld:
             start_new_session=True,
         )
 
-    def setup(self, *words: str, online: bool = True) -> tuple[int, str]:
+    def setup(self, *words: str, online: bool = True, **variables: str) -> tuple[int, str]:
         """Run `setup.sh` with these words; return its exit code and what it said."""
-        process = self.start(*words, online=online)
+        process = self.start(*words, online=online, **variables)
         output, _ = process.communicate(timeout=300)
         return process.returncode, output
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.setup.small_world import SmallWorld
+from tests.setup.small_world import SmallWorld, make_wheel
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="drives setup.sh")
 
@@ -150,6 +153,29 @@ def test_a_new_lock_is_followed_and_a_wrong_file_refused(mine: SmallWorld) -> No
     assert (code, "tiny_base 2.0" in output) == (0, True), output
     (mine.root / "lock" / "base.txt").write_text(old)
     assert "tiny_base 1.0" in mine.setup()[1]
+
+
+def test_pytorchs_own_index_is_used_where_it_answers(mine: SmallWorld, tmp_path: Path) -> None:
+    wheel, _ = make_wheel(
+        tmp_path / "cu126" / "torch", "torch", "2.13.0+cu126", "__version__ = '2.13.0+cu126'\n"
+    )
+    (wheel.parent / "index.html").write_text(f"<a href='{wheel.name}'>{wheel.name}</a>")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=os.fspath(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://127.0.0.1:{server.server_port}"
+        sources = {"PIP_NO_INDEX": "0", "PIP_INDEX_URL": f"{index}/simple"}
+        words = ("install", "--torch", "cu126")
+        code, output = mine.setup(*words, KOHYA_TORCH_INDEX=index, **sources)
+        server.shutdown()
+    assert code == 0, output
+    assert f"about 2.8 GB from {index}/cu126" in output
+    stamp = json.loads(mine.stamp.read_text(encoding="utf-8"))
+    assert (stamp["torch_build"], stamp["torch_version"]) == ("cu126", "2.13.0+cu126")
+    code, output = mine.setup("install", "--torch", "cpu")
+    assert (code, "from your package index (about 0.3 GB)" in output) == (0, True), output
+    stamp = json.loads(mine.stamp.read_text(encoding="utf-8"))
+    assert stamp["torch_version"] == "2.13.0+cpu"
 
 
 def test_another_torch_build_falls_back_with_a_clear_line(mine: SmallWorld) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import platform
@@ -9,7 +10,6 @@ import shutil
 import sys
 import tempfile
 import threading
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -339,9 +339,7 @@ def reachable(url: str, seconds: float = REACH_SECONDS) -> bool:
             request = urllib.request.Request(url, method="HEAD", headers=agent)
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 answers.append(answer.status < 400)
-        except urllib.error.HTTPError:
-            answers.append(False)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):  # HTTP errors are OSErrors
             answers.append(False)
 
     worker = threading.Thread(target=look, daemon=True)
