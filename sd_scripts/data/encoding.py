@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from sd_scripts.data.latents import check_finite, encode_moments
-from sd_scripts.data.pixels import Pixels, choose_crop, cut, load_pixels, to_tensor
+from sd_scripts.data.latents import check_finite, encode_moments, to_tensor
+from sd_scripts.data.pixels import Pixels, choose_crop, cut, load_pixels
 from sd_scripts.dataset.pictures import PictureProblem, shown
 from sd_scripts.dataset.samples import Sample
 

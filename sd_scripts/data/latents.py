@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from sd_scripts.data.pixels import Pixels
 from sd_scripts.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ class LatentScaling:
 
     scale: float
     shift: float = 0.0
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """Turn pixels [B, H, W, 3] uint8 into [B, 3, H, W] float32 in −1 … 1, the VAE's range."""
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    return tensor.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)
 
 
 def encode_moments(vae: AutoencoderKL, pixels: Tensor) -> Tensor:

@@ -7,23 +7,26 @@ batch's step is known beforehand: an epoch can start at any batch, in any number
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import tee
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sd_scripts.data.ahead import ProcessPool, in_thread
-from sd_scripts.data.assemble import Assembled, Assembler, Task
+from sd_scripts.data.assemble import Assembler, Showing
 from sd_scripts.data.batch import Batch, CachedText
 from sd_scripts.data.latent_cache import LatentCache
-from sd_scripts.data.latents import LatentScaling, sample_moments
-from sd_scripts.data.pixels import crop_top_left, to_tensor
+from sd_scripts.data.latents import LatentScaling, sample_moments, to_tensor
+from sd_scripts.data.pixels import Cutout, Pixels, crop_top_left, cutout, load_batch
+from sd_scripts.data.prefetch import prefetched
 from sd_scripts.data.schedule import Share, Sharing, batches_per_process, shares_of_epoch
 from sd_scripts.data.text_cache import TextCache
+from sd_scripts.data.workers import WorkerPool
 from sd_scripts.dataset.buckets import Size
-from sd_scripts.dataset.pictures import shown
+from sd_scripts.dataset.pictures import PictureProblem, shown
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.errors import UserError
 from sd_scripts.options.groups.data import DataOptions
@@ -66,9 +69,9 @@ class LoaderSettings:
 class BatchSource:
     """Batches of a plan for one process.
 
-    Cached latents need no worker processes, whose start would cost more than it saves: they are
-    read in memory, or by one thread from disk. Pictures are decoded in up to `num_workers`
-    processes, at most one per processor; with 0, by one thread.
+    Cached latents need no worker processes, whatever `num_workers` says: they are in memory, or
+    one thread reads them from disk. Pictures are decoded in up to `num_workers` processes, at
+    most one per processor; with 0, by one thread.
     """
 
     def __init__(
@@ -86,7 +89,7 @@ class BatchSource:
         self._latents = latents
         self._text = text
         self._assembler = Assembler(plan.samples, settings.seed, settings.total_steps)
-        self._pool: ProcessPool[Task, Assembled] | None = None
+        self._pool: WorkerPool | None = None
 
     @property
     def batches_per_epoch(self) -> int:
@@ -112,8 +115,7 @@ class BatchSource:
             accumulation=self._settings.accumulation,
             sharing=self._settings.sharing,
         )
-        tasks = [Task(share, self._with_pixels(share)) for share in shares[start_batch:]]
-        yield from map(self._batch, self._loaded(tasks))
+        yield from map(self._batch, self._loaded(shares[start_batch:]))
 
     def names(self, batch: Batch) -> list[str]:
         """Return the paths of a batch's pictures, for messages."""
@@ -125,61 +127,61 @@ class BatchSource:
             self._pool.close()
             self._pool = None
 
-    def _with_pixels(self, share: Share) -> bool:
-        cache = self._latents
-        if cache is None:
-            return True
-        samples = self._plan.samples
-        return not all(cache.covers(samples[entry.sample_id]) for entry in share.entries)
+    def _loaded(self, shares: Sequence[Share]) -> Iterator[_Loaded]:
+        """Load batches in order, ahead of their use unless everything is in memory."""
+        drafts = (_Draft(share, self._assembler.showings(share)) for share in shares)
+        loading = self._load_all(drafts)
+        if self._latents and self._latents.store.in_memory and not self.needs_pixels:
+            return loading
+        return prefetched(loading)
 
-    def _loaded(self, tasks: Sequence[Task]) -> Iterator[_Loaded]:
-        """Assemble `tasks` in order and fetch what is cached, in the way that fits them."""
-        with_pixels = any(task.with_pixels for task in tasks)
+    def _load_all(self, drafts: Iterable[_Draft]) -> Iterator[_Loaded]:
+        drafts, ahead = tee(drafts)
+        wanted = (draft.cutouts for draft in ahead if self._wants_pixels(draft))
+        with closing(self._pictures(wanted)) as pictures:
+            for draft in drafts:
+                text = self._text.get(draft.captions) if self._text else None
+                if self._wants_pixels(draft):
+                    yield _Loaded(draft, None, _next_pixels(pictures), text)
+                else:
+                    yield _Loaded(draft, self._moments(draft), None, text)
+
+    def _pictures(self, wanted: Iterable[list[Cutout]]) -> Generator[Pixels]:
+        """Yield the pixels of the batches `wanted`, decoded by worker processes or here."""
         num_workers = min(self._settings.num_workers, os.cpu_count() or 1)
-        if with_pixels and num_workers:
-            if self._pool is None:
-                persistent = self._settings.persistent_workers
-                self._pool = ProcessPool(self._assembler, num_workers, persistent=persistent)
-            return map(self._load, self._pool.run(tasks))
-        if with_pixels or (self._latents and not self._latents.store.in_memory):
-            return in_thread(lambda task: self._load(self._assembler(task)), tasks)
-        return (self._load(self._assembler(task)) for task in tasks)
+        if not num_workers or not self.needs_pixels:
+            yield from map(load_batch, wanted)
+            return
+        if self._pool is None:
+            persistent = self._settings.persistent_workers
+            self._pool = WorkerPool(num_workers, persistent=persistent)
+        yield from self._pool.run(wanted)
 
-    def _load(self, assembled: Assembled) -> _Loaded:
-        """Fetch the cached parts of a batch."""
-        if assembled.problem is not None:
-            raise UserError(
-                str(assembled.problem), option="train_data_dir", hint=assembled.problem.hint
-            )
-        text = self._text.get(assembled.captions) if self._text else None
-        if assembled.task.with_pixels or self._latents is None:
-            return _Loaded(assembled, None, text)
-        moments = [
-            self._latents.moments(self._plan.samples[entry.sample_id], crop.flipped)
-            for entry, crop in zip(assembled.task.share.entries, assembled.crops, strict=True)
-        ]
-        return _Loaded(assembled, torch.stack(moments), text)
+    def _wants_pixels(self, draft: _Draft) -> bool:
+        cache = self._latents
+        return cache is None or not all(cache.covers(one.sample) for one in draft.showings)
+
+    def _moments(self, draft: _Draft) -> Tensor:
+        assert self._latents is not None
+        found = [self._latents.moments(one.sample, one.crop.flipped) for one in draft.showings]
+        return torch.stack(found)
 
     def _batch(self, loaded: _Loaded) -> Batch:
         """Turn a loaded batch into tensors, sampling its latents."""
-        assembled, moments, text = loaded
-        share, pixels, crops = assembled.task.share, assembled.pixels, assembled.crops
-        samples = [self._plan.samples[entry.sample_id] for entry in share.entries]
-        latent_seeds = self._assembler.seeds(share, "latents")
+        (share, showings), moments, pixels, text = loaded
         prior = self._settings.prior_loss_weight
+        latent_seeds = tuple(one.latent_seed for one in showings)
         return Batch(
-            sample_ids=tuple(sample.id for sample in samples),
-            names=tuple(shown(sample.path) for sample in samples),
-            captions=assembled.captions,
-            original_sizes=_height_width(sample.image_size for sample in samples),
-            crop_top_lefts=torch.tensor(
-                [crop_top_left(sample, crop) for sample, crop in zip(samples, crops, strict=True)]
-            ),
-            target_sizes=_height_width(sample.bucket for sample in samples),
+            sample_ids=tuple(one.sample.id for one in showings),
+            names=tuple(shown(one.sample.path) for one in showings),
+            captions=loaded.draft.captions,
+            original_sizes=_height_width(one.sample.image_size for one in showings),
+            crop_top_lefts=torch.tensor([crop_top_left(one.sample, one.crop) for one in showings]),
+            target_sizes=_height_width(one.sample.bucket for one in showings),
             loss_weights=torch.tensor(
-                [share.weight * (prior if sample.is_reg else 1.0) for sample in samples]
+                [share.weight * (prior if one.sample.is_reg else 1.0) for one in showings]
             ),
-            noise_seeds=self._assembler.seeds(share, "noise"),
+            noise_seeds=tuple(one.noise_seed for one in showings),
             latent_seeds=latent_seeds,
             latents=(
                 None if moments is None else sample_moments(moments, latent_seeds, self._scaling)
@@ -189,12 +191,35 @@ class BatchSource:
         )
 
 
-class _Loaded(NamedTuple):
-    """A batch with its cached parts: moments [B, 2C, h, w] and text encoder outputs."""
+class _Draft(NamedTuple):
+    """A batch before anything of it is loaded."""
 
-    assembled: Assembled
+    share: Share
+    showings: list[Showing]
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        return tuple(one.caption for one in self.showings)
+
+    @property
+    def cutouts(self) -> list[Cutout]:
+        return [cutout(one.sample, one.crop) for one in self.showings]
+
+
+class _Loaded(NamedTuple):
+    """A batch with moments [B, 2C, h, w] or pixels [B, H, W, 3], and text encoder outputs."""
+
+    draft: _Draft
     moments: Tensor | None
+    pixels: Pixels | None
     text: CachedText | None
+
+
+def _next_pixels(pictures: Iterator[Pixels]) -> Pixels:
+    try:
+        return next(pictures)
+    except PictureProblem as problem:
+        raise UserError(str(problem), option="bad_images", hint=problem.hint) from problem
 
 
 def _height_width(sizes: Iterable[Size]) -> Tensor:

@@ -1,20 +1,20 @@
 """From a picture to what the VAE sees: resized to cover its bucket, cropped, perhaps mirrored.
 
 Pixels are numpy arrays [H, W, 3], uint8, RGB, until they meet in a batch. Sizes of pictures are
-(width, height), as in the plan.
+(width, height), as in the plan. No torch here: worker processes start without it.
 """
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from sd_scripts.dataset.buckets import Size
 from sd_scripts.dataset.pictures import open_rgb
@@ -68,6 +68,35 @@ def crop_top_left(sample: Sample, crop: Crop) -> tuple[int, int]:
     if crop.flipped:
         left = sample.resized[0] - sample.bucket[0] - crop.left
     return crop.top, left
+
+
+class Cutout(NamedTuple):
+    """One picture as a batch wants it: where it is, how it is resized, what is taken of it."""
+
+    path: str
+    resized: Size
+    interpolation: str | None
+    crop: Crop
+    bucket: Size
+
+
+def cutout(sample: Sample, crop: Crop) -> Cutout:
+    """Return what to load for one showing of a sample."""
+    return Cutout(
+        str(sample.path), sample.resized, sample.resize_interpolation, crop, sample.bucket
+    )
+
+
+def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
+    """Load pictures of one bucket: [B, H, W, 3].
+
+    Raises `PictureProblem` if one of them can't be decoded.
+    """
+    parts = []
+    for one in cutouts:
+        pixels = resize(open_rgb(Path(one.path)), one.resized, one.interpolation)
+        parts.append(cut(pixels, one.crop, one.bucket))
+    return np.stack(parts)
 
 
 def load_pixels(sample: Sample) -> Pixels:
@@ -136,9 +165,3 @@ def _area_rows(pixels: NDArray[np.uint8 | np.float32], num_rows: int) -> NDArray
             band = flat[start:stop, left : left + _BAND_COLUMNS].astype(np.float32)
             np.matmul(weights, band, out=result[low:high, left : left + _BAND_COLUMNS])
     return result.reshape(num_rows, *pixels.shape[1:])
-
-
-def to_tensor(pixels: Pixels) -> Tensor:
-    """Turn [B, H, W, 3] uint8 into [B, 3, H, W] float32 in −1 … 1, the VAE's range."""
-    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    return tensor.to(torch.float32, memory_format=torch.contiguous_format).div_(127.5).sub_(1.0)

@@ -109,6 +109,10 @@ def _entries(folder: Path) -> set[str]:
         entries = list(os.scandir(folder))
     except FileNotFoundError:
         return keys
+    except OSError as error:
+        raise UserError(
+            f"the cache can't be read: {error}", option="cache_dir", hint=_CACHE_HINT
+        ) from error
     for entry in entries:
         if entry.name.endswith(_SUFFIX):
             keys.add(entry.name.removesuffix(_SUFFIX))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sd_scripts.data.latents import to_tensor
 from sd_scripts.data.pixels import (
     PILLOW_FILTERS,
     Crop,
@@ -19,7 +20,6 @@ from sd_scripts.data.pixels import (
     cut,
     load_pixels,
     resize,
-    to_tensor,
 )
 from sd_scripts.dataset.captions import CaptionRules
 from sd_scripts.dataset.pictures import PictureProblem
