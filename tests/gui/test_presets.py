@@ -1,0 +1,87 @@
+"""Every preset that ships is in order, and applying one leaves alone what is the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.preparation import full_raw
+from kohya_gui.forms.presets import FOLDER, Preset, apply_preset, presets_of, read_preset
+from sd_scripts.errors import UserError, errors_among
+from sd_scripts.options.form_values import from_form
+from sd_scripts.options.jobs import JOBS, TrainNetworkJob
+from sd_scripts.options.schema import specs_by_name
+from sd_scripts.options.values import check_values
+
+OWN = {"pretrained_model_name_or_path": "model.safetensors", "train_data_dir": "pictures"}
+PRESETS = [(job, preset) for job in JOBS.values() for preset in presets_of(job)]
+
+
+def names(case: object) -> str:
+    return case.id if isinstance(case, Preset) else ""
+
+
+def test_there_are_presets_and_each_file_belongs_to_a_job() -> None:
+    files = sorted(path.stem for path in FOLDER.glob("*/*.toml") if path.parent.name != "starter")
+    assert files == sorted(preset.id for _, preset in PRESETS)
+    assert len(presets_of(TrainNetworkJob)) >= 3
+
+
+@pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
+def test_every_preset_makes_a_job_without_errors(job: type, preset: Preset) -> None:
+    assert errors_among(check_values(job, {**OWN, **preset.values})) == []
+    assert preset.title.strip()
+    assert preset.note.strip()
+    assert set(preset.families) <= {"sd1", "sd2", "sdxl"}
+
+
+@pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
+def test_a_preset_holds_only_what_differs_from_the_defaults(job: type, preset: Preset) -> None:
+    specs = specs_by_name(job)
+    same = [
+        name
+        for name, value in from_form(job, preset.values).items()
+        if specs[name].default == (tuple(value) if isinstance(value, list) else value)
+    ]
+    assert same == []
+
+
+@pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
+def test_a_preset_makes_the_rate_fit_for_a_lora(job: type, preset: Preset) -> None:
+    assert preset.values["learning_rate"] == 1e-4
+
+
+def test_applying_keeps_paths_names_and_prompts() -> None:
+    preset = presets_of(TrainNetworkJob)[0]
+    own = {**OWN, "output_name": "mycat", "caption_extension": ".caption2", "metadata_title": "My"}
+    draft = Draft("train_network", {**own, "network_dropout": "0.3"}, "a cat")
+    after = apply_preset(preset, draft)
+    assert {name: after.values[name] for name in own} == own
+    assert after.prompts == "a cat"
+    assert "network_dropout" not in after.values
+    raw = full_raw(after)
+    assert raw["learning_rate"] == "0.0001"
+    assert raw["enable_bucket"] is True
+
+
+def test_a_preset_fills_in_what_nobody_chose() -> None:
+    preset = presets_of(TrainNetworkJob)[0]
+    after = apply_preset(preset, Draft("train_network", OWN))
+    assert after.values["caption_extension"] == ".txt"
+
+
+def test_one_preset_after_another_leaves_nothing_of_the_first() -> None:
+    first, second, *_ = presets_of(TrainNetworkJob)
+    empty = Draft("train_network", OWN)
+    direct = apply_preset(second, empty)
+    by_way = apply_preset(second, apply_preset(first, empty))
+    assert by_way == direct
+
+
+def test_a_preset_without_a_title_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text("# note: nothing\n[network]\nnetwork_dim = 4\n")
+    with pytest.raises(UserError, match="no title"):
+        read_preset(path)
