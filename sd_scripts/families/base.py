@@ -33,7 +33,8 @@ class LoadOptions:
 
     `dtype` is for the U-Net and the text encoders, `vae_dtype` for the VAE (None: as `dtype`).
     `vae` names a replacement VAE (file or folder). The U-Net is always loaded; `parts` says what
-    comes with it. Without `resolved` the model is inspected and taken as detected.
+    comes with it. Without `resolved` the model is inspected and taken as detected. On the device
+    "meta" modules have their shapes, and no weights are read.
     """
 
     dtype: torch.dtype = torch.float32
@@ -93,7 +94,12 @@ class Target:
 
 
 class Family(Protocol):
-    """One model family; without state of its own, so one instance serves every run."""
+    """One model family; without state of its own, so one instance serves every run.
+
+    `base_model_version` is what LoRA metadata calls the family, without the `_v` that
+    v-prediction adds to it. `default_resolution` is in pixels, `vae_scale` what latents are
+    multiplied by. `uses_clip_skip` is False where that option has no effect.
+    """
 
     name: FamilyName
     title: str

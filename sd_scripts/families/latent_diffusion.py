@@ -49,7 +49,7 @@ def scaled_linear_alphas(zero_terminal_snr: bool) -> Tensor:
 def use_attention(unet: UNet2DConditionModel, attention: Attention) -> None:
     """Choose how the U-Net computes attention; PyTorch's own (`sdpa`) is diffusers' default."""
     if attention == "mem_eff_attn":
-        unet.set_attention_slice("auto")
+        unet.set_attention_slice("max")
     elif attention == "xformers":
         try:
             unet.enable_xformers_memory_efficient_attention()

@@ -197,5 +197,5 @@ def pooled_vector(encoder: TextEncoder, penultimate: Tensor, tokens: Tensor) -> 
     states = final_norm(encoder, run_layers(encoder, penultimate, depth - 1, depth))
     ends = (tokens == EOS).int().argmax(dim=-1)
     projection: Any = encoder.text_projection
-    pooled: Tensor = projection(states[torch.arange(len(states)), ends])
+    pooled: Tensor = projection(states[torch.arange(len(states), device=states.device), ends])
     return pooled

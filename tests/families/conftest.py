@@ -25,11 +25,19 @@ class Stored:
     def family(self) -> Family:
         return FAMILIES[self.name]
 
+    @property
+    def model(self) -> LoadedModel:
+        """The model, loaded once and shared: for tests that only read it."""
+        if self.name not in _loaded:
+            _loaded[self.name] = self.load()
+        return _loaded[self.name]
+
     def load(self, options: LoadOptions | None = None) -> LoadedModel:
         return self.family.load(self.file, options or LoadOptions())
 
 
 _made: dict[FamilyName, Stored] = {}
+_loaded: dict[FamilyName, LoadedModel] = {}
 
 
 def stored_model(name: FamilyName, base: Path) -> Stored:
