@@ -14,6 +14,7 @@ from torch import Tensor
 from sd_scripts.families.base import LoadedModel, LoadOptions
 from sd_scripts.families.detect import FamilyName
 from sd_scripts.families.registry import FAMILIES
+from sd_scripts.methods.lora_layers import LoraLayer
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.weights.lora_names import to_diffusers, to_sai
 from tests.methods.jobs import network_job
@@ -178,3 +179,52 @@ def test_file_that_diffusers_writes_is_read(
     method = NetworkMethod(network_job(network_weights=written, dim_from_weights=True), model)
     assert method.rank_and_alpha == ("4", "4.0")
     torch.testing.assert_close(our_prediction(model), expected, rtol=0, atol=1e-5)
+
+
+def gradients(
+    folder: Path, family: FamilyName, *, checkpointing: bool, autocast: bool
+) -> dict[str, Tensor]:
+    """Gradients of every factor after one backward pass through U-Net and text encoders."""
+    dtype = torch.bfloat16 if autocast else torch.float32
+    model = FAMILIES[family].load(folder, LoadOptions(dtype=dtype))
+    method = learnt(model, conv_dim=2)
+    method.set_training()
+    for module in (model.unet, *model.text_encoders):
+        module.train()
+    if checkpointing:
+        model.family.enable_gradient_checkpointing(model)
+    size = torch.tensor([[64, 64]])
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        text = model.family.encode_text(model, [CAPTION])
+        extra = model.family.conditioning_inputs(size, torch.zeros_like(size), size)
+        sample, timestep = noisy()
+        predicted = model.family.predict(model, sample.to(dtype), timestep, text, extra)
+    predicted.float().square().mean().backward()
+    layers = method.trainable_modules.named_parameters()
+    return {name: p.grad for name, p in layers if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_gradient_checkpointing_changes_no_gradient(family: FamilyName, folder: Any) -> None:
+    plain = gradients(folder(family), family, checkpointing=False, autocast=False)
+    checked = gradients(folder(family), family, checkpointing=True, autocast=False)
+    assert plain.keys() == checked.keys()
+    assert any(name.startswith("lora_te") for name in plain)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checked[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_bfloat16_base_gives_float32_gradients_as_good_as_the_plain_composition(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = gradients(folder("sd1"), "sd1", checkpointing=False, autocast=False)
+
+    def distance(half: dict[str, Tensor]) -> float:
+        assert exact.keys() == half.keys()
+        assert all(gradient.dtype == torch.float32 for gradient in half.values())
+        return float(sum((half[name] - exact[name]).square().sum() for name in exact))
+
+    ours = distance(gradients(folder("sd1"), "sd1", checkpointing=True, autocast=True))
+    monkeypatch.setattr(LoraLayer, "_can_fuse", lambda self, base: False)
+    plain = distance(gradients(folder("sd1"), "sd1", checkpointing=True, autocast=True))
+    assert 0 < ours <= 1.2 * plain
