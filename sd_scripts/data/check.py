@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
+from sd_scripts.data.store import telling_cache_errors
 from sd_scripts.dataset.index import Known, PictureIndex, Stamp
 from sd_scripts.dataset.pictures import PictureProblem, open_rgb
 from sd_scripts.errors import UserError
@@ -65,8 +66,9 @@ def check_pictures(
                 else:
                     broken.append(problem)
     if done > len(broken):
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(memo, json.dumps(sorted(good)))
+        with telling_cache_errors():
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(memo, json.dumps(sorted(good)))
     note_broken(index, broken)
     if done < len(waiting):
         return Outcome("stopped", done, tuple(broken))
@@ -100,6 +102,6 @@ def _problem_with(path: Path) -> PictureProblem | None:
 def _read(memo: Path) -> set[str]:
     try:
         found = json.loads(memo.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return set()  # nothing known: every picture is decoded once
     return set(found) if isinstance(found, list) else set()

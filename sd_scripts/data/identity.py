@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sd_scripts.data.store import content_key
+from sd_scripts.data.store import content_key, telling_cache_errors
 from sd_scripts.files import write_atomic
 
 
@@ -71,16 +71,17 @@ def encoder_identity(
     remembered = _remembered(memo)
     if remembered is None:
         remembered = module_hash(load())
-        memo.parent.mkdir(parents=True, exist_ok=True)
         facts = {"part": part, "dtype": name, "files": list(state), "weights": remembered}
-        write_atomic(memo, json.dumps(facts, ensure_ascii=True, indent=1))
+        with telling_cache_errors():
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(memo, json.dumps(facts, ensure_ascii=True, indent=1))
     return EncoderIdentity(remembered, name)
 
 
 def _remembered(memo: Path) -> str | None:
     try:
         facts = json.loads(memo.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return None  # not there, or damaged: the weights are hashed again
     weights = facts.get("weights") if isinstance(facts, dict) else None
     return weights if isinstance(weights, str) else None

@@ -40,8 +40,11 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 def encode_moments(vae: AutoencoderKL, pixels: Tensor) -> Tensor:
-    """Encode pixels [B, 3, H, W] (−1 … 1) to moments [B, 2C, h, w] in the VAE's own dtype."""
-    with torch.no_grad():
+    """Encode pixels [B, 3, H, W] (−1 … 1) to moments [B, 2C, h, w] in the VAE's own dtype.
+
+    Mixed precision is off in here: it would undo `no_half_vae`.
+    """
+    with torch.no_grad(), torch.autocast(vae.device.type, enabled=False):
         pixels = pixels.to(vae.device, vae.dtype, non_blocking=True)
         moments: Tensor = vae.encode(pixels).latent_dist.parameters
     return moments

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.data.store import content_key
+from sd_scripts.data.store import content_key, telling_cache_errors
 from sd_scripts.files import write_atomic
 
 Facts = dict[str, str]
@@ -57,10 +57,11 @@ class Manifest:
 
     def save(self) -> None:
         """Write every folder that changed."""
-        for folder in self._changed:
-            file = self._file(folder)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, json.dumps(self._folders[folder]), durable=False)
+        with telling_cache_errors():
+            for folder in self._changed:
+                file = self._file(folder)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(file, json.dumps(self._folders[folder]), durable=False)
         self._changed.clear()
 
     def _file(self, folder: Path) -> Path:
@@ -80,6 +81,6 @@ def _text(name: str) -> str:
 def _read(file: Path) -> dict[str, Facts]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}  # nothing known: the pictures count as new
     return found if isinstance(found, dict) else {}

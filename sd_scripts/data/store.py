@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,17 @@ def content_key(parts: Mapping[str, object]) -> str:
     """Return 40 hex digits that name an entry made from `parts` (compared by their `str`)."""
     text = "\n".join(f"{name}={parts[name]}" for name in sorted(parts))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+
+
+@contextmanager
+def telling_cache_errors() -> Iterator[None]:
+    """Turn an `OSError` (full disk, read-only folder) into a `UserError` about `cache_dir`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the cache can't be used: {error}", option="cache_dir", hint=_CACHE_HINT
+        ) from error
 
 
 class TensorStore:
@@ -89,30 +101,22 @@ class TensorStore:
             self._memory[key] = tensors
             return
         path = self.path_of(key)
-        try:
+        with telling_cache_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, safetensors.torch.save(tensors))
-        except OSError as error:
-            # Windows refuses to replace a file that another process has open: it is there, then,
-            # and the key says that it holds the same.
-            if isinstance(error, PermissionError) and path.exists():
-                return
-            raise UserError(
-                f"the cache can't be written: {error}", option="cache_dir", hint=_CACHE_HINT
-            ) from error
+            try:
+                write_atomic(path, safetensors.torch.save(tensors))
+            except PermissionError:
+                # Windows refuses to replace a file that another process has open: it is there,
+                # then, and the key says that it holds the same.
+                if not path.exists():
+                    raise
 
 
 def _entries(folder: Path) -> set[str]:
     """Return the keys in one folder; what a killed process left half written there is removed."""
     keys: set[str] = set()
-    try:
-        entries = list(os.scandir(folder))
-    except FileNotFoundError:
-        return keys
-    except OSError as error:
-        raise UserError(
-            f"the cache can't be read: {error}", option="cache_dir", hint=_CACHE_HINT
-        ) from error
+    with telling_cache_errors():
+        entries = list(os.scandir(folder)) if folder.exists() else []
     for entry in entries:
         if entry.name.endswith(_SUFFIX):
             keys.add(entry.name.removesuffix(_SUFFIX))

@@ -77,7 +77,7 @@ class _Worker:
         package_root = str(Path(sd_scripts.__file__).resolve().parents[1])
         search = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sd_scripts.data.worker"],
+            [sys.executable, "-P", "-m", "sd_scripts.data.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={

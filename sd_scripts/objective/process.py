@@ -12,7 +12,6 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from sd_scripts.objective.schedule import signal_to_noise
 from sd_scripts.objective.target import add_noise, epsilon_target, velocity_target
 from sd_scripts.objective.timesteps import sample_timesteps
 
@@ -44,10 +43,17 @@ class NoiseProcess(Protocol):
         ...
 
 
+def signal_to_noise(alphas_cumprod: Tensor) -> Tensor:
+    """Return SNR = ᾱ / (1 − ᾱ), elementwise; 0 where ᾱ is 0 (the last zero-terminal-SNR step)."""
+    return alphas_cumprod / (1.0 - alphas_cumprod)
+
+
 class DiscreteDiffusion:
     """DDPM with a table of ᾱ [T]: Stable Diffusion 1, 2 and XL.
 
-    `minimum` and `maximum` bound the timesteps drawn, [minimum, maximum).
+    `alphas_cumprod` (ᾱ, float32) falls from nearly 1 to nearly 0, or to exactly 0 where the
+    schedule was rescaled for zero terminal SNR (https://arxiv.org/abs/2305.08891). `minimum` and
+    `maximum` bound the timesteps drawn, [minimum, maximum).
     """
 
     def __init__(

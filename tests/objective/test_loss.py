@@ -7,14 +7,11 @@ import math
 import pytest
 import torch
 
+from sd_scripts.families.latent_diffusion import scaled_linear_alphas
 from sd_scripts.objective import loss, weighting
-from sd_scripts.objective.schedule import (
-    rescale_zero_terminal_snr,
-    scaled_linear_alphas_cumprod,
-    signal_to_noise,
-)
+from sd_scripts.objective.process import signal_to_noise
 
-ALPHAS = scaled_linear_alphas_cumprod()
+ALPHAS = scaled_linear_alphas(zero_terminal_snr=False)
 SNR = signal_to_noise(ALPHAS)
 D = 0.37
 
@@ -72,8 +69,12 @@ def test_min_snr(t: int, gamma: float) -> None:
     assert velocity == pytest.approx(min(snr, gamma) / (snr + 1), rel=1e-4)
 
 
+def test_signal_to_noise_ratio() -> None:
+    assert signal_to_noise(torch.tensor([0.0, 0.5, 0.8])).tolist() == pytest.approx([0, 1, 4])
+
+
 def test_weights_of_a_zero_terminal_snr_schedule_are_finite_and_continuous() -> None:
-    snr = signal_to_noise(rescale_zero_terminal_snr(ALPHAS))
+    snr = signal_to_noise(scaled_linear_alphas(zero_terminal_snr=True))
     epsilon = weighting.min_snr_epsilon(snr, 5.0)
     velocity = weighting.min_snr_velocity(snr, 5.0)
     assert torch.isfinite(epsilon).all()

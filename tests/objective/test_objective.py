@@ -9,17 +9,14 @@ import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
 
+from sd_scripts.families.latent_diffusion import scaled_linear_alphas
 from sd_scripts.objective.loss import squared_error
 from sd_scripts.objective.noise import standard_normal
 from sd_scripts.objective.objective import Objective, build_objective
 from sd_scripts.objective.process import DiscreteDiffusion, PredictionType
-from sd_scripts.objective.schedule import (
-    rescale_zero_terminal_snr,
-    scaled_linear_alphas_cumprod,
-)
 from sd_scripts.options.groups.objective import ObjectiveOptions
 
-ALPHAS = scaled_linear_alphas_cumprod()
+ALPHAS = scaled_linear_alphas(zero_terminal_snr=False)
 SEEDS = [5, 6, 7]
 ONES = torch.ones(3)
 
@@ -82,7 +79,7 @@ def test_given_timesteps_are_used(latents: Tensor) -> None:
 
 
 def test_pure_noise_at_the_terminal_step_of_a_zero_terminal_snr_model(latents: Tensor) -> None:
-    alphas = rescale_zero_terminal_snr(ALPHAS)
+    alphas = scaled_linear_alphas(zero_terminal_snr=True)
     parts = build_objective(ObjectiveOptions(min_snr_gamma=5.0), alphas, "v_prediction")
     last = torch.full((3,), 999)
     prepared = parts.prepare(latents, SEEDS, last)
