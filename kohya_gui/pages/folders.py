@@ -8,6 +8,7 @@ from typing import Any
 
 from kohya_gui.browse import Browser, Entry, Listing
 from kohya_gui.context import Context
+from kohya_gui.forms.preparation import whole_path
 from sd_scripts.errors import UserError
 
 
@@ -49,9 +50,7 @@ def _start(browser: Browser) -> Listing:
 
 def _open(browser: Browser, path: Path, context: Context) -> tuple[Listing, str | None]:
     """List a folder; of a file its folder, with the file chosen; of nothing, the nearest folder."""
-    place = path.expanduser()
-    if not place.is_absolute():
-        place = context.workspace.path / place
+    place = Path(whole_path(str(path), context.workspace))
     if place.is_file():
         return browser.list(place.parent), str(place)
     if not place.exists() and browser.allowed(place):

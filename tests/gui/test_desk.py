@@ -1,0 +1,244 @@
+"""What is done with a form: open, alter, show, save, check, start; nothing is lost on the way."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kohya_gui.context import Context
+from kohya_gui.forms import desk as module
+from kohya_gui.forms.desk import Desk
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.runs.events import EventWriter, SaveEvent, StartEvent
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.process import ProcessIdentity
+from sd_scripts.runs.record import RunRecord, write_record
+from tests.support.tiny_models import make_tiny_checkpoint
+
+
+@pytest.fixture
+def desk(context: Context) -> Desk:
+    return Desk(context, TrainNetworkJob)
+
+
+@pytest.fixture
+def ready(tmp_path: Path, pictures: Path) -> Draft:
+    """A form with which a training could start."""
+    model = make_tiny_checkpoint("sd1", tmp_path / "tiny.safetensors")
+    values: dict[str, object] = {
+        "pretrained_model_name_or_path": str(model),
+        "train_data_dir": str(pictures),
+        "caption_extension": ".txt",
+        "output_name": "mycat",
+        "learning_rate": "0.0001",
+    }
+    return Draft("train_network", values)
+
+
+def acted(desk: Desk, what: str, draft: Draft, data: dict[str, object] | None = None) -> Any:
+    """Act as soon as the looks at the files are done."""
+    for _ in range(200):
+        if not desk.live.look(draft).working:
+            break
+        time.sleep(0.05)
+    return desk.act(what, data or {}, draft)
+
+
+class Submissions:
+    """Stands in for the queue: keeps what was submitted and answers as told."""
+
+    def __init__(self, answer: Submitted | Queued | Refused) -> None:
+        self.answer = answer
+        self.requests: list[Any] = []
+
+    def __call__(self, request: Any, when_busy: str) -> Submitted | Queued | Refused:
+        self.requests.append((request, when_busy))
+        return self.answer
+
+
+def test_a_new_tab_begins_with_a_copy_of_the_last_form(desk: Desk) -> None:
+    first = desk.begin({})
+    desk.keep(first.draft_id, Draft("train_network", {"seed": "1"}))
+    second = desk.begin({"last": first.draft_id})
+    assert second.draft.values == {"seed": "1"}
+    assert second.draft_id != first.draft_id
+    desk.keep(second.draft_id, Draft("train_network", {"seed": "2"}))
+    assert desk.begin({"draft": first.draft_id}).draft.values == {"seed": "1"}
+
+
+def test_a_reload_keeps_the_form(desk: Desk) -> None:
+    opened = desk.begin({})
+    desk.keep(opened.draft_id, Draft("train_network", {"seed": "1"}, "a cat"))
+    again = desk.begin({"draft": opened.draft_id, "last": "0" * 16})
+    assert again.draft_id == opened.draft_id
+    assert again.draft == Draft("train_network", {"seed": "1"}, "a cat")
+
+
+def made_run(context: Context, config: str) -> RunFolder:
+    run = RunFolder.create(context.workspace.runs, "mycat", config)
+    ended = ProcessIdentity(pid=1, create_time=1.0, boot_id="of another time")
+    write_record(run, RunRecord(name="mycat", job="train_network").with_process(ended))
+    return run
+
+
+def test_settings_of_a_run_can_be_used_again(desk: Desk, context: Context) -> None:
+    run = made_run(context, "seed = 7\n")
+    config = f"seed = 7\noutput_dir = {str(run.output)!r}\nresume = '/old-state'\n"
+    run.config.write_text(config)
+    opened = desk.begin({"from": run.id})
+    assert opened.draft.values == {"seed": "7"}
+    assert "mycat" in opened.notice
+
+
+def test_a_run_can_be_gone_on_with(desk: Desk, context: Context) -> None:
+    run = made_run(context, "seed = 7\n")
+    state = run.path / "output" / "mycat-000001-state"
+    state.mkdir()
+    with EventWriter(run.events) as events:
+        events.emit(
+            StartEvent(
+                total_steps=9, num_epochs=1, num_images=1, family="sd1", trainable_parameters=1
+            )
+        )
+        events.emit(SaveEvent(path=str(state), step=4, kind="state"))
+    opened = desk.begin({"from": run.id, "resume": "1"})
+    assert opened.draft.values.get("resume") == str(state)
+
+
+def test_a_run_that_is_gone_leaves_an_empty_form_and_a_word(desk: Desk) -> None:
+    opened = desk.begin({"from": "none-20260101-000000"})
+    assert opened.draft.values == {}
+    assert "none-20260101-000000" in opened.notice
+
+
+def test_setting_and_resetting_single_options(desk: Desk) -> None:
+    draft = Draft("train_network", {"seed": "1"})
+    after, _, _ = desk.alter("set", {"values": {"vae": "/v.pt", "nonsense": 1}}, draft)
+    assert after.values == {"seed": "1", "vae": "/v.pt"}
+    back, _, _ = desk.alter("reset", {"option": "seed"}, after)
+    assert back.values == {"vae": "/v.pt"}
+
+
+def test_every_change_can_be_taken_back(desk: Desk) -> None:
+    before = Draft("train_network", {"seed": "1"}, "a cat")
+    undo = desk._context.drafts.new_id()
+    desk.keep(undo, before)
+    emptied, _, _ = desk.alter("clear", {}, before)
+    assert emptied == Draft("train_network")
+    assert desk.alter("revert", {"draft": undo}, emptied)[0] == before
+    preset, notice, _ = desk.alter("preset", {"preset": next(iter(desk.presets))}, before)
+    assert preset.values["network_dim"] == "16"
+    assert notice
+
+
+def test_what_will_run_is_shown_as_toml_and_command(desk: Desk, ready: Draft) -> None:
+    shown = acted(desk, "show", Draft("train_network", ready.values, "a cat"))
+    assert shown["state"] == "shown"
+    changed, complete = tomllib.loads(shown["changed"]), tomllib.loads(shown["all"])
+    assert changed["optimizer"] == {"learning_rate": 0.0001}
+    assert complete["training"]["max_train_steps"] == 1600
+    assert "sd_scripts.train_network" in shown["command"]
+    assert shown["prompts"].strip() == "a cat"
+    assert shown["file"] == "mycat.toml"
+
+
+def test_showing_tells_everything_that_is_wrong(desk: Desk, ready: Draft) -> None:
+    wrong = {**ready.values, "network_dim": "0", "learning_rate": "fast"}
+    shown = acted(desk, "show", Draft("train_network", wrong))
+    assert shown["state"] == "problems"
+    named = {name for problem in shown["problems"] for name in problem["options"]}
+    assert {"network_dim", "learning_rate"} <= named
+
+
+def test_saving_never_replaces_a_file_unasked(desk: Desk, ready: Draft, context: Context) -> None:
+    saved = acted(desk, "save", ready)
+    assert saved["state"] == "saved"
+    file = Path(saved["file"])
+    assert file == context.workspace.path / "configs" / "mycat.toml"
+    file.write_text("# mine\n")
+    assert acted(desk, "save", ready)["state"] == "exists"
+    assert file.read_text() == "# mine\n"
+    assert acted(desk, "save", ready, {"name": "mycat", "replace": True})["state"] == "saved"
+    draft, notice, problems = desk.alter("open_file", {"file": str(file)}, Draft("train_network"))
+    assert draft == ready
+    assert problems == ()
+    assert "mycat.toml" in notice
+
+
+def test_a_config_name_is_no_way_out_of_its_folder(
+    desk: Desk, ready: Draft, context: Context
+) -> None:
+    saved = acted(desk, "save", ready, {"name": "../../escaped"})
+    assert Path(saved["file"]).parent == context.workspace.path / "configs"
+
+
+def test_starting_hands_the_complete_job_to_the_queue(
+    desk: Desk, ready: Draft, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(context.workspace.runs / "mycat-1")
+    queue = Submissions(Submitted(run, "started"))
+    monkeypatch.setattr(context.queue, "submit", queue)
+    result = acted(desk, "start", Draft("train_network", ready.values, "a cat"))
+    assert (result["state"], result["run"]) == ("started", "mycat-1")
+    request, when_busy = queue.requests[0]
+    assert (request.name, when_busy) == ("mycat", "queue")
+    config = tomllib.loads(request.config_toml)
+    assert Path(config["preview"]["sample_prompts"]).read_text() == "a cat\n"
+    assert config["optimizer"]["learning_rate"] == 0.0001
+
+
+@pytest.mark.parametrize(
+    "answer", [Queued("id", 1, "waits as number 1"), Refused("still running", ("run",))]
+)
+def test_a_second_start_is_told_in_words(
+    desk: Desk,
+    ready: Draft,
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Queued | Refused,
+) -> None:
+    monkeypatch.setattr(context.queue, "submit", Submissions(answer))
+    result = acted(desk, "start", ready)
+    assert result["state"] == type(answer).__name__.lower()
+    assert result["text"] == answer.text
+
+
+def test_a_start_with_anything_wrong_starts_nothing(
+    desk: Desk, ready: Draft, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Submissions(Queued("id", 1, ""))
+    monkeypatch.setattr(context.queue, "submit", queue)
+    wrong = {**ready.values, "vae": "/no/vae.pt"}
+    result = acted(desk, "start", Draft("train_network", wrong))
+    assert result["state"] == "problems"
+    assert [problem["options"] for problem in result["problems"]] == [["vae"]]
+    assert queue.requests == []
+
+
+def test_a_check_gets_the_complete_job(
+    desk: Desk, ready: Draft, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[str] = []
+
+    def start(job: str, config: str) -> str:
+        configs.append(config)
+        return "0" * 16
+
+    monkeypatch.setattr(context.checks, "start", start)
+    assert acted(desk, "check", ready) == {"state": "checking", "check": "0" * 16}
+    assert tomllib.loads(configs[0])["saving"]["output_name"] == "mycat"
+
+
+def test_a_full_disk_is_told(desk: Desk, ready: Draft, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, data: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "write_atomic", refuse)
+    result = acted(desk, "save", ready)
+    assert result == {"state": "failed", "text": "No space left on device"}

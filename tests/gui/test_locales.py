@@ -1,0 +1,99 @@
+"""Texts: every key that is used exists, every key that exists is used, fields are filled in."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import kohya_gui
+from kohya_gui.locales import available_languages, load_texts
+from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import JOBS
+from sd_scripts.options.schema import option_specs
+
+PACKAGE = Path(kohya_gui.__file__).parent
+SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/*.js"))
+MODULES = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+TEXTS = load_texts()
+
+
+def used_keys(source: str, call: str) -> tuple[set[str], set[str]]:
+    """Return keys given as plain texts, and the fixed beginnings of those put together."""
+    plain = set(re.findall(rf"\b{call}\(\s*[\"'`]([\w.]+)[\"'`]", source))
+    begun = set(re.findall(rf"\b{call}\(\s*f?[\"'`]([\w.]+?)(?:\$?\{{)", source))
+    return plain, begun
+
+
+def test_every_text_of_the_scripts_exists() -> None:
+    plain, begun = used_keys(SCRIPTS, "t")
+    keys = {key.removeprefix("js.") for key in TEXTS.keys() if key.startswith("js.")}
+    assert len(plain) > 60
+    assert plain - keys == set()
+    assert [start for start in begun if not any(key.startswith(start) for key in keys)] == []
+
+
+def test_no_text_is_left_over() -> None:
+    js_plain, js_begun = used_keys(SCRIPTS, "t")
+    texts = {f"js.{key}" for key in js_plain}
+    starts = {f"js.{key}" for key in js_begun}
+    known = TEXTS.keys()
+    unused = {
+        key
+        for key in known
+        if key not in texts
+        and not any(key.startswith(start) for start in starts)
+        and f'"{key}"' not in MODULES
+        and f"'{key}'" not in MODULES
+    }
+    put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
+    assert {key for key in unused if not key.startswith(put_together)} == set()
+
+
+@pytest.mark.parametrize("language", available_languages())
+def test_every_language_has_the_same_fields_in_its_texts(language: str) -> None:
+    texts = load_texts(language)
+    for key in TEXTS.keys():
+        fields = {name for _, name, _, _ in string.Formatter().parse(texts(key)) if name}
+        own = {name for _, name, _, _ in string.Formatter().parse(TEXTS(key)) if name}
+        assert fields == own, key
+
+
+def test_every_job_and_its_first_steps_have_texts() -> None:
+    for job in JOBS:
+        for key in ("title", "lead", "model", "model_why", "pictures", "name", "length"):
+            assert TEXTS(f"job.{job}.{key}")
+
+
+def test_keys_for_options_name_options() -> None:
+    names = {spec.name for job in JOBS.values() for spec in option_specs(job)}
+    given = {key.split(".")[1] for key in TEXTS.keys() if key.startswith("option.")}
+    assert given - names == set()
+
+
+def test_fields_are_filled_in_and_a_missing_one_is_a_fault() -> None:
+    assert "mycat" in TEXTS("form.from_run", run="mycat")
+    with pytest.raises(KeyError):
+        TEXTS("form.from_run", other="x")
+    with pytest.raises(KeyError):
+        TEXTS("no.such.key")
+
+
+def test_the_scripts_get_theirs_as_json() -> None:
+    sent = json.loads(TEXTS.for_browser())
+    assert sent["common.cancel"] == "Cancel"
+    assert not any(key.startswith("js.") for key in sent)
+
+
+@pytest.mark.parametrize("code", ["en", "EN", "en-GB", "en_US", None])
+def test_a_language_is_found_by_its_code(code: str | None) -> None:
+    assert load_texts(code).language == "en"
+
+
+def test_a_language_without_texts_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UserError) as caught:
+        load_texts("tlh")
+    assert "en" in (caught.value.problems[0].hint or "")
