@@ -55,8 +55,7 @@ class SmallWorld:
     @classmethod
     def make(cls, root: Path, wheels: Path) -> SmallWorld:
         """Lay out a checkout at `root` whose lock pins tiny packages in `wheels`."""
-        (root / "lock").mkdir(parents=True)
-        (root / "kohya_gui").mkdir()
+        (root / "kohya_gui").mkdir(parents=True)
         (root / "kohya_gui" / "__init__.py").write_text("")
         (root / "kohya_gui" / "__main__.py").write_text(GUI)
         (root / "tools").mkdir()
@@ -69,14 +68,14 @@ class SmallWorld:
         for extra in ("8bit", "xformers", "trackers", "taggers", "test"):
             world.pin(extra, f"tiny_{extra}", "1.0")
         make_wheel(wheels, "torch", "2.13.0+cpu", "__version__ = '2.13.0+cpu'\n")
-        (root / "lock" / "torch.txt").write_text("torch==2.13.0\n")
+        (root / "tools" / "setup" / "locked" / "torch.txt").write_text("torch==2.13.0\n")
         return world
 
     def pin(self, part: str, name: str, version: str, sha256: str | None = None) -> None:
         """Make a package of this version and pin it, by its hash or by the one given."""
         _, real = make_wheel(self.wheels, name, version, f"VERSION = '{version}'\n")
         text = f"# by hand\n{name}=={version} \\\n    --hash=sha256:{sha256 or real}\n"
-        (self.root / "lock" / f"{part}.txt").write_text(text)
+        (self.root / "tools" / "setup" / "locked" / f"{part}.txt").write_text(text)
 
     def environment(self, *, online: bool = True) -> dict[str, str]:
         """Return an environment where pip knows the wheels' folder (or, offline, nothing)."""

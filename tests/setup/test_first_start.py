@@ -137,7 +137,7 @@ def test_a_dead_python_means_a_new_venv(mine: SmallWorld) -> None:
 
 
 def test_a_new_lock_is_followed_and_a_wrong_file_refused(mine: SmallWorld) -> None:
-    old = (mine.root / "lock" / "base.txt").read_text()
+    old = (mine.root / "tools" / "setup" / "locked" / "base.txt").read_text()
     mine.pin("base", "tiny_base", "2.0", sha256="0" * 64)
     code, output = mine.setup("install")
     assert code == 2
@@ -151,7 +151,7 @@ def test_a_new_lock_is_followed_and_a_wrong_file_refused(mine: SmallWorld) -> No
     mine.pin("base", "tiny_base", "2.0")
     code, output = mine.setup()
     assert (code, "tiny_base 2.0" in output) == (0, True), output
-    (mine.root / "lock" / "base.txt").write_text(old)
+    (mine.root / "tools" / "setup" / "locked" / "base.txt").write_text(old)
     assert "tiny_base 1.0" in mine.setup()[1]
 
 

@@ -13,7 +13,7 @@ from tools.gate import lockfiles
 from tools.setup import environment
 
 PROJECT_TABLE = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCK = PROJECT / "lock"
+LOCK = PROJECT / "tools" / "setup" / "locked"
 HASHED = ("base", *environment.EXTRAS)
 
 

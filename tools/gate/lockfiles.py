@@ -1,6 +1,6 @@
-"""Writes lock/: every dependency pinned with hashes, one resolution for all systems and Pythons.
+"""Writes tools/setup/locked/: every dependency pinned with hashes, one resolution for all systems and Pythons.
 
-PyTorch is the exception: which file of it is right depends on the hardware, so lock/torch.txt
+PyTorch is the exception: which file of it is right depends on the hardware, so tools/setup/locked/torch.txt
 pins its version only and `tools/setup` chooses the build. What PyTorch itself needs from the
 package index is pinned here like everything else.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 LOWEST_PYTHON = "3.11"
 NEXT_PYTHON = "python_full_version < '3.14'"
 EXTRAS = ("8bit", "xformers", "trackers", "taggers", "test")
-# Extras that `test` brings with it; their packages are not repeated in lock/test.txt.
+# Extras that `test` brings with it; their packages are not repeated in tools/setup/locked/test.txt.
 PARTS_OF_TEST = ("8bit", "trackers", "taggers")
 # Requires-Dist of the PyTorch 2.13 wheels, less what belongs to one kind of hardware.
 NEEDED_BY_TORCH = (
@@ -73,7 +73,7 @@ def compile_set(root: Path, uv: Sequence[str], extra: str | None, upgrade: Seque
         command = [*uv, "pip", "compile", "pyproject.toml", os.fspath(needed)]
         command += ["--universal", "--python-version", LOWEST_PYTHON, "--generate-hashes"]
         command += ["--excludes", os.fspath(excluded), "--no-annotate", "--no-header", "--quiet"]
-        current = sorted((root / "lock").glob("*.txt"))
+        current = sorted((root / "tools" / "setup" / "locked").glob("*.txt"))
         pins = Path(folder, "current.txt")
         pins.write_text(_preferences(current, upgrade), encoding="utf-8")
         command += ["--output-file", os.fspath(pins)]
@@ -103,7 +103,7 @@ def torch_pin(root: Path) -> str:
 
 
 def lock_texts(root: Path, uv: Sequence[str], upgrade: Sequence[str]) -> dict[str, str]:
-    """Return the new content of every file of lock/, by file name."""
+    """Return the new content of every file of tools/setup/locked/, by file name."""
     texts = {
         "torch.txt": _with_title("the version; tools/setup chooses the build", torch_pin(root))
     }
@@ -134,7 +134,7 @@ def _with_title(title: str, body: str) -> str:
 
 
 def main(argv: Sequence[str], root: Path) -> int:
-    """Write lock/ anew, or with `--check` say whether it fits pyproject.toml (needs network)."""
+    """Write tools/setup/locked/ anew, or with `--check` say whether it fits pyproject.toml (needs network)."""
     parser = argparse.ArgumentParser(prog="tools/lock", description=__doc__)
     parser.add_argument("--uv", help="the uv program (default: uv, or python -m uv)")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME|*")
@@ -145,7 +145,7 @@ def main(argv: Sequence[str], root: Path) -> int:
     uv = [arguments.uv] if arguments.uv else [sys.executable, "-m", "uv"]
     changed = []
     for name, text in lock_texts(root, uv, arguments.upgrade).items():
-        file = root / "lock" / name
+        file = root / "tools" / "setup" / "locked" / name
         if file.exists() and file.read_text(encoding="utf-8") == text:
             continue
         changed.append(name)

@@ -63,7 +63,7 @@ class Checkout:
         return self.root / ".setup" / "install.log"
 
     def lock_file(self, part: str) -> Path:
-        return self.root / "lock" / f"{part}.txt"
+        return self.root / "tools" / "setup" / "locked" / f"{part}.txt"
 
     def lock_files(self, extras: tuple[str, ...]) -> list[Path]:
         """Return the lock files of the base set and these extras, in order, each once."""
@@ -74,7 +74,7 @@ class Checkout:
         found = re.search(r"^torch==(\S+)", _read(self.lock_file("torch")), re.MULTILINE)
         if not found:
             raise SetupError(
-                "lock/torch.txt names no version.", "Get the file back from the source."
+                "tools/setup/locked/torch.txt names no version.", "Get the file back from the source."
             )
         return found.group(1)
 
