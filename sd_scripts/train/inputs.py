@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from sd_scripts.data.batch import Batch
-from sd_scripts.data.encoding import EncodeSettings, Hooks
+from sd_scripts.data.check import check_pictures
+from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.identity import encoder_identity
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, encode_pixels
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
 from sd_scripts.dataset.index import PictureIndex, default_cache_dir
+from sd_scripts.dataset.pictures import PictureProblem
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -29,6 +31,17 @@ _WEIGHT_SUFFIXES = frozenset((".safetensors", ".bin", ".ckpt", ".pt"))
 
 class BrokenPictures(Exception):
     """Pictures turned out to be broken while they were decoded: the plan must be made again."""
+
+    def __init__(self, problems: Sequence[PictureProblem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+
+
+def _heed(outcome: Outcome) -> None:
+    """Raise what an unfinished piece of work asks for: a stop, or a new plan."""
+    if outcome.state == "stopped":
+        raise StopRequested
+    if outcome.state == "broken":
+        raise BrokenPictures(outcome.broken)
 
 
 @dataclass(frozen=True)
@@ -68,12 +81,16 @@ def scaling_of(model: LoadedModel) -> LatentScaling:
 
 
 def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
-    """Encode what the cache lacks; None if latents are not to be cached.
+    """Encode what the cache lacks; None if latents are not to be cached (pictures are checked).
 
     Raises `BrokenPictures`, `StopRequested`, or `UserError` if the VAE gives invalid numbers.
     """
     data = caching.job.data
-    if not (data.cache_latents or data.cache_latents_to_disk):
+    index = PictureIndex(caching.folder)
+    settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
+    if not data.cache_latents:
+        paths = [sample.path for sample in plan.samples]
+        _heed(check_pictures(paths, index, caching.folder, settings, caching.hooks))
         return None
     family, model = caching.model.family, caching.model
 
@@ -88,26 +105,21 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
     cache = LatentCache(
         caching.folder,
         identity,
-        PictureIndex(caching.folder),
+        index,
         in_memory=not data.cache_latents_to_disk,
     )
     encoding = cache.plan(plan, caching.hooks)
     caching.reporter.say(encoding.text)
     if encoding.jobs:
         vae: Any = load()[0]
-        settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
-        result = cache.encode(encoding, vae, settings, caching.hooks)
-        if result.state == "stopped":
-            raise StopRequested
-        if result.state == "broken":
-            raise BrokenPictures
+        _heed(cache.encode(encoding, vae, settings, caching.hooks))
     return cache
 
 
 def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
     """Encode captions that the cache lacks; None if captions are not to be cached."""
     data, options = caching.job.data, caching.job.model
-    if not (data.cache_text_encoder_outputs or data.cache_text_encoder_outputs_to_disk):
+    if not data.cache_text_encoder_outputs:
         return None
     model = caching.model
 

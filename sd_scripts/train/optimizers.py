@@ -79,10 +79,11 @@ def build_optimizer(job: TrainNetworkJob, groups: Sequence[Group]) -> Optimizer:
 
 
 def describe_optimizer(optimizer: Optimizer, job: TrainNetworkJob) -> str:
-    """Give the metadata form `module.Class(name=value,…)` with the arguments the user gave."""
+    """Give the metadata form `module.Class(name=value,…)`, with the arguments the user gave."""
     kind = type(getattr(optimizer, "optimizer", optimizer))
     given = job.optimizer.optimizer_arguments.items()
-    return f"{kind.__module__}.{kind.__name__}({','.join(f'{k}={v}' for k, v in given)})"
+    told = ",".join(f"{name}={value}" for name, value in given)
+    return f"{kind.__module__}.{kind.__name__}" + (f"({told})" if told else "")
 
 
 def learning_rates(optimizer: Optimizer) -> dict[str, float]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from sd_scripts.dataset.steps import count as counted
 from sd_scripts.dataset.summary import summarise
 from sd_scripts.errors import EXIT_OK, EXIT_USER, errors_among
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -59,4 +60,4 @@ def report_lines(
     names = planned_names(job, SavePlan.of(job, found.arithmetic.num_epochs), found.arithmetic)
     yield "Output:    " + ", ".join(names)
     if found.prompts:
-        yield f"Previews:  {len(found.prompts)} prompts"
+        yield f"Previews:  {counted(len(found.prompts), 'prompt')}"

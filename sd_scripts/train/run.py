@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from sd_scripts.errors import Problem
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train.build import build, lay_foundation
@@ -59,10 +59,15 @@ def open_session(
         requests.raise_if_stopped()
         try:
             return build(job, run, checked, foundation)
-        except BrokenPictures:
+        except BrokenPictures as error:
+            broken = error
             known = {problem.message for problem in checked.problems}
             checked = checked_job(job, run, reporter, known=known)
-    return build(job, run, checked, foundation)
+    raise UserError(
+        f"Pictures cannot be decoded, and that cannot be noted in the cache folder: {broken}",
+        option="train_data_dir, cache_dir",
+        hint="Take these pictures out, or choose another cache_dir.",
+    )
 
 
 def checked_job(

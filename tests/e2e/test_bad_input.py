@@ -140,7 +140,8 @@ def test_corrupt_picture_is_skipped_by_name_or_refused(
     assert len(job.losses()) == 4
 
 
-def test_picture_that_breaks_while_it_is_decoded(job: TinyJob) -> None:
+@pytest.mark.parametrize("cached", [True, False])
+def test_picture_that_breaks_while_it_is_decoded(job: TinyJob, cached: bool) -> None:
     """A picture whose header and end are fine, but whose middle is not."""
     folder = draw_pictures(job.place / "elsewhere", 1, (300, 300))
     path = job.place / "pictures" / "2_cat" / "torn.png"
@@ -148,7 +149,7 @@ def test_picture_that_breaks_while_it_is_decoded(job: TinyJob) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
     path.write_bytes(data)
-    assert job.run(max_train_epochs=1) == 0
+    assert job.run(max_train_epochs=1, cache_latents=cached) == 0
     told = " ".join(e.text for e in job.events() if isinstance(e, WarningEvent))
     assert "torn.png" in told
     assert len(job.losses()) == 4

@@ -75,7 +75,7 @@ def test_every_optimizer_learns(name: str) -> None:
     losses = train(optimizer, 30)
     assert losses[-1] < losses[0]
     assert set(learning_rates(optimizer)) == {"unet", "text_encoder"}
-    assert describe_optimizer(optimizer, job).endswith("()")
+    assert describe_optimizer(optimizer, job).endswith(name)
 
 
 def test_arguments_reach_the_optimizer() -> None:
