@@ -12,7 +12,7 @@ import pytest
 from sd_scripts.dataset import index as index_module
 from sd_scripts.dataset.index import Known, PictureIndex, Stamp, hash_file
 from sd_scripts.dataset.pictures import PictureInfo
-from tests.dataset.zoo import is_root, put
+from tests.dataset.zoo import put
 
 INFO = PictureInfo((640, 480), "RGB", "PNG", 1, True)
 GOOD, BAD = Known(INFO), Known(None, "is cut off", "copy it again")
@@ -156,15 +156,6 @@ def test_trouble_of_the_disk_is_told_and_destroys_nothing(tmp_path, monkeypatch,
     assert reason in index.problem.message
     monkeypatch.setattr(sqlite3, "connect", connect)
     assert PictureIndex(tmp_path).lookup(FOLDER, {"a.png": STAMP}) == {"a.png": GOOD}
-
-
-@pytest.mark.skipif(is_root(), reason="root may write everywhere")
-def test_a_read_only_cache_folder(tmp_path):
-    tmp_path.chmod(0o500)
-    index = PictureIndex(tmp_path)
-    assert index.lookup(FOLDER, {}) == {}
-    assert index.problem is not None
-    tmp_path.chmod(0o700)
 
 
 def _write_many(cache_dir: Path, writer: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -80,8 +79,3 @@ def put(folder: Path, name: str, data: bytes = b"", *, caption: str | None = Non
     if caption is not None:
         path.with_suffix(".caption").write_text(caption, encoding="utf-8")
     return path
-
-
-def is_root() -> bool:
-    """Permissions mean nothing to root."""
-    return hasattr(os, "geteuid") and os.geteuid() == 0
