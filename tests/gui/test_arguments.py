@@ -79,8 +79,16 @@ def test_listening_at_loopback_needs_no_login() -> None:
 
 @pytest.mark.parametrize(
     ("host", "is_home"),
-    [("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True)]
-    + [("0.0.0.0", False), ("::", False), ("192.0.2.7", False), ("no such name.invalid", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.0.2.7", False),
+        ("no such name.invalid", False),
+    ],
 )
 def test_what_counts_as_this_machine(host: str, is_home: bool) -> None:
     assert is_loopback(host) is is_home

@@ -111,8 +111,17 @@ def test_every_number_survives_being_written_as_people_do(rate: float) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(1e-4, "0.0001"), (2e-6, "2e-6"), (1.0, "1"), (0.0, "0"), (0.05, "0.05"), (None, "")]
-    + [(5e-5, "5e-5"), (1600, "1600"), (1.5e20, "1.5e20")],
+    [
+        (1e-4, "0.0001"),
+        (5e-5, "5e-5"),
+        (2e-6, "2e-6"),
+        (0.05, "0.05"),
+        (1.0, "1"),
+        (0.0, "0"),
+        (1600, "1600"),
+        (1.5e20, "1.5e20"),
+        (None, ""),
+    ],
 )
 def test_numbers_look_as_people_write_them(value: object, shown: str) -> None:
     assert shown_number(value) == shown
@@ -151,9 +160,9 @@ def test_only_changed_leaves_out_defaults_and_empties() -> None:
 def test_an_optional_choice_can_be_taken_back() -> None:
     text = load_texts()
     specs = specs_by_name(TrainNetworkJob)
-    assert ("", "fp16") == tuple(
-        value for _, value in choices_of(specs["save_precision"], text) if value in ("", "fp16")
-    )
+    offered = [value for _, value in choices_of(specs["save_precision"], text)]
+    assert offered[0] == ""
+    assert "fp16" in offered
     assert [value for _, value in choices_of(specs["v2"], text)] == ["", "true", "false"]
 
 

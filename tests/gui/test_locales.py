@@ -19,6 +19,7 @@ PACKAGE = Path(kohya_gui.__file__).parent
 SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/*.js"))
 MODULES = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
 TEXTS = load_texts()
+KEYS = sorted(TEXTS.keys())
 
 
 def used_keys(source: str, call: str) -> tuple[set[str], set[str]]:
@@ -30,7 +31,7 @@ def used_keys(source: str, call: str) -> tuple[set[str], set[str]]:
 
 def test_every_text_of_the_scripts_exists() -> None:
     plain, begun = used_keys(SCRIPTS, "t")
-    keys = {key.removeprefix("js.") for key in TEXTS.keys() if key.startswith("js.")}
+    keys = {key.removeprefix("js.") for key in KEYS if key.startswith("js.")}
     assert len(plain) > 60
     assert plain - keys == set()
     assert [start for start in begun if not any(key.startswith(start) for key in keys)] == []
@@ -40,10 +41,9 @@ def test_no_text_is_left_over() -> None:
     js_plain, js_begun = used_keys(SCRIPTS, "t")
     texts = {f"js.{key}" for key in js_plain}
     starts = {f"js.{key}" for key in js_begun}
-    known = TEXTS.keys()
     unused = {
         key
-        for key in known
+        for key in KEYS
         if key not in texts
         and not any(key.startswith(start) for start in starts)
         and f'"{key}"' not in MODULES
@@ -56,7 +56,7 @@ def test_no_text_is_left_over() -> None:
 @pytest.mark.parametrize("language", available_languages())
 def test_every_language_has_the_same_fields_in_its_texts(language: str) -> None:
     texts = load_texts(language)
-    for key in TEXTS.keys():
+    for key in KEYS:
         fields = {name for _, name, _, _ in string.Formatter().parse(texts(key)) if name}
         own = {name for _, name, _, _ in string.Formatter().parse(TEXTS(key)) if name}
         assert fields == own, key
@@ -70,7 +70,7 @@ def test_every_job_and_its_first_steps_have_texts() -> None:
 
 def test_keys_for_options_name_options() -> None:
     names = {spec.name for job in JOBS.values() for spec in option_specs(job)}
-    given = {key.split(".")[1] for key in TEXTS.keys() if key.startswith("option.")}
+    given = {key.split(".")[1] for key in KEYS if key.startswith("option.")}
     assert given - names == set()
 
 

@@ -210,7 +210,9 @@
         if (fits) found += 1;
         if (!searching && !inTier) hiddenIn.set(key, (hiddenIn.get(key) || 0) + 1);
       }
-      document.getElementById("extra-prompts")?.classList.toggle("kg-hidden", searching && !words.every((word) => t("form.prompts_words").includes(word)));
+      const prompts = document.getElementById("extra-prompts");
+      const fitting = words.every((word) => t("form.prompts_words").includes(word)) && (!onlyChanged.checked || prompts?.querySelector("textarea").value);
+      prompts?.classList.toggle("kg-hidden", searching && !fitting);
       for (const group of document.querySelectorAll(".kg-group")) {
         const some = group.querySelector(".kg-option:not(.kg-hidden)");
         const key = group.id.replace(/^group-/, "");

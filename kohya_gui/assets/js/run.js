@@ -180,9 +180,10 @@
     async function kill() {
       const saved = data ? Math.max(0, ...data.saves.map((s) => s.step)) : 0;
       const lost = Math.max(0, (lastNow ? lastNow.step : 0) - saved);
+      const over = lastNow && !lastNow.active;
       const sure = await window.KG.confirm({
         title: t("run.kill_title"), danger: true, yes: t("run.kill"),
-        text: saved ? t("run.kill_lost_since", { lost, saved }) : t("run.kill_lost_all", { lost }),
+        text: over ? t("run.kill_over") : saved ? t("run.kill_lost_since", { lost, saved }) : t("run.kill_lost_all", { lost }),
       });
       if (sure) ask("kill");
     }
@@ -194,8 +195,8 @@
       buttonsShown = mark;
       const wish = (what) => h("button.kg-button", { type: "button", "data-ask": what, disabled: now.asked.includes(what) || now.state !== "running", onclick: (e) => ask(what, e.currentTarget) },
         now.asked.includes(what) ? t(`run.${what}_asked`) : t(`run.${what}`));
-      if (now.active || now.alive) {
-        const stopping = now.state === "stopping" || !now.active;
+      if (now.active) {
+        const stopping = now.state === "stopping";
         fill(buttons,
           stopping
             ? [h("button.kg-button", { type: "button", disabled: true }, t("run.stopping")),
@@ -205,7 +206,8 @@
       } else {
         fill(buttons,
           h("a.kg-button.kg-primary", { href: page("lora", { from: id }) }, t("run.again")),
-          now.resume_from ? h("a.kg-button", { href: page("lora", { from: id, resume: "1" }) }, t("run.resume")) : null);
+          now.resume_from ? h("a.kg-button", { href: page("lora", { from: id, resume: "1" }) }, t("run.resume")) : null,
+          now.alive ? h("button.kg-button.kg-danger", { type: "button", "data-ask": "kill", onclick: kill }, t("run.kill")) : null);
       }
     }
 

@@ -1,0 +1,281 @@
+"""The LoRA page in a real browser: choose, type, be told, save, and lose nothing on reload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kohya_gui.settings import Settings, save_settings
+from kohya_gui.workspace import open_workspace
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.schema import option_specs
+from tests.support.jobs import draw_pictures
+from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, make_run, running_gui
+from tests.support.tiny_models import make_tiny_checkpoint
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
+    folder = tmp_path_factory.mktemp("form")
+    files = folder / "files"
+    files.mkdir()
+    make_tiny_checkpoint("sd1", files / "tiny.safetensors")
+    draw_pictures(files / "cats" / "3_mycat cat", 2)
+    workspace = open_workspace(folder / "work")
+    save_settings(workspace, Settings(roots=(str(files),)))
+    with running_gui(workspace.path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = Watched(context)
+    yield found
+    assert found.errors == []
+    assert found.outside == []
+    context.close()
+
+
+@pytest.fixture
+def form(watched: Watched, gui: Gui) -> Page:
+    return watched.open_form(gui.page("lora"))
+
+
+def files(gui: Gui) -> Path:
+    return gui.workspace.parent / "files"
+
+
+def field(page: Page, option: str) -> str:
+    return page.locator(f"#opt-{option} input, #opt-{option} textarea").first.input_value()
+
+
+def test_every_option_has_a_control_with_its_name_and_help(form: Page) -> None:
+    for spec in option_specs(TrainNetworkJob):
+        block = form.locator(f"#opt-{spec.name}")
+        assert block.count() == 1
+        assert block.locator("input, textarea").count() >= 1
+        info = block.locator(".info-text").inner_text() if block.is_visible() else spec.name
+        assert spec.name in info
+
+
+def test_model_and_pictures_are_chosen_in_the_browser(form: Page, gui: Gui) -> None:
+    form.click("#opt-pretrained_model_name_or_path .kg-browse")
+    dialog = form.locator("dialog.kg-chooser")
+    dialog.locator(".kg-entry", has_text="tiny.safetensors").click()
+    dialog.locator(".kg-primary").click()
+    expect(form.locator("[data-slot=family]")).to_contain_text("SD 1.x")
+    assert field(form, "pretrained_model_name_or_path") == str(files(gui) / "tiny.safetensors")
+    form.click("#opt-train_data_dir .kg-browse")
+    dialog.locator(".kg-entry", has_text="cats").click()
+    expect(dialog.locator(".kg-entry")).to_have_text(["🗀3_mycat cat2 pictures"])
+    dialog.locator(".kg-primary").click()
+    expect(form.locator("[data-headline]")).to_contain_text("2 pictures, shown 6 times")
+    assert field(form, "train_data_dir") == str(files(gui) / "cats")
+    fix = form.locator("#opt-caption_extension [data-fix]")
+    fix.click()
+    expect(form.locator("#opt-caption_extension.kg-wrong")).to_have_count(0)
+    assert field(form, "caption_extension") == ".txt"
+
+
+def test_the_chooser_works_with_keys_alone(form: Page, gui: Gui) -> None:
+    button = form.locator("#opt-train_data_dir .kg-browse")
+    button.focus()
+    form.keyboard.press("Enter")
+    dialog = form.locator("dialog.kg-chooser")
+    expect(dialog.locator(".kg-entry").first).to_be_visible()
+    form.keyboard.press("ArrowDown")
+    form.keyboard.press("Enter")
+    expect(dialog.locator(".kg-chosen")).to_have_text(str(files(gui) / "cats"))
+    form.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(button).to_be_focused()
+    assert field(form, "train_data_dir") == ""
+
+
+def test_what_is_wrong_is_told_at_its_field_as_one_types(form: Page) -> None:
+    form.fill("#opt-learning_rate input", "fast")
+    block = form.locator("#opt-learning_rate")
+    expect(block.locator(".kg-troubles")).to_contain_text("not a number")
+    expect(block.locator("input")).to_have_attribute("aria-invalid", "true")
+    expect(form.locator("[data-slot=side] [data-problem=learning_rate]")).to_be_visible()
+    form.fill("#opt-learning_rate input", "1e-4")
+    expect(block.locator(".kg-troubles .kg-bad")).to_have_count(0)
+    expect(block.locator("input")).to_have_attribute("aria-invalid", "false")
+
+
+def test_a_beginner_is_not_greeted_with_errors_but_told_what_is_next(form: Page) -> None:
+    expect(form.locator(".kg-wrong")).to_have_count(0)
+    expect(form.locator("[data-slot=actions]")).to_contain_text("choose the model")
+    form.click("#kg-start")
+    expect(form.locator("[data-slot=notice]")).to_contain_text("To be mended first")
+    expect(form.locator("#opt-pretrained_model_name_or_path.kg-wrong")).to_be_visible()
+    expect(form.locator("#kg-start")).to_be_enabled()
+
+
+def test_steps_follow_the_numbers(form: Page, gui: Gui) -> None:
+    form.fill("#opt-train_data_dir input", str(files(gui) / "cats"))
+    form.fill("#opt-caption_extension input", ".txt")
+    form.fill("#opt-max_train_epochs input", "5")
+    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "30")
+    form.fill("#opt-max_train_epochs input", "6")
+    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "36")
+    form.locator("[data-slot=steps] button").click()
+    expect(form.locator("#opt-max_train_epochs input")).to_have_value("33")
+
+
+def test_a_preset_is_applied_and_undone(form: Page) -> None:
+    form.fill("#opt-output_name input", "mine")
+    form.click("[data-preset='1-sd15']")
+    expect(form.locator("#opt-learning_rate input")).to_have_value("0.0001")
+    expect(form.locator("#opt-enable_bucket input")).to_be_checked()
+    assert field(form, "output_name") == "mine"
+    form.locator("[data-slot=notice] button", has_text="Undo").click()
+    expect(form.locator("#opt-learning_rate input")).to_have_value("2e-6")
+    assert field(form, "output_name") == "mine"
+
+
+def test_search_tiers_and_only_changed(form: Page) -> None:
+    visible = form.locator(".kg-option:visible")
+    form.click("[data-tier=basic]")
+    basic = visible.count()
+    form.click("[data-tier=expert]")
+    assert visible.count() == len(option_specs(TrainNetworkJob)) + 1
+    form.click("[data-tier=basic]")
+    assert visible.count() == basic
+    form.fill("#kg-search", "huber")
+    expect(form.locator("#opt-huber_c")).to_be_visible()
+    expect(form.locator("#opt-output_name")).to_be_hidden()
+    form.fill("#kg-search", "")
+    form.fill("#opt-output_name input", "mine")
+    expect(form.locator("#opt-output_name.kg-changed")).to_be_visible()
+    form.check("#kg-only-changed")
+    expect(form.locator("#opt-output_name")).to_be_visible()
+    assert visible.count() == 1
+    form.locator("#opt-output_name .kg-reset").click()
+    expect(form.locator("#opt-output_name input")).to_have_value("")
+
+
+def test_a_reload_loses_nothing_and_a_new_tab_has_its_own(
+    watched: Watched, form: Page, gui: Gui
+) -> None:
+    form.fill("#opt-output_name input", "mine")
+    form.fill("#extra-prompts textarea", "a cat 犬 --d 1")
+    form.check("#opt-shuffle_caption input")
+    expect(form.locator("[data-slot=side]")).to_contain_text("mine")
+    form.reload()
+    watched.wait_for_form()
+    expect(form.locator("#opt-output_name input")).to_have_value("mine")
+    expect(form.locator("#extra-prompts textarea")).to_have_value("a cat 犬 --d 1")
+    expect(form.locator("#opt-shuffle_caption input")).to_be_checked()
+    other = Watched(form.context)
+    page = other.open_form(gui.page("lora"))
+    expect(page.locator("#opt-output_name input")).to_have_value("mine")
+    page.fill("#opt-output_name input", "theirs")
+    expect(page.locator("[data-slot=side]")).to_contain_text("theirs")
+    form.reload()
+    watched.wait_for_form()
+    expect(form.locator("#opt-output_name input")).to_have_value("mine")
+    assert other.errors == []
+
+
+def test_a_restart_of_the_program_loses_nothing(watched: Watched, form: Page, gui: Gui) -> None:
+    form.fill("#opt-output_name input", "kept")
+    expect(form.locator("[data-slot=side]")).to_contain_text("kept")
+    gui.stop()
+    gui.start()
+    form.reload()
+    watched.wait_for_form()
+    expect(form.locator("#opt-output_name input")).to_have_value("kept")
+    watched.errors.clear()  # the browser tells of requests that met no server
+
+
+def test_what_will_run_is_shown_saved_and_opened_again(
+    watched: Watched, form: Page, gui: Gui, tmp_path: Path
+) -> None:
+    form.fill("#opt-pretrained_model_name_or_path input", str(files(gui) / "tiny.safetensors"))
+    form.fill("#opt-train_data_dir input", str(files(gui) / "cats"))
+    form.fill("#opt-output_name input", "saved one")
+    form.fill("#opt-learning_rate input", "0.0003")
+    form.click("[data-act=show]")
+    dialog = form.locator("dialog")
+    expect(dialog).to_contain_text("learning_rate = 0.0003")
+    expect(dialog).to_contain_text("sd_scripts.train_network")
+    with form.expect_download() as waiting:
+        dialog.locator("button", has_text="Download").click()
+    downloaded = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(downloaded)
+    assert "learning_rate = 0.0003" in downloaded.read_text("utf-8")
+    form.keyboard.press("Escape")
+    form.click("[data-act=save]")
+    expect(form.locator("[data-slot=notice]")).to_contain_text("saved one.toml")
+    form.fill("#opt-learning_rate input", "0.5")
+    form.set_input_files("[data-slot=bar] input[type=file]", downloaded)
+    expect(form.locator("#opt-learning_rate input")).to_have_value("0.0003")
+    downloaded.write_text("learning_rat = 1\nseed = 5\n")
+    form.set_input_files("[data-slot=bar] input[type=file]", downloaded)
+    expect(form.locator("[data-slot=notice]")).to_contain_text("learning_rate")
+    form.click("[data-tier=expert]")
+    expect(form.locator("#opt-seed input")).to_have_value("5")
+
+
+def test_a_running_job_changes_what_start_says(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "other")
+    try:
+        form = watched.open_form(gui.page("lora"))
+        expect(form.locator("#kg-start")).to_have_text("Add to the queue")
+        expect(form.locator("[data-slot=actions]")).to_contain_text("“other” is running")
+    finally:
+        run.run_json.unlink()
+        run.events.unlink()
+        run.config.unlink()
+
+
+def test_settings_of_a_run_fill_the_form_once(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "earlier", alive=False)
+    run.config.write_text('output_name = "earlier"\nnetwork_dim = 12\n')
+    form = watched.open_form(gui.page(f"lora?from={run.id}"))
+    expect(form.locator("#opt-network_dim input")).to_have_value("12")
+    expect(form.locator("[data-slot=notice]")).to_contain_text("earlier")
+    form.fill("#opt-output_name input", "later")
+    expect(form.locator("[data-slot=side]")).to_contain_text("later")
+    form.reload()
+    watched.wait_for_form()
+    expect(form.locator("#opt-output_name input")).to_have_value("later")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Browser, gui: Gui, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    watched = Watched(context)
+    for path in ("", "runs", "settings"):
+        watched.page.goto(gui.page(path))
+        watched.page.wait_for_selector(".kg-nav")
+        assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page = watched.open_form(gui.page("lora"))
+    page.click("[data-tier=expert]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_the_theme_is_chosen_and_kept(watched: Watched, gui: Gui) -> None:
+    page = watched.page
+    page.goto(gui.page("settings"))
+    page.click("[data-theme-choice=dark]")
+    expect(page.locator("body")).to_have_class("dark")
+    page.reload()
+    page.wait_for_selector("body.dark")
+    page.click("[data-theme-choice=light]")
+    assert "dark" not in (page.locator("body").get_attribute("class") or "")

@@ -1,0 +1,262 @@
+"""The run view in a real browser, fed by a run folder written as a trainer would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kohya_gui.workspace import open_workspace
+from sd_scripts.errors import Problem
+from sd_scripts.runs.control import is_requested, request
+from sd_scripts.runs.events import EndEvent, EventWriter, PhaseEvent, WarningEvent
+from sd_scripts.runs.folder import RunFolder
+from tests.support.pages import (
+    PATIENCE_MS,
+    Gui,
+    Watched,
+    add_sample,
+    add_save,
+    add_steps,
+    chromium,
+    make_run,
+    running_gui,
+)
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
+    workspace = open_workspace(tmp_path_factory.mktemp("runs") / "work")
+    with running_gui(workspace.path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = Watched(context)
+    yield found
+    assert found.errors == []
+    assert found.outside == []
+    context.close()
+
+
+@pytest.fixture
+def run(gui: Gui) -> RunFolder:
+    return make_run(gui.workspace, "mycat")
+
+
+def view(watched: Watched, gui: Gui, run: RunFolder) -> Page:
+    watched.page.goto(gui.page(f"runs?run={run.id}"))
+    watched.page.wait_for_selector("[data-state]")
+    return watched.page
+
+
+def fact(page: Page, name: str) -> object:
+    return page.locator(f"[data-fact={name}]")
+
+
+def end(run: RunFolder, **fields: object) -> None:
+    with EventWriter(run.events) as events:
+        events.emit(EndEvent(**fields))  # type: ignore[arg-type]
+
+
+def test_a_run_is_followed_without_reloading(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    page = view(watched, gui, run)
+    expect(page.locator("[data-state]")).to_have_attribute("data-state", "running")
+    expect(page.locator("[data-fact=step]")).to_have_text("30 / 100")
+    expect(page.locator("[data-fact=speed]")).to_have_text("2 steps/s")
+    expect(page.locator("[data-fact=eta]")).to_have_text("35 s")
+    expect(page.locator("[role=progressbar]")).to_have_attribute("aria-valuenow", "30")
+    add_steps(run, 31, 60)
+    expect(page.locator("[data-fact=step]")).to_have_text("60 / 100")
+    expect(page.locator("[role=progressbar]")).to_have_attribute("aria-valuenow", "60")
+    with open(run.log, "ab") as log:
+        log.write(b"step 60\rstep 61\n")
+    expect(page.locator(".kg-log-lines")).to_contain_text("step 61")
+    assert "step 60" not in page.locator(".kg-log-lines").inner_text()
+    add_save(run, 60)
+    expect(page.locator("a", has_text="mycat-step00000060.safetensors")).to_be_visible()
+    end(run, status="finished", reason="All done.")
+    expect(page.locator("[data-state]")).to_have_attribute("data-state", "finished")
+    expect(page.locator("a", has_text="Use these settings again")).to_be_visible()
+
+
+def test_charts_show_values_under_the_pointer(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    page = view(watched, gui, run)
+    loss = page.locator("canvas").first
+    expect(loss).to_have_attribute("aria-label", re.compile("each step 0.03226"))
+    expect(page.locator("canvas").nth(1)).to_have_attribute("aria-label", re.compile("unet 1e-4"))
+    box = loss.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 12, box["y"] + 60)
+    expect(page.locator(".kg-chart-tip").first).to_contain_text("Step 30")
+
+
+def test_samples_stand_by_prompt_and_step(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    for step in (10, 20, 30):
+        for index, prompt in enumerate(["a cat", "a <b>dog</b>"]):
+            add_sample(run, step, index, prompt)
+    page = view(watched, gui, run)
+    rows = page.locator(".kg-matrix tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(1).locator("th")).to_have_text("a <b>dog</b>")
+    expect(page.locator(".kg-matrix thead th")).to_have_text(
+        ["Prompt", "Step 10", "Step 20", "Step 30"]
+    )
+    images = page.locator(".kg-thumb img")
+    expect(images).to_have_count(6)
+    images.last.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.kg-thumb img')].every(i => i.naturalWidth > 0)"
+    )
+    assert all(".webp" in (image.get_attribute("src") or "") for image in images.all())
+    images.first.click()
+    large = page.locator("dialog img")
+    expect(large).to_be_visible()
+    first = large.get_attribute("src")
+    page.keyboard.press("ArrowRight")
+    assert large.get_attribute("src") != first
+
+
+def test_stop_asks_the_trainer_then_kill_asks_the_user(
+    watched: Watched, gui: Gui, run: RunFolder
+) -> None:
+    add_save(run, 20)
+    page = view(watched, gui, run)
+    page.click("[data-ask=stop]")
+    kill = page.locator("[data-ask=kill]")
+    expect(kill).to_be_visible()
+    assert is_requested(run, "stop")
+    kill.click()
+    dialog = page.locator("dialog")
+    expect(dialog).to_contain_text("the 10 steps since the last saved file (step 20) are lost")
+    dialog.locator("button", has_text="Cancel").click()
+    expect(dialog).to_have_count(0)
+    assert not (run.control / "kill").exists()
+
+
+def test_previews_and_saves_can_be_asked_for(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    page = view(watched, gui, run)
+    page.click("[data-ask=sample]")
+    expect(page.locator("[data-ask=sample]")).to_have_text("Preview comes after this step")
+    expect(page.locator("[data-ask=sample]")).to_be_disabled()
+    page.click("[data-ask=save]")
+    expect(page.locator("[data-ask=save]")).to_be_disabled()
+    assert is_requested(run, "sample")
+    assert is_requested(run, "save")
+
+
+def test_a_failure_tells_its_cause_and_the_remedy(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "broken", alive=False)
+    problem = Problem("It does not fit", "train_batch_size", "set train_batch_size to 1")
+    end(run, status="failed", reason="CUDA out of memory", problems=(problem,))
+    page = view(watched, gui, run)
+    told = page.locator("[role=alert]")
+    expect(told).to_contain_text("CUDA out of memory")
+    expect(told).to_contain_text("train_batch_size")
+    expect(told).to_contain_text("set train_batch_size to 1")
+
+
+def test_a_crash_without_a_last_word_is_explained_from_the_log(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "crashed", alive=False)
+    trace = "Traceback (most recent call last):\n  x\ntorch.OutOfMemoryError: CUDA out of memory\n"
+    run.log.write_text(trace)
+    page = view(watched, gui, run)
+    expect(page.locator("[role=alert]")).to_contain_text("graphics card ran out of memory")
+    expect(page.locator("[role=alert]")).to_contain_text("gradient_checkpointing")
+
+
+def test_phases_before_the_first_step_have_a_bar(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "preparing", steps=0)
+    with EventWriter(run.events) as events:
+        events.emit(PhaseEvent(name="latents", done=3, total=12, text="Encoding pictures"))
+        events.emit(WarningEvent(text="A picture was skipped", hint="look", option="bad_images"))
+    page = view(watched, gui, run)
+    expect(page.locator("[role=progressbar]")).to_have_attribute("aria-valuenow", "25")
+    expect(page.locator("[data-fact=detail]")).to_contain_text("Encoding pictures")
+    expect(page.locator(".kg-note", has_text="A picture was skipped")).to_be_visible()
+
+
+def test_a_restart_of_the_program_is_survived_by_the_open_page(
+    watched: Watched, gui: Gui, run: RunFolder
+) -> None:
+    page = view(watched, gui, run)
+    gui.stop()
+    add_steps(run, 31, 70)
+    gui.start()
+    expect(page.locator("[data-fact=step]")).to_have_text("70 / 100")
+    watched.errors.clear()  # the browser tells of requests that met no server
+
+
+def test_a_log_of_100_000_lines_stays_fluid(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    run.log.write_text("".join(f"line {number}\n" for number in range(100_000)))
+    page = view(watched, gui, run)
+    pane = page.locator(".kg-log")
+    expect(page.locator(".kg-log-lines")).to_contain_text("line 99999")
+    expect(page.get_by_text("earlier lines are not shown")).to_be_visible()
+    assert page.evaluate("document.querySelector('.kg-log-lines').textContent.length") < 5000
+    pane.scroll_into_view_if_needed()
+    pane.hover()
+    page.mouse.wheel(0, -4000)
+    follow = page.get_by_label("follow the end")
+    expect(follow).not_to_be_checked()
+    before = pane.evaluate("node => node.scrollTop")
+    with open(run.log, "a") as log:
+        log.write("one more\n")
+    page.wait_for_function("document.querySelector('.kg-log-space').clientHeight > 0")
+    assert abs(pane.evaluate("node => node.scrollTop") - before) < 100
+    follow.check()
+    expect(page.locator(".kg-log-lines")).to_contain_text("one more")
+
+
+def test_the_list_shows_all_runs_and_deletes_one_after_asking(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "to delete", alive=False)
+    end(run, status="finished")
+    page = watched.page
+    page.goto(gui.page("runs"))
+    row = page.locator(f"tr[data-run='{run.id}']")
+    expect(row).to_contain_text("finished")
+    row.locator("button").click()
+    dialog = page.locator("dialog")
+    expect(dialog).to_contain_text("Delete “to delete”?")
+    dialog.locator("button", has_text="Cancel").click()
+    assert run.path.exists()
+    row.locator("button").click()
+    page.locator("dialog .kg-danger").click()
+    expect(row).to_have_count(0)
+    assert not run.path.exists()
+
+
+def test_a_run_that_is_none_is_told(watched: Watched, gui: Gui) -> None:
+    watched.page.goto(gui.page("runs?run=none-20260101-000000"))
+    expect(watched.page.locator(".kg-empty")).to_contain_text("There is no run none-2026")
+
+
+def test_running_jobs_are_found_on_every_page(watched: Watched, gui: Gui, run: RunFolder) -> None:
+    page = watched.page
+    page.goto(gui.page(""))
+    expect(page.locator("[data-job]")).to_be_visible()
+    expect(page.locator(f"tr[data-run='{run.id}']")).to_be_visible()
+    page.goto(gui.page("settings"))
+    page.locator("[data-job]").click()
+    page.wait_for_selector("[data-state=running]")
+
+
+def test_a_stop_that_was_asked_elsewhere_is_shown(
+    watched: Watched, gui: Gui, run: RunFolder
+) -> None:
+    page = view(watched, gui, run)
+    request(run, "stop")
+    expect(page.locator("[data-state]")).to_have_attribute("data-state", "stopping")
