@@ -3,7 +3,7 @@
 import sys
 
 from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.train.entry import main
+from sd_scripts.train.entry import run_script
 
 if __name__ == "__main__":
-    sys.exit(main(TrainNetworkJob, "train_network"))
+    sys.exit(run_script(TrainNetworkJob, "train_network"))

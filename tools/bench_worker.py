@@ -15,6 +15,9 @@ import torch
 
 def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
     """Open a real session of the trainer; each call is one step with all that belongs to it."""
+    from sd_scripts.families.light_imports import import_model_libraries
+
+    import_model_libraries()
     from sd_scripts.options.command_line import parse_command_line
     from sd_scripts.options.jobs import TrainNetworkJob
     from sd_scripts.runs.folder import RunFolder

@@ -28,14 +28,17 @@ def hidden_packages(names: Sequence[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-def import_model_libraries() -> None:
+def import_model_libraries(*, needed: Sequence[str] = ()) -> None:
     """Import the model classes that every run needs, and nothing that it does not.
+
+    `needed` names packages among `NOT_NEEDED` that this run does need (scipy, for one sampler).
 
     For a trainer's process alone, before anything else imports diffusers: what diffusers saw as
     missing stays switched off in it (its loading of LoRA through peft, for one).
     """
-    with hidden_packages(NOT_NEEDED):
+    with hidden_packages([name for name in NOT_NEEDED if name not in needed]):
         import diffusers.models.autoencoders.autoencoder_kl
         import diffusers.models.unets.unet_2d_condition  # noqa: F401
         import transformers.models.clip.modeling_clip
-        import transformers.models.clip.tokenization_clip  # noqa: F401
+        import transformers.models.clip.tokenization_clip
+        import transformers.optimization  # noqa: F401

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import secrets
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sd_scripts.errors import (
@@ -35,22 +36,47 @@ from sd_scripts.train.requests import Requests
 from sd_scripts.train.state_facts import find_state, read_facts
 
 
-def main(job_type: type[Job], script: str, argv: Sequence[str] | None = None) -> int:
-    """Run a training script; returns its exit code (0 done, 2 for the user to mend, 1 a fault)."""
+def run_script(job_type: type[Job], script: str) -> int:
+    """Be the process of a training script; returns its exit code."""
+    # Beside one other busy process, the default makes a step take many times longer. It is read
+    # when torch is loaded, which has not happened yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return main(job_type, script, sys.argv[1:], prepare=_import_lightly)
+
+
+def _import_lightly(job: TrainNetworkJob) -> None:
+    from sd_scripts.families.light_imports import import_model_libraries
+
+    import_model_libraries(needed=("scipy",) if job.preview.sample_prompts else ())
+
+
+def _nothing(job: TrainNetworkJob) -> None:
+    pass
+
+
+def main(
+    job_type: type[Job],
+    script: str,
+    argv: Sequence[str],
+    prepare: Callable[[TrainNetworkJob], None] = _nothing,
+) -> int:
+    """Run a training script; returns its exit code (0 done, 2 for the user to mend, 1 a fault).
+
+    `prepare` is called before torch and the model libraries are imported.
+    """
     # It tells of an optional kernel that nobody here asked for, each time it is imported.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     try:
-        launch = parse_command_line(
-            job_type, sys.argv[1:] if argv is None else argv, f"python -m sd_scripts.{script}"
-        )
+        launch = parse_command_line(job_type, argv, f"python -m sd_scripts.{script}")
         job = with_seed(launch.job)
         if launch.print_config:
             print(job_to_toml(job), end="")
             return EXIT_OK
         if launch.check_only:
+            prepare(job)
             from sd_scripts.train.report import check_only
 
             return check_only(job)
@@ -64,7 +90,7 @@ def main(job_type: type[Job], script: str, argv: Sequence[str] | None = None) ->
     except UserError as error:
         tell(error.problems)
         return EXIT_USER
-    return run_job(job, run)
+    return run_job(job, run, prepare)
 
 
 def with_seed(job: Job) -> TrainNetworkJob:
@@ -96,11 +122,14 @@ def tell(problems: Sequence[Problem]) -> None:
             print(f"  → {problem.hint}", file=sys.stderr)
 
 
-def run_job(job: TrainNetworkJob, run: RunFolder) -> int:
+def run_job(
+    job: TrainNetworkJob, run: RunFolder, prepare: Callable[[TrainNetworkJob], None] = _nothing
+) -> int:
     """Train in an open run folder. Whatever happens is the run's last event and in its log."""
     with output_to(run), Reporter(run.events) as reporter:
         requests = Requests(run, reporter)
         with requests.listening():
+            prepare(job)
             code = _run_told(job, run, reporter, requests)
         requests.clear()
         return code
