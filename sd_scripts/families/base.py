@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from sd_scripts.families.detect import FamilyName, ModelInfo, PredictionType, ResolvedModel
+from sd_scripts.families.detect import ModelInfo, ResolvedModel
+from sd_scripts.weights.model_kinds import FamilyName, Owner, PredictionType
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Attention = Literal["sdpa", "xformers", "mem_eff_attn"]
 Part = Literal["text_encoders", "vae"]
-Owner = Literal["unet", "te1", "te2"]
 
 ALL_PARTS: frozenset[Part] = frozenset(("text_encoders", "vae"))
 

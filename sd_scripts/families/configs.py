@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from sd_scripts.families.detect import FamilyName
+from sd_scripts.weights.model_kinds import FamilyName
 
 Config = dict[str, Any]
 ASSETS: Final = Path(__file__).parent / "assets"

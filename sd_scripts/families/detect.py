@@ -14,14 +14,12 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.prediction import (
     PREDICTION_WORDS,
     Prediction,
-    PredictionType,
     file_prediction,
     folder_prediction,
 )
 from sd_scripts.families.recognise import (
     FAMILY_OF_CONTEXT,
     FAMILY_TITLES,
-    FamilyName,
     ModelKind,
     recognise,
     unet_input_words,
@@ -29,6 +27,7 @@ from sd_scripts.families.recognise import (
 from sd_scripts.weights.checkpoint_keys import UNET_PREFIX, VAE_PREFIX
 from sd_scripts.weights.folders import part_weights, read_json
 from sd_scripts.weights.headers import DTYPE_WORDS, read_header, refuse_code
+from sd_scripts.weights.model_kinds import FamilyName, PredictionType
 
 __all__ = (
     "OPTION",

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from sd_scripts.errors import UserError
-from sd_scripts.families.recognise import FAMILY_TITLES, FamilyName
+from sd_scripts.families.recognise import FAMILY_TITLES
 from sd_scripts.weights.folders import read_json
 from sd_scripts.weights.headers import Header
+from sd_scripts.weights.model_kinds import FamilyName, PredictionType
 
-PredictionType = Literal["epsilon", "v_prediction"]
 PREDICTION_WORDS: Final[dict[PredictionType, str]] = {
     "epsilon": "noise prediction (epsilon)",
     "v_prediction": "v-prediction",

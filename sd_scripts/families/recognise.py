@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 from sd_scripts.weights.checkpoint_keys import UNET_PREFIX, VAE_PREFIX
 from sd_scripts.weights.headers import TensorInfo
+from sd_scripts.weights.model_kinds import FamilyName
 
-FamilyName = Literal["sd1", "sd2", "sdxl"]
 ModelKind = Literal["checkpoint", "diffusers", "lora", "vae", "embedding", "unknown"]
 Tensors = Mapping[str, TensorInfo]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from sd_scripts.families.base import Family
-from sd_scripts.families.detect import FamilyName
 from sd_scripts.families.sdxl import SDXL
 from sd_scripts.families.stable_diffusion import StableDiffusion
+from sd_scripts.weights.model_kinds import FamilyName
 
 FAMILIES: Final[dict[FamilyName, Family]] = {
     "sd1": StableDiffusion("sd1", "Stable Diffusion 1.x", "sd_v1", 512),

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from sd_scripts.families.base import LoadedModel, Target, TextConditioning
-from sd_scripts.families.detect import FamilyName
 from sd_scripts.families.latent_diffusion import LatentDiffusion
 from sd_scripts.families.targets import text_encoder_targets, unet_targets
 from sd_scripts.families.text import penultimate_states, pooled_vector, rejoin
 from sd_scripts.weights.checkpoint_keys import UNetLayout
+from sd_scripts.weights.model_kinds import FamilyName
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from sd_scripts.families.base import LoadedModel, Target, TextConditioning
-from sd_scripts.families.detect import FamilyName
 from sd_scripts.families.latent_diffusion import LatentDiffusion
 from sd_scripts.families.targets import text_encoder_targets, unet_targets
 from sd_scripts.families.text import last_states, rejoin
+from sd_scripts.weights.model_kinds import FamilyName
 
 if TYPE_CHECKING:
     from diffusers.pipelines.pipeline_utils import DiffusionPipeline

@@ -7,8 +7,9 @@ from typing import Final
 
 from torch import nn
 
-from sd_scripts.families.base import Owner, Target
+from sd_scripts.families.base import Target
 from sd_scripts.weights.checkpoint_keys import UNetLayout, unet_key
+from sd_scripts.weights.model_kinds import Owner
 
 # diffusers' and transformers' classes whose linear and convolution layers are targets.
 _ATTENTION_BLOCK: Final = "Transformer2DModel"

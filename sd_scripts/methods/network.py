@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,8 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.weights.files import save_tensors
 from sd_scripts.weights.hashes import tensor_hashes
 from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape, read_lora
-from sd_scripts.weights.lora_names import FamilyName
+from sd_scripts.weights.model_kinds import FamilyName, Owner
 
-Owner = Literal["unet", "te1", "te2"]
 OWNERS: Final[tuple[Owner, ...]] = ("te1", "te2", "unet")
 
 
@@ -38,7 +37,7 @@ class TargetModel(Protocol):
     """What the method asks of a loaded model."""
 
     @property
-    def family(self) -> Any: ...
+    def family(self) -> TargetFamily: ...
     @property
     def unet(self) -> nn.Module: ...
     @property
@@ -60,7 +59,7 @@ class NetworkMethod:
 
     def __init__(self, job: TrainNetworkJob, model: TargetModel) -> None:
         network = job.network
-        family: TargetFamily = model.family
+        family = model.family
         _freeze(model)
         start = None
         if network.network_weights is not None:

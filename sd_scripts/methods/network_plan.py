@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.methods.lora_layers import LoraShape, factor_shapes
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape
+from sd_scripts.weights.model_kinds import Owner
 
 DEFAULT_RANK = 4
 _MOST_NAMED = 3
@@ -28,7 +29,7 @@ class Target(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def owner(self) -> Literal["unet", "te1", "te2"]: ...
+    def owner(self) -> Owner: ...
     @property
     def module(self) -> nn.Module: ...
     @property

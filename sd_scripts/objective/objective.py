@@ -17,8 +17,9 @@ from torch import Tensor
 from sd_scripts.objective import loss as losses
 from sd_scripts.objective import weighting
 from sd_scripts.objective.noise import add_noise_offset, sample_noise
-from sd_scripts.objective.process import DiscreteDiffusion, NoiseProcess, PredictionType
+from sd_scripts.objective.process import DiscreteDiffusion, NoiseProcess
 from sd_scripts.options.groups.objective import ObjectiveOptions
+from sd_scripts.weights.model_kinds import PredictionType
 
 NoiseTerm = Callable[[Tensor, Sequence[int]], Tensor]
 """(noise [B, C, h, w], seeds) → noise: an addition that the target keeps too."""

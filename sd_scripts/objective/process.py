@@ -7,15 +7,14 @@ x_t = (1−σ)·x_0 + σ·ε, target ε − x_0 and SNR = ((1−σ)/σ)².
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sd_scripts.objective.target import add_noise, epsilon_target, velocity_target
 from sd_scripts.objective.timesteps import sample_timesteps
-
-PredictionType = Literal["epsilon", "v_prediction"]
+from sd_scripts.weights.model_kinds import PredictionType
 
 
 class NoiseProcess(Protocol):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.weights.files import load_tensors, read_metadata
-from sd_scripts.weights.lora_names import FamilyName, read_name
+from sd_scripts.weights.lora_names import read_name
+from sd_scripts.weights.model_kinds import FamilyName
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, NamedTuple
 
-FamilyName = Literal["sd1", "sd2", "sdxl"]
+from sd_scripts.weights.model_kinds import FamilyName
+
 Part = Literal["down", "up", "alpha"]
 
 UNET_PREFIX: Final = "lora_unet_"

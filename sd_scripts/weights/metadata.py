@@ -13,8 +13,8 @@ from typing import Final
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.metadata import MINIMUM_METADATA, metadata_values
 from sd_scripts.weights.dataset_facts import DatasetFacts
-from sd_scripts.weights.lora_names import FamilyName
-from sd_scripts.weights.model_spec import PredictionType, model_spec
+from sd_scripts.weights.model_kinds import FamilyName, PredictionType
+from sd_scripts.weights.model_spec import model_spec
 
 _PACKAGE: Final = "kohya-gui"
 

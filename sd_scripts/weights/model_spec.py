@@ -14,10 +14,9 @@ from typing import Final, Literal
 
 from sd_scripts.errors import UserError
 from sd_scripts.options.groups.metadata import MetadataOptions
-from sd_scripts.weights.lora_names import FamilyName
+from sd_scripts.weights.model_kinds import FamilyName, PredictionType
 
 Kind = Literal["lora", "textual-inversion", "checkpoint"]
-PredictionType = Literal["epsilon", "v_prediction"]
 
 _SAI: Final = "https://github.com/Stability-AI/generative-models"
 _TITLES: Final[Mapping[Kind, str]] = {

@@ -13,8 +13,9 @@ from sd_scripts.families.latent_diffusion import scaled_linear_alphas
 from sd_scripts.objective.loss import squared_error
 from sd_scripts.objective.noise import standard_normal
 from sd_scripts.objective.objective import Objective, build_objective
-from sd_scripts.objective.process import DiscreteDiffusion, PredictionType
+from sd_scripts.objective.process import DiscreteDiffusion
 from sd_scripts.options.groups.objective import ObjectiveOptions
+from sd_scripts.weights.model_kinds import PredictionType
 
 ALPHAS = scaled_linear_alphas(zero_terminal_snr=False)
 SEEDS = [5, 6, 7]
