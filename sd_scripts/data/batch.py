@@ -25,8 +25,9 @@ class Batch:
 
     Either `latents` [B, C, h, w] (float32, already scaled for the U-Net) or `pixels`
     [B, 3, H, W] (float32, −1 … 1) is there; pixels go through `latents.encode_pixels` first.
-    `text` is there when text encoder outputs are cached. The sizes are [B, 2] int64 in pixels,
-    height before width: the picture as it is seen, the crop's top left corner, the bucket.
+    `text` is there when text encoder outputs are cached. `names` are the pictures' paths, for
+    messages. The sizes are [B, 2] int64 in pixels, height before width: the picture as it is seen,
+    the crop's top left corner, the bucket.
     `loss_weights` is [B] float32. `noise_seeds` name each sample's streams for the objective,
     `latent_seeds` the ones the VAE's distribution is sampled from.
     """

@@ -117,10 +117,6 @@ class BatchSource:
         )
         yield from map(self._batch, self._loaded(shares[start_batch:]))
 
-    def names(self, batch: Batch) -> list[str]:
-        """Return the paths of a batch's pictures, for messages."""
-        return list(batch.names)
-
     def close(self) -> None:
         """End worker processes, if there are any."""
         if self._pool is not None:

@@ -36,16 +36,6 @@ class Placement:
     bucket: Size
     resized: Size
 
-    @property
-    def centre_crop(self) -> tuple[int, int]:
-        """Left and top of the crop from the resized picture's middle."""
-        return centre_crop(self.resized, self.bucket)
-
-
-def centre_crop(resized: Size, bucket: Size) -> tuple[int, int]:
-    """Left and top of the bucket-sized crop in the middle of the resized picture."""
-    return max(0, resized[0] - bucket[0]) // 2, max(0, resized[1] - bucket[1]) // 2
-
 
 def make_bucket_resolutions(area_size: Size, min_size: int, max_size: int, step: int) -> list[Size]:
     """All bucket sizes with at most the area of `area_size`, sorted.

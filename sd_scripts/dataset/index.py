@@ -116,10 +116,6 @@ class PictureIndex:
 
         self._with(clean, None)
 
-    def content_hash(self, path: Path) -> str:
-        """The hash of a file's bytes (32 hex digits), computed once; raises `OSError`."""
-        return self.content_hashes([path])[path]
-
     def content_hashes(
         self, paths: Sequence[Path], progress: Progress | None = None
     ) -> dict[Path, str]:

@@ -153,7 +153,6 @@ class _Planner:
                 random_crop=settings.random_crop,
                 rules=settings.rules,
                 resize_interpolation=settings.resize_interpolation,
-                has_alpha=picture.info.has_alpha,
             )
         )
 

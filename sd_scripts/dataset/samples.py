@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sd_scripts.dataset.buckets import Placement, Size
+from sd_scripts.dataset.buckets import Size
 from sd_scripts.dataset.captions import CaptionRules
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings
 from sd_scripts.errors import Problem, errors_among
@@ -38,12 +38,6 @@ class Sample:
     random_crop: bool
     rules: CaptionRules
     resize_interpolation: str | None = None
-    has_alpha: bool = False
-
-    @property
-    def placement(self) -> Placement:
-        """Bucket and resized size together."""
-        return Placement(self.bucket, self.resized)
 
 
 @dataclass(frozen=True)

@@ -97,16 +97,12 @@ class Family(Protocol):
     """One model family; without state of its own, so one instance serves every run.
 
     `base_model_version` is what LoRA metadata calls the family, without the `_v` that
-    v-prediction adds to it. `default_resolution` is in pixels, `vae_scale` what latents are
-    multiplied by. `uses_clip_skip` is False where that option has no effect.
+    v-prediction adds to it. `vae_scale` is what latents are multiplied by.
     """
 
     name: FamilyName
-    title: str
     base_model_version: str
-    default_resolution: int
     vae_scale: float
-    uses_clip_skip: bool
     num_text_encoders: int
 
     def load(self, path: str | Path, options: LoadOptions) -> LoadedModel:

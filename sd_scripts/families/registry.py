@@ -10,7 +10,7 @@ from sd_scripts.families.stable_diffusion import StableDiffusion
 from sd_scripts.weights.model_kinds import FamilyName
 
 FAMILIES: Final[dict[FamilyName, Family]] = {
-    "sd1": StableDiffusion("sd1", "Stable Diffusion 1.x", "sd_v1", 512),
-    "sd2": StableDiffusion("sd2", "Stable Diffusion 2.x", "sd_v2", 768),
+    "sd1": StableDiffusion("sd1", "sd_v1"),
+    "sd2": StableDiffusion("sd2", "sd_v2"),
     "sdxl": SDXL(),
 }

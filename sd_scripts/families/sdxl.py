@@ -23,11 +23,8 @@ class SDXL(LatentDiffusion):
     """SDXL base and what descends from it (https://arxiv.org/abs/2307.01952)."""
 
     name: FamilyName = "sdxl"
-    title = "SDXL"
     base_model_version = "sdxl_base_v1-0"
-    default_resolution = 1024
     vae_scale = 0.13025
-    uses_clip_skip = False
     num_text_encoders = 2
 
     def encode_tokens(
@@ -36,8 +33,8 @@ class SDXL(LatentDiffusion):
         """Return both encoders' penultimate states side by side, and the second's pooled vector.
 
         SDXL always reads the penultimate layer: `clip_skip` is for the other families and has no
-        effect (`uses_clip_skip` says so). The pooled vector is that of the first window, so only
-        that one goes through the second encoder's last layer.
+        effect. The pooled vector is that of the first window, so only that one goes through the
+        second encoder's last layer.
         """
         first, second = model.text_encoders
         windows_first, windows_second = tokens

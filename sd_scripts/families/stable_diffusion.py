@@ -21,16 +21,11 @@ class StableDiffusion(LatentDiffusion):
     """SD 1.x or SD 2.x: they differ in configuration, not in what is computed."""
 
     vae_scale = 0.18215
-    uses_clip_skip = True
     num_text_encoders = 1
 
-    def __init__(
-        self, name: FamilyName, title: str, base_model_version: str, default_resolution: int
-    ) -> None:
+    def __init__(self, name: FamilyName, base_model_version: str) -> None:
         self.name = name
-        self.title = title
         self.base_model_version = base_model_version
-        self.default_resolution = default_resolution
 
     def encode_tokens(
         self, model: LoadedModel, tokens: Sequence[Tensor], clip_skip: int | None = None

@@ -103,20 +103,9 @@ class NetworkMethod:
         return sum(p.numel() for p in self.trainable_modules.parameters() if p.requires_grad)
 
     @property
-    def trains_unet(self) -> bool:
-        """Whether any layer of the U-Net learns."""
-        return any(self._learns(name) for name in self._names("unet"))
-
-    @property
     def trains_text_encoder(self) -> bool:
         """Whether any layer of a text encoder learns."""
         return any(self._learns(name) for name in self._names("te1", "te2"))
-
-    @property
-    def changes_text_encoder(self) -> bool:
-        """Whether text encodings differ from the base model's: they learn, or were loaded so."""
-        layers = [self._layers[name] for name in self._names("te1", "te2")]
-        return self.trains_text_encoder or any(bool(layer.lora_up.weight.any()) for layer in layers)
 
     @property
     def rank_and_alpha(self) -> tuple[str, str]:
@@ -156,10 +145,6 @@ class NetworkMethod:
     def set_training(self) -> None:
         """Put the layers into training mode (dropout acts)."""
         self.trainable_modules.train()
-
-    def set_inference(self) -> None:
-        """Put the layers into inference mode (no dropout)."""
-        self.trainable_modules.eval()
 
     @contextmanager
     def multiplied(self, multiplier: float) -> Iterator[None]:

@@ -116,7 +116,6 @@ class OptionSpec:
     maximum: float | None
     exclusive_minimum: bool
     exclusive_maximum: bool
-    max_items: int | None
     unit: str | None
     step: float | None
     path: PathKind | None
@@ -188,7 +187,6 @@ def _bounds(metadata: list[Any]) -> dict[str, Any]:
         "maximum": None,
         "exclusive_minimum": False,
         "exclusive_maximum": False,
-        "max_items": None,
     }
     for item in metadata:
         match item:
@@ -200,8 +198,6 @@ def _bounds(metadata: list[Any]) -> dict[str, Any]:
                 found["maximum"] = bound
             case annotated_types.Lt(lt=bound):
                 found |= {"maximum": bound, "exclusive_maximum": True}
-            case annotated_types.MaxLen(max_length=length):
-                found["max_items"] = length
     return found
 
 

@@ -86,7 +86,7 @@ def optimize(session: Session, batches: list[Batch]) -> float:
             latents=inputs[0],
             text=inputs[1].hidden,
             trained=session.method.trainable_modules,
-            names=session.source.names(batches[-1]),
+            names=batches[-1].names,
         )
     session.optimizer.step()
     session.scheduler.step()

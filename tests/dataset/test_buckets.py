@@ -11,7 +11,6 @@ from sd_scripts.dataset.buckets import (
     Placement,
     Placer,
     bucket_sizes,
-    centre_crop,
     make_bucket_resolutions,
     place,
     round_bounds,
@@ -108,9 +107,6 @@ def test_every_picture_covers_its_bucket(width, height):
     assert (
         placement.resized[0] == placement.bucket[0] or placement.resized[1] == placement.bucket[1]
     )
-    left, top = placement.centre_crop
-    assert 0 <= left <= placement.resized[0] - placement.bucket[0]
-    assert 0 <= top <= placement.resized[1] - placement.bucket[1]
 
 
 def test_without_buckets_all_pictures_have_one_size():
@@ -149,12 +145,6 @@ def test_without_enlarging_nothing_is_enlarged_and_areas_are_kept(width, height)
     assert placement.bucket[1] <= placement.resized[1]
     assert placement.bucket[0] * placement.bucket[1] <= 512 * 512
     assert placement.bucket[0] % 64 == placement.bucket[1] % 64 == 0
-
-
-def test_the_crop_is_from_the_middle():
-    assert centre_crop((597, 448), (576, 448)) == (10, 0)
-    assert centre_crop((448, 601), (448, 576)) == (0, 12)
-    assert centre_crop((100, 100), (128, 128)) == (0, 0)
 
 
 def test_a_placer_gives_the_same_as_place_again_and_again():

@@ -67,16 +67,16 @@ def test_hashes_are_of_the_contents_and_computed_once(tmp_path, monkeypatch):
     assert hashes[one] == hash_file(one) == "3188eb33425679102a99ad36f762990f"
     assert told[-1] == (3, 3)
     monkeypatch.setattr(index_module, "hash_file", lambda path: pytest.fail("hashed again"))
-    assert PictureIndex(tmp_path / "cache").content_hash(one) == hashes[one]
+    assert PictureIndex(tmp_path / "cache").content_hashes([one]) == {one: hashes[one]}
 
 
 def test_an_edited_file_gets_a_new_hash(tmp_path):
     path = put(tmp_path, "a.png", b"before")
     index = PictureIndex(tmp_path / "cache")
-    before = index.content_hash(path)
+    before = index.content_hashes([path])[path]
     path.write_bytes(b"after!")
     os.utime(path, ns=(1, 1))
-    assert index.content_hash(path) != before
+    assert index.content_hashes([path])[path] != before
 
 
 def test_hashing_a_missing_file_is_an_os_error_and_keeps_the_others(tmp_path):
@@ -84,7 +84,7 @@ def test_hashing_a_missing_file_is_an_os_error_and_keeps_the_others(tmp_path):
     index = PictureIndex(tmp_path / "cache")
     with pytest.raises(FileNotFoundError):
         index.content_hashes([path, tmp_path / "gone.png"])
-    assert index.content_hash(path) == hash_file(path)
+    assert index.content_hashes([path])[path] == hash_file(path)
 
 
 def damage_text(path: Path) -> None:
@@ -136,7 +136,7 @@ def test_an_index_that_cannot_be_written_is_done_without_and_told(tmp_path):
     assert index.problem is not None
     assert (index.problem.severity, index.problem.option) == ("warning", "cache_dir")
     path = put(tmp_path, "a.png")
-    assert index.content_hash(path) == hash_file(path)
+    assert index.content_hashes([path])[path] == hash_file(path)
 
 
 @pytest.mark.parametrize(
