@@ -35,7 +35,7 @@ from sd_scripts.train.inputs import (
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
 from sd_scripts.train.preflight import Preflight, disk_problems
-from sd_scripts.train.preview import Previewer
+from sd_scripts.train.preview import Previewer, inference
 from sd_scripts.train.progress import Reporter
 from sd_scripts.train.requests import Requests
 from sd_scripts.train.resume import Recorder
@@ -208,7 +208,7 @@ def _previewer(
     model.family.load_missing(model, ["vae", "text_encoders"])
 
     def encode(texts: list[str]) -> TextConditioning:
-        with torch.no_grad():
+        with torch.no_grad(), inference(method.trainable_modules):
             return model.family.encode_text(
                 model, texts, job.model.max_token_length, job.model.clip_skip
             )
@@ -225,6 +225,7 @@ def _previewer(
         folder=Path(run.samples),
         output_name=job.saving.output_name or "",
         autocast=foundation.autocast,
+        trained=method.trainable_modules,
     )
 
 

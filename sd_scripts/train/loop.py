@@ -51,6 +51,9 @@ def steps(session: Session) -> Iterator[Step]:
     """Yield one item an optimizer step, from the session's position to the last step."""
     position, arithmetic = session.position, session.arithmetic
     accumulation = session.job.training.gradient_accumulation_steps
+    if position.batch >= session.source.batches_per_epoch:
+        # A state of more pictures than there are now: the epoch it stood in is over.
+        position.epoch, position.batch = position.epoch + 1, 0
     while position.step < arithmetic.total_steps:
         epoch = position.epoch + 1
         batches = session.source.epoch(epoch, position.batch)
@@ -97,6 +100,7 @@ def optimize(session: Session, batches: list[Batch]) -> float:
 def forward(session: Session, batch: Batch) -> tuple[Tensor, tuple[Tensor, TextConditioning]]:
     """Return the loss of one batch, and its latents [B, 4, h, w] and conditioning."""
     model = session.model
+    batch = batch.to(session.accelerator.device)
     latents = session.latents(batch)
     prepared = session.objective.prepare(latents, batch.noise_seeds)
     extra = model.family.conditioning_inputs(

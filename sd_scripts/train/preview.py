@@ -65,7 +65,10 @@ class Previewer:
         folder: Path,
         output_name: str,
         autocast: Callable[[], AbstractContextManager[Any]],
+        trained: torch.nn.Module,
     ) -> None:
+        """`trained` is switched to inference too: no dropout, and no random number drawn for it."""
+        self._trained = trained
         self._model = model
         self._prompts = prompts
         self._encode = encode
@@ -79,7 +82,7 @@ class Previewer:
         """Make one picture a prompt; what fails is told as a warning and training goes on."""
         self._folder.mkdir(parents=True, exist_ok=True)
         total = len(self._prompts)
-        with _inference(self._model.unet, *self._model.text_encoders):
+        with inference(self._model.unet, *self._model.text_encoders, self._trained):
             for index, prompt in enumerate(self._prompts):
                 reporter.phase("previews", index, total, prompt.prompt[:60])
                 try:
@@ -128,7 +131,7 @@ class Previewer:
         dtype = next(model.unet.parameters()).dtype
         text = self._encode(list(prompt.texts))
         count = len(prompt.texts)
-        size = torch.tensor([[prompt.height, prompt.width]] * count)
+        size = torch.tensor([[prompt.height, prompt.width]] * count, device=device)
         extra = model.family.conditioning_inputs(size, torch.zeros_like(size), size)
         generator = torch.Generator().manual_seed(seed)
         config: Any = model.unet.config
@@ -168,7 +171,7 @@ class Previewer:
 
 
 @contextmanager
-def _inference(*modules: torch.nn.Module) -> Iterator[None]:
+def inference(*modules: torch.nn.Module) -> Iterator[None]:
     """Switch modules to inference, and each of their parts back as it was."""
     before = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:

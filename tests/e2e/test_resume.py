@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sd_scripts.runs.events import SaveEvent, WarningEvent, read_events
+from sd_scripts.runs.events import SaveEvent, StepEvent, WarningEvent, read_events
 from tests.support.jobs import TinyJob, equal
 
 RANDOM = {
@@ -111,3 +111,16 @@ def test_resume_without_a_seed_takes_the_one_of_the_state(job: TinyJob) -> None:
     first, second = ((job.place / name / "config.toml").read_text() for name in ("first", "second"))
     seeds = [line for line in first.splitlines() if line.startswith("seed")]
     assert seeds == [line for line in second.splitlines() if line.startswith("seed")]
+
+
+def test_resume_with_fewer_pictures_than_the_epoch_had_seen(job: TinyJob) -> None:
+    """The state stands after batch 3 of 4; now there is one batch an epoch."""
+    assert job.run("first", save_every_n_steps=3, save_state=True, max_train_epochs=1) == 0
+    for path in (job.place / "pictures" / "2_cat").glob("picture [123].*"):
+        path.unlink()
+    state = job.place / "first" / "state" / "cat-step00000003-state"
+    changes = {"resume": str(state), "max_train_epochs": None, "max_train_steps": 6}
+    assert job.run("second", **changes) == 0
+    steps = [event for event in job.events("second") if isinstance(event, StepEvent)]
+    assert [(event.step, event.epoch) for event in steps] == [(4, 2), (5, 3), (6, 4)]
+    assert any("have changed" in e.text for e in job.events("second") if isinstance(e, WarningEvent))

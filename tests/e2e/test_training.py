@@ -137,6 +137,16 @@ def test_last_n_are_kept_and_foreign_files_are_not_touched(job: TinyJob) -> None
     assert states == ["cat-000003-state", "cat-state"]
 
 
+def test_previews_change_no_result(job: TinyJob) -> None:
+    prompts = job.place / "prompts.txt"
+    prompts.write_text("a cat --w 64 --h 64 --s 2\n")
+    job.options |= {"max_train_epochs": 1, "network_dropout": 0.5}
+    assert job.run("plain", output_name="plain") == 0
+    changes = {"sample_prompts": str(prompts), "sample_every_n_steps": 1, "sample_at_first": True}
+    assert job.run("shown", output_name="shown", **changes) == 0
+    assert equal(job.tensors("plain"), job.tensors("shown"))
+
+
 def test_stop_saves_and_can_be_resumed(job: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = loop.optimize
     run = RunFolder(job.place / "run")
