@@ -86,8 +86,10 @@ def fill(
     sources = {name: source_of(name.removeprefix("text_model.")) for name in wanted}
     _check_fit(wanted, sources, weights, prefix, placing.option)
     tensors: dict[str, Tensor] = {}
+    # Elsewhere than on the CPU, the device converts what comes as it is stored.
+    read_as = placing.dtype if torch.device(placing.device).type == "cpu" else None
     for name, source in sources.items():
-        tensor = read_source(weights, prefix, source)
+        tensor = read_source(weights, prefix, source, read_as)
         placed = tensor.to(device=placing.device).to(dtype=placing.dtype)
         tensors[name] = placed.reshape(wanted[name]).contiguous()
     module.load_state_dict(tensors, strict=True, assign=True)

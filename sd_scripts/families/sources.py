@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
+import torch
 from torch import Tensor
 
 from sd_scripts.errors import UserError
@@ -186,8 +187,10 @@ class _Renamed:
         self._names = names
         self.shapes: Shapes = {new: weights.shapes[old] for new, old in names.items()}
 
-    def tensor(self, name: str) -> Tensor:
-        return self._weights.tensor(self._names[name])
+    def tensor(
+        self, name: str, dtype: torch.dtype | None = None, third: int | None = None
+    ) -> Tensor:
+        return self._weights.tensor(self._names[name], dtype, third)
 
 
 def _renamed(weights: Weights) -> Weights:

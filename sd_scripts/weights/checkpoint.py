@@ -1,4 +1,8 @@
-"""Tensors by name out of weight files, each read only when asked for (memory-mapped)."""
+"""Tensors by name out of weight files, each read only when asked for.
+
+A tensor that is wanted as it is stored is a view of the mapped file; one that is wanted in another
+dtype is read through a small buffer, so that the file's pages do not add to the memory in use.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +22,12 @@ from sd_scripts.weights.headers import Header, TensorInfo, file_format, read_hea
 from sd_scripts.weights.pickle_names import INERT_GLOBALS
 
 Shapes = Mapping[str, tuple[int, ...]]
+_DTYPES: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
 
 
 class Weights(Protocol):
@@ -26,8 +36,13 @@ class Weights(Protocol):
     shapes: Shapes
     label: str
 
-    def tensor(self, name: str) -> Tensor:
-        """Return one tensor as it is stored; on the CPU, and backed by the file if possible."""
+    def tensor(
+        self, name: str, dtype: torch.dtype | None = None, third: int | None = None
+    ) -> Tensor:
+        """Return one tensor on the CPU, in `dtype` (None: as stored, and then not copied).
+
+        `third` asks for the first, second or last third of its rows only.
+        """
 
 
 class _SafetensorsWeights:
@@ -36,17 +51,52 @@ class _SafetensorsWeights:
     def __init__(self, path: Path, header: Header, option: str | None) -> None:
         self.label = path.name
         self.shapes: Shapes = _shapes(header.tensors)
+        self._infos = header.tensors
+        self._buffer = torch.empty(0, dtype=torch.uint8)
         self._stack = ExitStack()
         try:
             self._file = self._stack.enter_context(safe_open(path, framework="pt"))
+            self._raw = self._stack.enter_context(path.open("rb", buffering=0))
         except (SafetensorError, OSError) as error:
             raise UserError(
                 f"{path.name} cannot be read: {error}", option=option, hint="download it again"
             ) from error
 
-    def tensor(self, name: str) -> Tensor:
-        tensor: Tensor = self._file.get_tensor(name)
-        return tensor
+    def tensor(
+        self, name: str, dtype: torch.dtype | None = None, third: int | None = None
+    ) -> Tensor:
+        info = self._infos[name]
+        stored = _DTYPES.get(info.dtype)
+        if dtype is None or stored is None or stored == dtype:
+            return _in_dtype(_cut(self._file.get_tensor(name), third), dtype)
+        rows, start, length = info.shape, info.start, info.end - info.start
+        if third is not None:
+            length //= 3
+            rows, start = (rows[0] // 3, *rows[1:]), start + third * length
+        raw = self._read(start, length)
+        return raw.view(stored).reshape(rows).to(dtype)
+
+    def _read(self, start: int, length: int) -> Tensor:
+        """Read bytes into a buffer that the next call uses again."""
+        if self._buffer.numel() < length:
+            self._buffer = torch.empty(length, dtype=torch.uint8)
+        raw = self._buffer[:length]
+        view = memoryview(raw.numpy().data)
+        self._raw.seek(start)
+        while view:
+            count = self._raw.readinto(view)
+            if not count:
+                raise UserError(f"{self.label} became shorter while it was read")
+            view = view[count:]
+        return raw
+
+
+def _cut(tensor: Tensor, third: int | None) -> Tensor:
+    return tensor if third is None else tensor.chunk(3)[third]
+
+
+def _in_dtype(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return tensor if dtype is None else tensor.to(dtype)
 
 
 class _LoadedWeights:
@@ -57,8 +107,10 @@ class _LoadedWeights:
         self._tensors = tensors
         self.shapes: Shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
-    def tensor(self, name: str) -> Tensor:
-        return self._tensors[name]
+    def tensor(
+        self, name: str, dtype: torch.dtype | None = None, third: int | None = None
+    ) -> Tensor:
+        return _in_dtype(_cut(self._tensors[name], third), dtype)
 
 
 class _JoinedWeights:
@@ -69,8 +121,10 @@ class _JoinedWeights:
         self._owner = {name: part for part in parts for name in part.shapes}
         self.shapes: Shapes = {name: part.shapes[name] for name, part in self._owner.items()}
 
-    def tensor(self, name: str) -> Tensor:
-        return self._owner[name].tensor(name)
+    def tensor(
+        self, name: str, dtype: torch.dtype | None = None, third: int | None = None
+    ) -> Tensor:
+        return self._owner[name].tensor(name, dtype, third)
 
 
 def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
@@ -121,14 +175,11 @@ def _pickled_tensors(path: Path, header: Header, option: str | None) -> dict[str
     return {str(name): item for name, item in content.items() if isinstance(item, Tensor)}
 
 
-def read_source(weights: Weights, prefix: str, source: Source) -> Tensor:
-    """Return one tensor from its place in a checkpoint, cut and turned as `source` says.
-
-    Thirds and transposes are views where the layout allows it.
-    """
-    tensor = weights.tensor(prefix + source.key)
-    if source.third is not None:
-        tensor = tensor.chunk(3)[source.third]
+def read_source(
+    weights: Weights, prefix: str, source: Source, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Return one tensor from its place in a checkpoint, cut and turned as `source` says."""
+    tensor = weights.tensor(prefix + source.key, dtype, source.third)
     return tensor.T if source.transposed else tensor
 
 

@@ -70,6 +70,18 @@ def test_tensors_of_every_format(tmp_path: Path, how: str) -> None:
     for name, tensor in TENSORS.items():
         assert torch.equal(weights.tensor(name), tensor)
         assert weights.tensor(name).dtype == tensor.dtype
+        in_double = weights.tensor(name, torch.float64)
+        assert torch.equal(in_double, tensor.to(torch.float64))
+
+
+@pytest.mark.parametrize("how", ["safetensors", "2"])
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
+def test_thirds(tmp_path: Path, how: str, dtype: torch.dtype | None) -> None:
+    weights = open_weights(saved(tmp_path / "file", how))
+    rows = TENSORS["a.weight"].to(dtype or torch.float16)
+    thirds = [weights.tensor("a.weight", dtype, third) for third in range(3)]
+    assert [third.tolist() for third in thirds] == [[row.tolist()] for row in rows]
+    assert {third.dtype for third in thirds} == {rows.dtype}
 
 
 def test_metadata(tmp_path: Path) -> None:
