@@ -6,18 +6,16 @@ Those that decoded are remembered by their content, so that the next start need 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
-from sd_scripts.data.store import telling_cache_errors
+from sd_scripts.data.memo import read_memo, write_memo
 from sd_scripts.dataset.index import Known, PictureIndex, Stamp
 from sd_scripts.dataset.pictures import PictureProblem, open_rgb
 from sd_scripts.errors import UserError
-from sd_scripts.files import write_atomic
 
 PHASE: Final = "Checking pictures"
 
@@ -47,7 +45,8 @@ def check_pictures(
 ) -> Outcome:
     """Decode every picture that was never decoded before; broken ones are noted in the index."""
     memo = cache_dir / "decoded.json"
-    good = _read(memo)
+    known = read_memo(memo)
+    good = set(known) if isinstance(known, list) else set()
     hashes = content_hashes(index, sorted(set(paths)), hooks)
     waiting = [path for path, value in hashes.items() if value not in good]
     broken: list[PictureProblem] = []
@@ -66,9 +65,7 @@ def check_pictures(
                 else:
                     broken.append(problem)
     if done > len(broken):
-        with telling_cache_errors():
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(memo, json.dumps(sorted(good)))
+        write_memo(memo, sorted(good))
     note_broken(index, broken)
     if done < len(waiting):
         return Outcome("stopped", done, tuple(broken))
@@ -97,11 +94,3 @@ def _problem_with(path: Path) -> PictureProblem | None:
     except PictureProblem as problem:
         return problem
     return None
-
-
-def _read(memo: Path) -> set[str]:
-    try:
-        found = json.loads(memo.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()  # nothing known: every picture is decoded once
-    return set(found) if isinstance(found, list) else set()

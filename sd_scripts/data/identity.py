@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sd_scripts.data.store import content_key, telling_cache_errors
-from sd_scripts.files import write_atomic
+from sd_scripts.data.memo import read_memo, write_memo
+from sd_scripts.data.store import content_key
 
 
 @dataclass(frozen=True)
@@ -72,16 +71,11 @@ def encoder_identity(
     if remembered is None:
         remembered = module_hash(load())
         facts = {"part": part, "dtype": name, "files": list(state), "weights": remembered}
-        with telling_cache_errors():
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(memo, json.dumps(facts, ensure_ascii=True, indent=1))
+        write_memo(memo, facts)
     return EncoderIdentity(remembered, name)
 
 
 def _remembered(memo: Path) -> str | None:
-    try:
-        facts = json.loads(memo.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None  # not there, or damaged: the weights are hashed again
+    facts = read_memo(memo)
     weights = facts.get("weights") if isinstance(facts, dict) else None
     return weights if isinstance(weights, str) else None

@@ -6,13 +6,12 @@ does no harm if two processes overwrite each other's manifest, or if one is lost
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.data.store import content_key, telling_cache_errors
-from sd_scripts.files import write_atomic
+from sd_scripts.data.memo import read_memo, write_memo
+from sd_scripts.data.store import content_key
 
 Facts = dict[str, str]
 
@@ -57,11 +56,8 @@ class Manifest:
 
     def save(self) -> None:
         """Write every folder that changed."""
-        with telling_cache_errors():
-            for folder in self._changed:
-                file = self._file(folder)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(file, json.dumps(self._folders[folder]), durable=False)
+        for folder in self._changed:
+            write_memo(self._file(folder), self._folders[folder], durable=False)
         self._changed.clear()
 
     def _file(self, folder: Path) -> Path:
@@ -69,18 +65,11 @@ class Manifest:
 
     def _folder(self, folder: Path) -> dict[str, Facts]:
         if folder not in self._folders:
-            self._folders[folder] = _read(self._file(folder))
+            found = read_memo(self._file(folder))
+            self._folders[folder] = found if isinstance(found, dict) else {}
         return self._folders[folder]
 
 
 def _text(name: str) -> str:
     """A file name as text that JSON can hold, even where its bytes are not valid in the system."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _read(file: Path) -> dict[str, Facts]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # nothing known: the pictures count as new
-    return found if isinstance(found, dict) else {}
