@@ -1,4 +1,4 @@
-"""Atomic writes: a file is there whole or not at all, whatever happens to the process."""
+"""Where files go: atomic writes (a file is there whole or not at all), the nearest folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return `path` (absolute), or the nearest folder above it that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def sync_folder(folder: Path) -> None:

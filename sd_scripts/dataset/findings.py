@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sd_scripts.dataset.listing import Listing, same_but_for_case, same_stem, some
+from sd_scripts.dataset.listing import Listing, same_but_for_case, same_stem
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.scan import FolderScan
 from sd_scripts.dataset.settings import SubsetSettings
-from sd_scripts.dataset.steps import count
+from sd_scripts.dataset.words import count, some
 from sd_scripts.errors import Problem
 
 

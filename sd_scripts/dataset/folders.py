@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sd_scripts.dataset.listing import Listing, list_folder, some
+from sd_scripts.dataset.listing import Listing, list_folder
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.settings import SubsetSettings, Values
-from sd_scripts.dataset.steps import count
+from sd_scripts.dataset.words import count, some
 from sd_scripts.errors import Problem
+from sd_scripts.files import nearest_folder
 
 _MANY_REPEATS = 1000
 
@@ -53,13 +54,11 @@ def subsets_of_folder(folder: Path, values: Values, option: str, *, is_reg: bool
 def folder_problem(folder: Path, option: str, error: OSError) -> Problem:
     """Why a folder can't be listed, in words."""
     if isinstance(error, FileNotFoundError):
-        parents = folder.absolute().parents
-        parent = next((parent for parent in parents if parent.is_dir()), None)
-        there = f"; the nearest folder that is there is {shown(parent)}" if parent else ""
+        there = shown(nearest_folder(folder))
         return Problem(
             f"the folder {shown(folder)} does not exist",
             option,
-            f"check its name for typing errors{there}",
+            f"check its name for typing errors; the nearest folder that is there is {there}",
         )
     if isinstance(error, NotADirectoryError):
         return Problem(

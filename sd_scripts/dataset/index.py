@@ -66,9 +66,9 @@ class Known:
     hint: str = ""
 
 
-def default_cache_dir() -> Path:
-    """The user's own cache folder for this program."""
-    return Path(platformdirs.user_cache_dir("sd_scripts"))
+def cache_folder(chosen: str | None = None) -> Path:
+    """The folder of all caches: the option `cache_dir`, else the user's own for this program."""
+    return Path(chosen or platformdirs.user_cache_dir("sd_scripts"))
 
 
 def hash_file(path: Path) -> str:
@@ -81,7 +81,7 @@ class PictureIndex:
     """The index in `cache_dir`. Every call opens the file anew, so the object may be shared."""
 
     def __init__(self, cache_dir: Path | None = None) -> None:
-        self.path = (cache_dir or default_cache_dir()) / _FILE_NAME
+        self.path = (cache_dir or cache_folder()) / _FILE_NAME
         self.problem: Problem | None = None
 
     def lookup(self, folder: Path, wanted: Mapping[str, Stamp]) -> dict[str, Known]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.dataset.pictures import PICTURE_SUFFIXES, UNREADABLE_SUFFIXES, reachable, shown
+from sd_scripts.dataset.pictures import PICTURE_SUFFIXES, UNREADABLE_SUFFIXES, reachable
 
 _IGNORED: Final = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 
@@ -61,14 +61,6 @@ def list_folder(folder: Path) -> Listing:
 def is_ignored(name: str) -> bool:
     """Whether a file or folder is hidden, or left there by an operating system."""
     return name.startswith(".") or name.lower() in _IGNORED
-
-
-def some(names: Iterable[str | Path], limit: int = 8, between: str = ", ") -> str:
-    """`a, b and 12 more`: names for a message."""
-    told = [shown(name) for name in names]
-    if len(told) <= limit:
-        return between.join(told)
-    return f"{between.join(told[:limit])} and {len(told) - limit} more"
 
 
 def same_but_for_case(names: Iterable[str]) -> Iterator[tuple[str, ...]]:

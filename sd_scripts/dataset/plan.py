@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 from sd_scripts.dataset.asking import datasets_asked_for
@@ -16,8 +15,8 @@ from sd_scripts.dataset.balance import balance_repeats
 from sd_scripts.dataset.buckets import Placement, Placer, Size
 from sd_scripts.dataset.findings import folder_findings
 from sd_scripts.dataset.folders import folder_problem
-from sd_scripts.dataset.index import PictureIndex
-from sd_scripts.dataset.listing import list_folder, some
+from sd_scripts.dataset.index import PictureIndex, cache_folder
+from sd_scripts.dataset.listing import list_folder
 from sd_scripts.dataset.pictures import MAX_PIXELS
 from sd_scripts.dataset.samples import (
     DatasetPlan,
@@ -28,7 +27,7 @@ from sd_scripts.dataset.samples import (
 )
 from sd_scripts.dataset.scan import FolderScan, FoundPicture, Progress, scan_folder
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings
-from sd_scripts.dataset.steps import count
+from sd_scripts.dataset.words import count, some
 from sd_scripts.errors import Problem, errors_among
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
@@ -58,7 +57,7 @@ def plan_dataset(
     there may be no samples.
     """
     asked = datasets_asked_for(data, caption, family)
-    index = PictureIndex(Path(data.cache_dir) if data.cache_dir else None)
+    index = PictureIndex(cache_folder(data.cache_dir))
     planner = _Planner(index, data.bad_images == "error", progress, list(asked.problems))
     datasets = [
         planner.plan(number, settings, place=asked.sizes_are_sound)

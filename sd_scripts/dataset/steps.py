@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sd_scripts.dataset.samples import DatasetPlan
+from sd_scripts.dataset.words import count
 
 DEFAULT_MAX_TRAIN_STEPS = 1600
 
@@ -54,11 +55,6 @@ def step_arithmetic(
     )
     text = f"{_pass_text(plan)} → {_batches_text(plan)}{divided} → {length}"
     return StepArithmetic(batches, steps_per_epoch, num_epochs, total, text)
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """`number` with its noun, in the plural unless there is exactly one."""
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def _pass_text(plan: DatasetPlan) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sd_scripts.dataset.buckets import Size
-from sd_scripts.dataset.listing import some
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.samples import (
     DatasetPlan,
@@ -16,7 +15,7 @@ from sd_scripts.dataset.samples import (
     Sample,
     SkippedPicture,
 )
-from sd_scripts.dataset.steps import count
+from sd_scripts.dataset.words import count, some
 
 _INDENT = " " * 11
 _BUCKETS_A_LINE = 6

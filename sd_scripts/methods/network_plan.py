@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import nn
 
+from sd_scripts.dataset.words import some
 from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.methods.lora_layers import LoraShape, factor_shapes
 from sd_scripts.options.groups.network import NetworkOptions
@@ -131,13 +132,14 @@ def _misfits(layers: Sequence[PlannedLayer]) -> Iterator[Problem]:
             sizes.append(name)
     if ranks:
         yield Problem(
-            f"The LoRA file has other ranks: {_few(ranks, '; ')}",
+            f"The LoRA file has other ranks: {some(ranks, _MOST_NAMED, '; ')}",
             "network_weights, network_dim",
             "Set dim_from_weights to take the ranks from the file, or set the file's rank.",
         )
     if sizes:
         yield Problem(
-            f"The LoRA file was made for another model: the sizes of {_few(sizes)} differ",
+            "The LoRA file was made for another model: the sizes of "
+            f"{some(sizes, _MOST_NAMED)} differ",
             "network_weights, pretrained_model_name_or_path",
             "Choose a LoRA of the same family as the model.",
         )
@@ -185,7 +187,7 @@ def _left_over(
     if strange or start.unknown:
         yield Problem(
             "The LoRA file has weights that this model or network has no place for: "
-            f"{_few([*strange, *start.unknown])}",
+            f"{some([*strange, *start.unknown], _MOST_NAMED)}",
             "network_weights",
             "Choose a plain LoRA of the same family as the model.",
         )
@@ -218,7 +220,7 @@ def _fresh_notes(layers: Sequence[PlannedLayer], start: LoraFile) -> Iterator[Pr
     if len(fresh) == len(layers):
         yield Problem(
             "Nothing in the LoRA file belongs to what this job trains; the file has "
-            f"{_few(list(start.modules))}",
+            f"{some(list(start.modules), _MOST_NAMED)}",
             "network_weights",
             "Choose a LoRA of the same family as the model, with the parts that are trained.",
         )
@@ -230,8 +232,3 @@ def _fresh_notes(layers: Sequence[PlannedLayer], start: LoraFile) -> Iterator[Pr
             None,
             "warning",
         )
-
-
-def _few(names: Sequence[str], separator: str = ", ") -> str:
-    more = len(names) - _MOST_NAMED
-    return separator.join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

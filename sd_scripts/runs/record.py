@@ -15,7 +15,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sd_scripts.errors import UserError
-from sd_scripts.files import write_atomic
+from sd_scripts.files import nearest_folder, write_atomic
 from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, is_alive, is_self_or_ancestor, own_identity
@@ -152,7 +152,4 @@ def _runs_dir(output_dir: str | None) -> Path:
         return Path("runs").absolute()
     output = Path(output_dir).absolute()
     beside = output.parent / "runs"
-    nearest = beside
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    return beside if os.access(nearest, os.W_OK) else output / "runs"
+    return beside if os.access(nearest_folder(beside), os.W_OK) else output / "runs"

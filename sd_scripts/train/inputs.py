@@ -17,7 +17,7 @@ from sd_scripts.data.identity import encoder_identity
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, encode_pixels
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
-from sd_scripts.dataset.index import PictureIndex, default_cache_dir
+from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.pictures import PictureProblem
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.families.base import LoadedModel, TextConditioning
@@ -57,8 +57,7 @@ class Caching:
     @property
     def folder(self) -> Path:
         """The folder that holds all caches."""
-        chosen = self.job.data.cache_dir
-        return Path(chosen) if chosen else default_cache_dir()
+        return cache_folder(self.job.data.cache_dir)
 
     def files(self, *parts: str) -> list[Path]:
         """Return the files that hold a model's parts ("vae", "text_encoder", …)."""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan
+from sd_scripts.dataset.scan import Progress
 from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
+from sd_scripts.files import nearest_folder
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_warnings
 from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
 from sd_scripts.train.state_facts import find_state, read_facts
 
-Progress = Callable[[str, int, int], None]
 RESERVE_BYTES: Final = 200 * 2**20
 """What is left free on a disk: logs, events and previews need room as well."""
 
@@ -111,14 +111,6 @@ def _file_problems(job: TrainNetworkJob) -> list[Problem]:
         except UserError as error:
             problems += error.problems
     return problems
-
-
-def nearest_folder(path: Path) -> Path:
-    """Return `path` or the nearest folder above it that exists."""
-    path = path.absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
 
 
 def folder_problems(folder: Path, option: str) -> list[Problem]:

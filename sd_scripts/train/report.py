@@ -6,8 +6,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from sd_scripts.dataset.steps import count as counted
 from sd_scripts.dataset.summary import summarise
+from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, errors_among
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.entry import tell

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from accelerate.state import PartialState
 
-from sd_scripts.dataset.index import default_cache_dir
+from sd_scripts.dataset.index import cache_folder
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.network import NetworkMethod
@@ -56,7 +56,7 @@ class Recorder:
             for group in parts.optimizer.param_groups
         )
         self.position = Position()
-        folder = Path(job.data.cache_dir) if job.data.cache_dir else default_cache_dir()
+        folder = cache_folder(job.data.cache_dir)
         self._base = BaseHashes(job.model.pretrained_model_name_or_path, job.model.vae, folder)
         self._facts = self._training_facts(checked, model)
 

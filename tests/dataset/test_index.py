@@ -178,4 +178,4 @@ def test_several_processes_write_at_once(tmp_path):
 
 
 def test_the_default_place_is_the_users_cache_folder():
-    assert PictureIndex().path.parent == index_module.default_cache_dir()
+    assert PictureIndex().path.parent == index_module.cache_folder()

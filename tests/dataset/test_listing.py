@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sd_scripts.dataset.listing import list_folder, same_but_for_case, same_stem, some
+from sd_scripts.dataset.listing import list_folder, same_but_for_case, same_stem
+from sd_scripts.dataset.words import some
 from tests.dataset.zoo import put
 
 
