@@ -10,11 +10,13 @@ import time
 import webbrowser
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Final
+
+from starlette.middleware import Middleware
 
 from kohya_gui.arguments import Arguments
 from kohya_gui.context import Context, make_context
+from kohya_gui.guard import Guard
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.pages.shell import build_page
 from kohya_gui.quick_gradio import gr
@@ -83,6 +85,7 @@ def launch(
         mcp_server=False,
         show_error=True,
         max_file_size=_UPLOAD_LIMIT,
+        app_kwargs={"middleware": [Middleware(Guard, only_this_machine=arguments.login is None)]},
         quiet=True,
         inline=False,
         prevent_thread_lock=True,
@@ -108,6 +111,8 @@ def serve(arguments: Arguments, *, began: float) -> int:
     print(f"The page is open at {address}  (ready after {seconds:.1f} s)")
     if blocks.share_url:
         print(f"Public link: {blocks.share_url}")
+    if arguments.is_open_to_others:
+        print("Other machines can open it too, with the login.")
     print(f"Workspace: {context.workspace.path}\nCtrl-C closes the page; trainings go on.")
     for note in context.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -127,8 +132,3 @@ def _wait_for_signal() -> None:
             signal.signal(number, lambda *_: ended.set())
     while not ended.wait(1.0):  # a wait without an end would not see Ctrl-C on Windows
         pass
-
-
-def workspace_of(context: Context) -> Path:
-    """Return the folder of the workspace that is served."""
-    return context.workspace.path

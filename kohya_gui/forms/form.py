@@ -24,10 +24,12 @@ class JobForm:
         self._text = text
         self._widgets: dict[str, Widget] = {}
 
-    def place(self, name: str) -> Widget:
+    def place(self, name: str, *, hidden_at_first: bool = False) -> Widget:
         """Put the component of an option here; every option is placed exactly once."""
         assert name not in self._widgets, f"{name} has a component already"
-        self._widgets[name] = make_widget(self.specs[name], self._text)
+        self._widgets[name] = make_widget(
+            self.specs[name], self._text, hidden_at_first=hidden_at_first
+        )
         return self._widgets[name]
 
     @property

@@ -53,8 +53,12 @@ def choices_of(spec: OptionSpec, text: Texts) -> list[tuple[str, str]]:
     return [automatic, *known] if spec.optional else known
 
 
-def make_widget(spec: OptionSpec, text: Texts) -> Widget:
-    """Return the component of an option, at its default. Errors are shown beside it by script."""
+def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False) -> Widget:
+    """Return the component of an option, at its default. Errors are shown beside it by script.
+
+    `hidden_at_first`: the script shows it, by tier or search; until then no layout is spent on it.
+    """
+    hidden = ["kg-hidden"] if hidden_at_first else []
     label = text.optional(f"option.{spec.name}.label", spec.label)
     if spec.unit and spec.unit.lower() not in label.lower():
         label = f"{label} ({text.optional(f'unit.{spec.unit}', spec.unit)})"
@@ -65,7 +69,7 @@ def make_widget(spec: OptionSpec, text: Texts) -> Widget:
         "label": label,
         "info": info,
         "elem_id": f"opt-{spec.name}",
-        "elem_classes": ["kg-option", f"kg-tier-{spec.tier}"],
+        "elem_classes": ["kg-option", *(["kg-path"] if spec.path else []), *hidden],
         "interactive": True,
     }
     if is_tick(spec):

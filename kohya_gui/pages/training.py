@@ -56,14 +56,14 @@ class TrainingPage:
                     self._section(section)
             with gr.Column(scale=1, min_width=280, elem_classes=["kg-desk-side"]):
                 self._html('<aside class="kg-card" data-slot="side"></aside>')
-        self._html('<div class="kg-action-bar" data-slot="actions"></div>')
+        self._html('<div class="kg-action-bar" data-slot="actions"></div>', "kg-actions")
         self._draft_id = gr.Textbox(visible="hidden", elem_id="kg-draft")
         self._bridge = self._make_bridge()
         self._listen()
 
     @staticmethod
-    def _html(markup: str) -> None:
-        gr.HTML(markup, apply_default_css=False, js_on_load=None)
+    def _html(markup: str, elem_id: str | None = None) -> None:
+        gr.HTML(markup, apply_default_css=False, js_on_load=None, elem_id=elem_id)
 
     def _step(self, number: int, step: Step) -> None:
         text, job = self._text, self._job_type.name
@@ -83,7 +83,7 @@ class TrainingPage:
                     lines=3,
                     max_lines=12,
                     elem_id="extra-prompts",
-                    elem_classes=["kg-option", "kg-tier-basic", "kg-wide"],
+                    elem_classes=["kg-option", "kg-wide"],
                     interactive=True,
                 )
             if step.slot:
@@ -97,7 +97,7 @@ class TrainingPage:
                 f'<span data-more="{section.group}"></span></div>'
             )
             for spec in section.options:
-                self._form.place(spec.name)
+                self._form.place(spec.name, hidden_at_first=spec.tier != "basic")
 
     def _make_bridge(self) -> gr.HTML:
         facts = {

@@ -152,4 +152,7 @@ def test_another_sites_script_gets_no_answer(served: Served) -> None:
         answer = client.post(
             "/gradio_api/run/predict", json=call, headers={"Origin": "https://elsewhere.example"}
         )
+        text = {"Content-Type": "text/plain", "Sec-Fetch-Site": "cross-site"}
+        form = client.post("/gradio_api/component_server", content="{}", headers=text)
+    assert answer.status_code == form.status_code == 403
     assert "access-control-allow-origin" not in answer.headers

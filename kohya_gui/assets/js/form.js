@@ -219,6 +219,7 @@
         const more = group.querySelector("[data-more]");
         const left = hiddenIn.get(key) || 0;
         group.classList.toggle("kg-hidden", !some && (searching || !left));
+        for (const part of group.querySelectorAll(".form")) part.classList.toggle("kg-hidden", !part.querySelector(".kg-option:not(.kg-hidden)"));
         if (!more) continue;
         if (left) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.add(key); filter(); } }, t("form.more_options", { n: left })));
         else if (opened.has(key) && !searching) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.delete(key); filter(); } }, t("form.fewer_options")));
