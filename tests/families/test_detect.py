@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sd_scripts.errors import UserError
 from sd_scripts.families.detect import OPTION, FamilyName, inspect_model, resolve_model
+from sd_scripts.families.recognise import FAMILY_TITLES
 from sd_scripts.weights import headers
 from tests.families.conftest import Stored
 from tests.support.tiny_models import FAMILY_NAMES, make_tiny_checkpoint
@@ -42,7 +43,7 @@ def test_families(stored: Stored, kind: str) -> None:
     assert info.unsupported is None
     assert info.has_vae
     assert info.dtype == "float32"
-    assert stored.family.title in info.text
+    assert FAMILY_TITLES[stored.name] in info.text
 
 
 def test_parameters_are_counted_alike_in_both_forms(stored: Stored) -> None:
