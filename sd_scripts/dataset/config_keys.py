@@ -6,14 +6,14 @@ import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, get_args
 
 from sd_scripts.errors import Problem
+from sd_scripts.options.groups.data import Interpolation
 
 Check = Callable[[object], object]
-_INTERPOLATIONS: Final = (
-    *("lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area", "box"),
-)
+# Dataset files of sd-scripts may also say "box", which its command line does not know.
+_INTERPOLATIONS: Final[tuple[str, ...]] = (*get_args(Interpolation), "box")
 
 
 class UnfitValue(ValueError):

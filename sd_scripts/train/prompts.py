@@ -12,28 +12,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sd_scripts.errors import Problem
+from sd_scripts.options.groups.saving import SamplerName
 
-SAMPLERS: Final = (
-    "ddim",
-    "pndm",
-    "lms",
-    "euler",
-    "euler_a",
-    "heun",
-    "dpm_2",
-    "dpm_2_a",
-    "dpmsolver",
-    "dpmsolver++",
-    "dpmsingle",
-    "k_lms",
-    "k_euler",
-    "k_euler_a",
-    "k_dpm_2",
-    "k_dpm_2_a",
-)
+SAMPLERS: Final[tuple[str, ...]] = get_args(SamplerName)
 _MAX_STEPS: Final = 1000
 _MAX_SIZE: Final = 8192
 

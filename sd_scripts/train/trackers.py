@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from sd_scripts.errors import Problem
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -53,11 +53,12 @@ class TensorBoardTracker:
         self._writer.close()
 
 
+TRACKERS: Final = {"tensorboard": TensorBoardTracker}
+
+
 def tracker_problems(job: TrainNetworkJob) -> list[Problem]:
     """Tell what is missing for the tracker that was asked for."""
     logging = job.logging
-    if logging.log_with and not logging.logging_dir:
-        return [Problem("TensorBoard needs a folder", "log_with, logging_dir", "Set logging_dir.")]
     if logging.logging_dir and importlib.util.find_spec("tensorboard") is None:
         return [
             Problem(
@@ -76,6 +77,6 @@ def build_tracker(job: TrainNetworkJob, default_name: str) -> Tracker:
     if not logging.logging_dir:
         return NoTracker()
     dated = f"{logging.log_prefix or ''}{datetime.now():%Y%m%d%H%M%S}"
-    return TensorBoardTracker(
+    return TRACKERS[logging.log_with or "tensorboard"](
         Path(logging.logging_dir) / dated / (logging.log_tracker_name or default_name)
     )

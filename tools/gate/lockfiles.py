@@ -1,6 +1,6 @@
-"""Writes tools/setup/locked/: every dependency pinned with hashes, one resolution for all systems and Pythons.
+"""Writes tools/setup/locked/: every dependency with hashes, one resolution for all systems.
 
-PyTorch is the exception: which file of it is right depends on the hardware, so tools/setup/locked/torch.txt
+PyTorch is the exception: which file of it is right depends on the hardware, so `torch.txt` there
 pins its version only and `tools/setup` chooses the build. What PyTorch itself needs from the
 package index is pinned here like everything else.
 """
@@ -17,11 +17,10 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.setup.environment import EXTRAS, IMPLIED
+
 LOWEST_PYTHON = "3.11"
 NEXT_PYTHON = "python_full_version < '3.14'"
-EXTRAS = ("8bit", "xformers", "trackers", "taggers", "test")
-# Extras that `test` brings with it; their packages are not repeated in tools/setup/locked/test.txt.
-PARTS_OF_TEST = ("8bit", "trackers", "taggers")
 # Requires-Dist of the PyTorch 2.13 wheels, less what belongs to one kind of hardware.
 NEEDED_BY_TORCH = (
     "filelock",
@@ -112,7 +111,7 @@ def lock_texts(root: Path, uv: Sequence[str], upgrade: Sequence[str]) -> dict[st
     for extra in EXTRAS:
         everything = _blocks_of(compile_set(root, uv, extra, upgrade))
         known = dict(base)
-        for part in PARTS_OF_TEST if extra == "test" else ():
+        for part in IMPLIED.get(extra, ()):
             known |= blocks[part]
         if missing := [head for head in known if extra != "test" and head not in everything]:
             raise SystemExit(f"lock: extra {extra} needs other versions of {', '.join(missing)}")
@@ -134,7 +133,7 @@ def _with_title(title: str, body: str) -> str:
 
 
 def main(argv: Sequence[str], root: Path) -> int:
-    """Write tools/setup/locked/ anew, or with `--check` say whether it fits pyproject.toml (needs network)."""
+    """Write tools/setup/locked/ anew, or with `--check` say whether it is up to date (online)."""
     parser = argparse.ArgumentParser(prog="tools/lock", description=__doc__)
     parser.add_argument("--uv", help="the uv program (default: uv, or python -m uv)")
     parser.add_argument("--upgrade", action="append", default=[], metavar="NAME|*")

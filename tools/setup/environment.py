@@ -74,7 +74,8 @@ class Checkout:
         found = re.search(r"^torch==(\S+)", _read(self.lock_file("torch")), re.MULTILINE)
         if not found:
             raise SetupError(
-                "tools/setup/locked/torch.txt names no version.", "Get the file back from the source."
+                "tools/setup/locked/torch.txt names no version.",
+                "Get the file back from the source.",
             )
         return found.group(1)
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sd_scripts.options.schema import Applies, Opt, Options
 from sd_scripts.options.types import PathText, Size
 
+Interpolation = Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"]
 _WITH_BUCKETS = Applies(when=(("enable_bucket", (True,)),))
 
 
@@ -101,7 +102,7 @@ class DataOptions(Options):
     """Small pictures keep their size instead of being enlarged to the training resolution."""
 
     resize_interpolation: Annotated[
-        Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"] | None,
+        Interpolation | None,
         Opt("Resizing method", tier="expert", records=True),
     ] = None
     """How pictures are resized. Empty: area averaging to make them smaller, Lanczos to make them

@@ -10,6 +10,24 @@ from sd_scripts.options.schema import Applies, Opt, Options
 from sd_scripts.options.types import FileName, PathText
 
 Count = Annotated[int | None, Field(ge=1, le=1_000_000_000)]
+SamplerName = Literal[
+    "ddim",
+    "pndm",
+    "lms",
+    "euler",
+    "euler_a",
+    "heun",
+    "dpm_2",
+    "dpm_2_a",
+    "dpmsolver",
+    "dpmsolver++",
+    "dpmsingle",
+    "k_lms",
+    "k_euler",
+    "k_euler_a",
+    "k_dpm_2",
+    "k_dpm_2_a",
+]
 
 
 class SavingOptions(Options):
@@ -40,7 +58,7 @@ class SavingOptions(Options):
     save_precision: Annotated[
         Literal["float", "fp16", "bf16"] | None, Opt("Precision of the file", off_values=("no",))
     ] = None
-    """Precision of the saved weights. fp16 halves the file without visible loss. Empty: as
+    """Precision of the saved weights; fp16 and bf16 take half the space of float. Empty: as
     trained."""
 
     save_every_n_epochs: Annotated[
@@ -82,7 +100,7 @@ class SavingOptions(Options):
 
     save_state: Annotated[bool, Opt("Save training state", keywords=("state",))] = False
     """With every saved file, also saves what is needed to go on exactly there (see resume). Takes
-    two to four times the space of the file."""
+    several times the space of the file."""
 
     save_state_on_train_end: Annotated[bool, Opt("Save state at the end")] = False
     """Saves that state only when the run ends."""
@@ -121,24 +139,7 @@ class PreviewOptions(Options):
     as --w 512 --h 768 --s 30 --d 1 --l 7.5 --n ugly."""
 
     sample_sampler: Annotated[
-        Literal[
-            "ddim",
-            "pndm",
-            "lms",
-            "euler",
-            "euler_a",
-            "heun",
-            "dpm_2",
-            "dpm_2_a",
-            "dpmsolver",
-            "dpmsolver++",
-            "dpmsingle",
-            "k_lms",
-            "k_euler",
-            "k_euler_a",
-            "k_dpm_2",
-            "k_dpm_2_a",
-        ],
+        SamplerName,
         Opt("Sampler", applies=Applies(when=(("sample_prompts", ()),)), keywords=("sampler",)),
     ] = "ddim"
     """Sampler for preview pictures. A prompt can name another with --ss."""

@@ -64,20 +64,20 @@ class PerformanceOptions(Options):
     gradient_checkpointing: Annotated[
         bool, Opt("Gradient checkpointing", tier="basic", records=True)
     ] = False
-    """Needs about half of the memory and 20 to 30 % more time: intermediate results are computed
-    again instead of kept. Use it when memory runs out."""
+    """Needs much less memory and more time: intermediate results are computed again instead of
+    kept. Use it when memory runs out."""
 
     sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
     """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
     kept for files made for sd-scripts."""
 
     xformers: Annotated[bool, Opt("Attention of xformers", tier="expert")] = False
-    """Uses the xformers package for attention. It has to be installed, and is seldom faster than
-    PyTorch's own."""
+    """Uses the xformers package for attention, which has to be installed, instead of PyTorch's
+    own."""
 
     mem_eff_attn: Annotated[bool, Opt("Memory-saving attention", tier="expert")] = False
-    """Kept for files made for sd-scripts: PyTorch's own attention saves as much memory and is
-    faster, so it is used instead."""
+    """Kept for files made for sd-scripts: PyTorch's own attention saves memory too, so it is used
+    instead."""
 
     @property
     def attention(self) -> Literal["sdpa", "xformers"]:
