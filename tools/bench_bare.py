@@ -21,12 +21,13 @@ class PlainLora(nn.Module):
         else:
             self.down = nn.Conv2d(base.in_channels, rank, 1, bias=False)
             self.up = nn.Conv2d(rank, base.out_channels, 1, bias=False)
-        nn.init.zeros_(self.up.weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.up.weight)
         self.scale = 1.0 / rank
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output with the low-rank part added."""
-        return self.base(x) + self.up(self.down(x)) * self.scale
+        output: Tensor = self.base(x) + self.up(self.down(x)) * self.scale
+        return output
 
 
 def attach(module: nn.Module, owners: tuple[str, ...], rank: int) -> list[nn.Parameter]:
@@ -74,7 +75,7 @@ class BareLoop:
             hidden = self.text_encoder(tokens, return_dict=False)[0]
             predicted = self.unet(noisy, time, hidden, return_dict=False)[0]
         loss = torch.nn.functional.mse_loss(predicted.float(), noise)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss)

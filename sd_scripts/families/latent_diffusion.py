@@ -57,7 +57,7 @@ def use_attention(unet: UNet2DConditionModel, attention: Attention) -> None:
             raise UserError(
                 f"xformers cannot be used here: {str(error).splitlines()[0]}",
                 option="xformers",
-                hint="leave xformers out (sdpa is as fast), or install the extra on an NVIDIA GPU",
+                hint="install the extra, or leave xformers out: PyTorch's own attention does it then",
             ) from error
 
 

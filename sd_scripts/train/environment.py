@@ -33,7 +33,7 @@ def environment_problems(job: TrainNetworkJob) -> list[Problem]:
 
 
 def _xformers_problems() -> list[Problem]:
-    hint = "Leave it off: PyTorch's own attention is as fast on most cards."
+    hint = "Leave it off: PyTorch's own attention is then used."
     if not torch.cuda.is_available():
         return [Problem("xformers works on NVIDIA and AMD graphics cards only", "xformers", hint)]
     if importlib.util.find_spec("xformers") is None:

@@ -22,7 +22,7 @@ from tools.setup.torch_builds import BUILDS, Choice, choose, driver_major
 LOW_DISK_GB = 10
 OPTIONAL = {
     "8bit": "the 8-bit optimizers, such as AdamW8bit (bitsandbytes)",
-    "xformers": "xformers attention; the built-in one is usually as fast",
+    "xformers": "xformers attention, instead of PyTorch's own",
     "trackers": "TensorBoard logs",
     "taggers": "tagging pictures (onnxruntime)",
 }
