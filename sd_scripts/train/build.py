@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -207,6 +207,11 @@ def _previewer(
     model = foundation.model
     model.family.load_missing(model, ["vae", "text_encoders"])
 
+    @contextmanager
+    def without_dropout() -> Iterator[None]:
+        with foundation.autocast(), inference(method.trainable_modules):
+            yield
+
     def encode(texts: list[str]) -> TextConditioning:
         with torch.no_grad(), inference(method.trainable_modules):
             return model.family.encode_text(
@@ -224,8 +229,7 @@ def _previewer(
         lambda texts: known.get(tuple(texts)) or encode(texts),
         folder=Path(run.samples),
         output_name=job.saving.output_name or "",
-        autocast=foundation.autocast,
-        trained=method.trainable_modules,
+        context=without_dropout,
     )
 
 

@@ -16,6 +16,16 @@ def all_finite(tensors: Iterable[Tensor | None]) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors if tensor is not None)
 
 
+def broken_weights(step: int) -> UserError:
+    """Return the error that ends a run whose weights are no numbers, before they are saved."""
+    return UserError(
+        f"The trained weights are broken after step {step}: they are no numbers any more",
+        option="learning_rate, max_grad_norm",
+        hint="Try a tenth of the learning rate, with max_grad_norm 1. These weights were not "
+        "saved; what was saved before is good.",
+    )
+
+
 def explain_invalid_loss(
     job: TrainNetworkJob,
     *,

@@ -41,7 +41,7 @@ def train(session: Session) -> Literal["finished", "stopped"]:
         if after_step(session, step):
             session.reporter.begin_steps()
         if session.requests.stop() and step.number < session.arithmetic.total_steps:
-            session.saver.now(session.position)
+            session.saver.stopped(session.position)
             return "stopped"
     session.saver.finish(session.position)
     return "finished"
@@ -146,7 +146,7 @@ def after_step(session: Session, step: Step) -> bool:
     if step.ends_epoch:
         worked |= saver.after_epoch(session.position)
     if requests.due("save"):
-        saver.now(session.position)
+        saver.on_request(session.position)
         requests.done("save")
         worked = True
     by_epoch, by_step = options.sample_every_n_epochs, options.sample_every_n_steps

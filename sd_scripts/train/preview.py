@@ -64,17 +64,15 @@ class Previewer:
         *,
         folder: Path,
         output_name: str,
-        autocast: Callable[[], AbstractContextManager[Any]],
-        trained: torch.nn.Module,
+        context: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        """`trained` is switched to inference too: no dropout, and no random number drawn for it."""
-        self._trained = trained
+        """`context` is what the model computes in: number format, and no dropout of what learns."""
         self._model = model
         self._prompts = prompts
         self._encode = encode
         self._folder = folder
         self._output_name = output_name
-        self._autocast = autocast
+        self._context = context
 
     def make(
         self, stage: str, step: int, reporter: Reporter, should_stop: Callable[[], bool]
@@ -82,7 +80,7 @@ class Previewer:
         """Make one picture a prompt; what fails is told as a warning and training goes on."""
         self._folder.mkdir(parents=True, exist_ok=True)
         total = len(self._prompts)
-        with inference(self._model.unet, *self._model.text_encoders, self._trained):
+        with inference(self._model.unet, *self._model.text_encoders):
             for index, prompt in enumerate(self._prompts):
                 reporter.phase("previews", index, total, prompt.prompt[:60])
                 try:
@@ -107,7 +105,7 @@ class Previewer:
         prompt = self._prompts[index]
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(32)
         with torch.no_grad():
-            with self._autocast():
+            with self._context():
                 latents = self._denoise(prompt, seed, should_stop)
             picture = self._decode(latents)
         when = datetime.now()

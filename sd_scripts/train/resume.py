@@ -16,6 +16,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.guard import all_finite, broken_weights
 from sd_scripts.train.optimizers import describe_optimizer
 from sd_scripts.train.preflight import Preflight
 from sd_scripts.train.state_facts import (
@@ -25,7 +26,14 @@ from sd_scripts.train.state_facts import (
     find_state,
     read_facts,
 )
-from sd_scripts.train.states import Resumable, apply_changed_rates, load_state, save_state
+from sd_scripts.train.states import (
+    Resumable,
+    apply_changed_arguments,
+    apply_changed_rates,
+    load_state,
+    save_state,
+    settings_of,
+)
 from sd_scripts.weights.dataset_facts import facts_from_plan
 from sd_scripts.weights.files import read_metadata
 from sd_scripts.weights.hashes import BaseHashes
@@ -97,8 +105,11 @@ class Recorder:
     def write_weights(self, path: Path, step: int, epoch: int, *, final: bool) -> None:
         """Write the trained network. The hash of a large base file is waited for at the end only.
 
-        Raises `OSError` if it cannot be written.
+        Raises `OSError` if it cannot be written, and `UserError` if the weights are no numbers
+        any more: a good file is never replaced by a broken one.
         """
+        if not all_finite(self._parts.weights.state_dict().values()):
+            raise broken_weights(step)
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
         metadata = build_metadata(self._job, self._facts, save)
@@ -116,6 +127,8 @@ class Recorder:
             plan=self._plan,
             session=str(self._session),
             rates=self._rates,
+            optimizer=self._job.optimizer.optimizer_type,
+            optimizer_args=self._job.optimizer.optimizer_args,
         )
         save_state(path, self._parts, facts)
 
@@ -139,11 +152,15 @@ class Recorder:
         """
         folder = find_state(path)
         facts = read_facts(folder)
+        optimizer = self._parts.optimizer
+        fresh = settings_of(optimizer)
         load_state(folder, self._parts)
         self.position = Position(facts.current_step, facts.current_epoch, facts.batch_in_epoch)
         self._session = int(facts.session)
         self._facts = replace(self._facts, session_id=self._session)
         told = apply_changed_rates(self._parts, facts.rates, self._rates)
+        arguments = self._job.optimizer.optimizer_args
+        told += apply_changed_arguments(optimizer, fresh, facts.optimizer_args, arguments)
         if facts.plan != self._plan:
             told.append(
                 Problem(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
@@ -74,6 +74,22 @@ def outdated_step(step: int, every: int, keep: int) -> int | None:
     return old if keep and old > 0 else None
 
 
+class _Saved(NamedTuple):
+    """Whether a file and a state were written."""
+
+    weights: bool
+    state: bool
+
+
+_Stamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _Stamp:
+    """Return what tells this very file or folder from another put in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class Saver:
     """Writes files and states of one run. It replaces and removes only what the run itself made."""
 
@@ -96,7 +112,7 @@ class Saver:
         self._reporter = reporter
         self._suffix = job.saving.save_model_as or "safetensors"
         self._given_name = job.saving.output_name
-        self._written: set[Path] = set()
+        self._written: dict[Path, _Stamp] = {}
 
     def _name(self, default: str) -> str:
         return self._given_name or default
@@ -117,9 +133,11 @@ class Saver:
             return False
         old = outdated_step(position.step, plan.every_steps, plan.keep_steps)
         old_state = outdated_step(position.step, plan.every_steps, plan.keep_state_steps)
-        self._on_schedule(self._step_name(position.step), position)
-        self._remove(self._step_name(old) if old else None, weights=True)
-        self._remove(self._step_name(old_state) if old_state else None, weights=False)
+        saved = self._on_schedule(self._step_name(position.step), position, state=plan.states)
+        if old and saved.weights:
+            self._remove(self._step_name(old), weights=True)
+        if old_state and saved.state:
+            self._remove(self._step_name(old_state), weights=False)
         return True
 
     def after_epoch(self, position: Position) -> bool:
@@ -129,16 +147,30 @@ class Saver:
             return False
         old = outdated_epoch(epoch, plan.every_epochs, plan.keep_epochs)
         old_state = outdated_epoch(epoch, plan.every_epochs, plan.keep_state_epochs)
-        self._on_schedule(self._epoch_name(epoch), position)
-        self._remove(self._epoch_name(old) if old else None, weights=True)
-        self._remove(self._epoch_name(old_state) if old_state else None, weights=False)
+        saved = self._on_schedule(self._epoch_name(epoch), position, state=plan.states)
+        if old and saved.weights:
+            self._remove(self._epoch_name(old), weights=True)
+        if old_state and saved.state:
+            self._remove(self._epoch_name(old_state), weights=False)
         return True
 
-    def _on_schedule(self, name: str, position: Position) -> None:
+    def on_request(self, position: Position) -> None:
+        """Save a file and a state at once; training goes on even if that cannot be done."""
+        self._on_schedule(self._step_name(position.step), position, state=True)
+
+    def _on_schedule(self, name: str, position: Position, *, state: bool) -> _Saved:
+        """Save what can be saved; what cannot is told, and nothing older is removed for it."""
+        weights = self._tried(
+            name, lambda: self._weights(self._output, name, position, final=False)
+        )
+        kept = state and self._tried(
+            f"{name}-state", lambda: self._state(self._states, name, position)
+        )
+        return _Saved(weights, kept)
+
+    def _tried(self, name: str, save: Callable[[], None]) -> bool:
         try:
-            self._weights(self._output, name, position, final=False)
-            if self._plan.states:
-                self._state(name, position)
+            save()
         except OSError as error:
             self._reporter.warn(
                 Problem(
@@ -148,19 +180,30 @@ class Saver:
                     "warning",
                 )
             )
+            return False
+        return True
 
-    def now(self, position: Position) -> None:
-        """Save a file and a state at once, on request."""
+    def stopped(self, position: Position) -> None:
+        """Save a file and a state of a run that ends before its last step.
+
+        Raises `UserError` if no folder takes one of them.
+        """
         name = self._step_name(position.step)
         self._certain_weights(name, position, final=False)
-        self._state(name, position)
+        try:
+            self._state(self._states, name, position)
+        except OSError as error:
+            try:
+                self._state(self._output, name, position)
+            except OSError:
+                raise _cannot_save(f"{name}-state", self._states, error) from error
 
     def finish(self, position: Position) -> None:
-        """Save the finished result under the plain name."""
+        """Save the finished result under the plain name. Raises `UserError` if that fails."""
         name = self._name("last")
         self._certain_weights(name, position, final=True)
         if self._plan.state_at_end:
-            self._state(name, position)
+            self._tried(f"{name}-state", lambda: self._state(self._states, name, position))
 
     def _certain_weights(self, name: str, position: Position, *, final: bool) -> None:
         try:
@@ -187,19 +230,24 @@ class Saver:
         folder.mkdir(parents=True, exist_ok=True)
         self._keep_foreign(path)
         self._write_weights(path, position.step, position.epoch, final=final)
-        self._written.add(path)
+        self._written[path] = _stamp(path)
         self._reporter.saved(path, position.step, state=False)
 
-    def _state(self, name: str, position: Position) -> None:
-        path = self._states / f"{name}-state"
+    def _state(self, folder: Path, name: str, position: Position) -> None:
+        path = folder / f"{name}-state"
         self._keep_foreign(path)
         self._write_state(path)
-        self._written.add(path)
+        self._written[path] = _stamp(path)
         self._reporter.saved(path, position.step, state=True)
+
+    def _is_own(self, path: Path) -> bool:
+        """Tell whether this run, or what it resumes, wrote what lies at `path` now."""
+        written = self._written.get(path)
+        return (written is not None and written == _stamp(path)) or self._is_ours(path)
 
     def _keep_foreign(self, path: Path) -> None:
         """Move aside what another run left under our name: old results are never lost."""
-        if not path.exists() or path in self._written or self._is_ours(path):
+        if not path.exists() or self._is_own(path):
             return
         when = datetime.fromtimestamp(path.stat().st_mtime)
         aside = path.with_name(f"{path.stem}.before-{when:%Y%m%d-%H%M%S}{path.suffix}")
@@ -219,13 +267,11 @@ class Saver:
             )
         )
 
-    def _remove(self, name: str | None, *, weights: bool) -> None:
-        if name is None:
-            return
+    def _remove(self, name: str, *, weights: bool) -> None:
         path = (
             self._output / f"{name}.{self._suffix}" if weights else self._states / f"{name}-state"
         )
-        if not path.exists() or not (path in self._written or self._is_ours(path)):
+        if not path.exists() or not self._is_own(path):
             return
         try:
             path.unlink() if weights else shutil.rmtree(path)

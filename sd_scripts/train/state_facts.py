@@ -27,7 +27,8 @@ class StateFacts:
     """What identifies a state: its position and what the run was made of.
 
     `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
-    learning rates the job asked for, `session` the id shared by a run and what resumes it.
+    learning rates the job asked for, `optimizer` and `optimizer_args` (name=value) what it learned
+    with, `session` the id shared by a run and what resumes it.
     """
 
     current_step: int
@@ -37,6 +38,8 @@ class StateFacts:
     plan: str
     session: str
     rates: tuple[float | None, ...] = ()
+    optimizer: str = ""
+    optimizer_args: tuple[str, ...] = ()
     format: int = FORMAT
 
 
@@ -69,7 +72,8 @@ def read_facts(folder: Path) -> StateFacts:
     """Read what a state is. Raises `UserError` if it is broken or of a newer format."""
     try:
         values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-        facts = StateFacts(**{**values, "rates": tuple(values["rates"])})
+        lists = {name: tuple(values.get(name, ())) for name in ("rates", "optimizer_args")}
+        facts = StateFacts(**{**values, **lists})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"The training state {folder} cannot be read: {error}",

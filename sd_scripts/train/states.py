@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -22,6 +24,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import sync_folder
 from sd_scripts.train.state_facts import FACTS_FILE, StateFacts
+from sd_scripts.weights.files import save_tensors
 
 _WEIGHTS: Final = "trained.safetensors"
 _OPTIMIZER: Final = "optimizer.pt"
@@ -82,7 +85,7 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     temporary.mkdir(parents=True)
     try:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
-        save_file(weights, temporary / _WEIGHTS)
+        save_tensors(weights, temporary / _WEIGHTS)
         _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
         _save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
         others = random_state()
@@ -117,11 +120,20 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
 def load_state(folder: Path, parts: Resumable) -> None:
     """Give a state back to the living parts. Raises `UserError` if it does not fit them."""
     try:
-        parts.weights.load_state_dict(load_file(folder / _WEIGHTS), strict=True)
-        parts.optimizer.load_state_dict(_load(folder / _OPTIMIZER))
-        parts.scheduler.load_state_dict(_load(folder / _SCHEDULER))
+        weights = load_file(folder / _WEIGHTS)
+        optimizer, scheduler = _load(folder / _OPTIMIZER), _load(folder / _SCHEDULER)
         others = _load(folder / _RANDOM)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"The training state {folder.name} is damaged: {_first_line(error)}",
+            option="resume",
+            hint="Resume from another state, or copy this one again.",
+        ) from error
+    try:
+        parts.weights.load_state_dict(weights, strict=True)
+        parts.optimizer.load_state_dict(optimizer)
+        parts.scheduler.load_state_dict(scheduler)
+    except (ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f"The training state {folder.name} does not fit this job: {_first_line(error)}",
             option="resume",
@@ -143,21 +155,46 @@ def _first_line(error: Exception) -> str:
 def apply_changed_rates(
     parts: Resumable, before: tuple[float | None, ...], now: tuple[float | None, ...]
 ) -> list[Problem]:
-    """After a resume, let learning rates that the user changed win over the saved ones.
+    """After a resume, let rates and a schedule that the user changed win over the saved ones.
 
     Moments and the schedule's place are kept. Returns what to tell the user.
     """
-    if before == now or len(before) != len(now) or None in now:
+    lambdas: list[Callable[[int], float]] | None = getattr(parts.scheduler, "lr_lambdas", None)
+    if lambdas is None or len(before) != len(now) or None in now:
         return []
     rates = [float(rate) for rate in now if rate is not None]
-    for group, rate in zip(parts.optimizer.param_groups, rates, strict=True):
-        group["initial_lr"] = rate
     scheduler: Any = parts.scheduler
     scheduler.base_lrs = rates
-    lambdas: list[Callable[[int], float]] | None = getattr(scheduler, "lr_lambdas", None)
     for number, group in enumerate(parts.optimizer.param_groups):
-        factor = lambdas[number](scheduler.last_epoch) if lambdas else 1.0
-        group["lr"] = rates[number] * factor
+        group["initial_lr"] = rates[number]
+        group["lr"] = rates[number] * lambdas[number](scheduler.last_epoch)
     scheduler._last_lr = [group["lr"] for group in parts.optimizer.param_groups]
+    if before == now:
+        return []
     text = "The learning rates were changed since this state was saved; the new ones are used"
     return [Problem(text, "learning_rate, unet_lr, text_encoder_lr", None, "warning")]
+
+
+def settings_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return each group's settings, as the optimizer was made with them."""
+    return [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+
+
+def apply_changed_arguments(
+    optimizer: Optimizer,
+    fresh: Sequence[Mapping[str, Any]],
+    before: Sequence[str],
+    now: Sequence[str],
+) -> list[Problem]:
+    """After a resume, let `optimizer_args` that the user changed win over the saved ones.
+
+    `fresh` are the groups' settings before the state was loaded, `before` and `now` the arguments
+    as name=value. Returns what to tell the user.
+    """
+    changed = {pair.partition("=")[0].strip() for pair in set(before) ^ set(now)}
+    if not changed:
+        return []
+    for group, settings in zip(optimizer.param_groups, fresh, strict=True):
+        group.update({name: settings[name] for name in changed if name in settings})
+    text = "The optimizer's arguments were changed since this state was saved; new ones are used"
+    return [Problem(text, "optimizer_args", None, "warning")]

@@ -123,4 +123,13 @@ def test_resume_with_fewer_pictures_than_the_epoch_had_seen(job: TinyJob) -> Non
     assert job.run("second", **changes) == 0
     steps = [event for event in job.events("second") if isinstance(event, StepEvent)]
     assert [(event.step, event.epoch) for event in steps] == [(4, 2), (5, 3), (6, 4)]
-    assert any("have changed" in e.text for e in job.events("second") if isinstance(e, WarningEvent))
+    assert any(
+        "have changed" in e.text for e in job.events("second") if isinstance(e, WarningEvent)
+    )
+
+
+def test_another_optimizer_is_refused_before_any_work(job: TinyJob) -> None:
+    assert job.run("first", save_state=True, max_train_epochs=1) == 0
+    assert job.run("second", resume=str(job.place / "first"), optimizer_type="Lion") == 2
+    assert [problem.option for problem in job.end("second").problems] == ["resume, optimizer_type"]
+    assert not job.losses("second")

@@ -13,10 +13,12 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
+from sd_scripts.data.batch import Batch
 from sd_scripts.runs.control import request
 from sd_scripts.runs.events import SampleEvent, SaveEvent, StartEvent, StepEvent, read_events
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train import loop
+from sd_scripts.train.session import Session
 from tests.support.jobs import TinyJob, equal
 from tests.support.tiny_models import FAMILY_NAMES, make_tiny_checkpoint
 
@@ -207,6 +209,24 @@ def test_an_invalid_loss_stops_the_run_and_keeps_the_last_save(job: TinyJob) -> 
     assert saved
     assert all(path.exists() for path in saved)
     assert not (job.place / "output" / "cat.safetensors").exists()
+
+
+def test_broken_weights_are_not_saved(job: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a limit on gradients a step can break the weights while its loss was a number."""
+    whole = loop.optimize
+
+    def optimize(session: Session, batches: list[Batch]) -> float:
+        loss = whole(session, batches)
+        if session.position.step == 2:
+            session.trainable[0].data[0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(loop, "optimize", optimize)
+    assert job.run(max_grad_norm=0, save_every_n_steps=1, save_state=True) == 2
+    assert job.end().problems[0].option == "learning_rate, max_grad_norm"
+    names = {path.name for path in (job.place / "output").iterdir()}
+    assert names == {"cat-step00000001.safetensors", "cat-step00000002.safetensors"}
+    assert len(list((job.place / "run" / "state").iterdir())) == 2
 
 
 def test_save_and_sample_on_request(job: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:

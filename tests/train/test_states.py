@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -108,3 +109,56 @@ def test_changed_rates_win_and_are_told(tmp_path: Path) -> None:
     resumable.optimizer.step()
     resumable.scheduler.step()
     assert resumable.optimizer.param_groups[0]["lr"] == pytest.approx(0.3 / 4)
+
+
+@pytest.mark.parametrize("keep", [0, 1 / 2])
+@pytest.mark.parametrize(
+    "name", ["trained.safetensors", "optimizer.pt", "scheduler.pt", "random.pt"]
+)
+def test_a_damaged_state_is_told_and_changes_nothing(
+    tmp_path: Path, name: str, keep: float
+) -> None:
+    model, resumable = parts()
+    states.save_state(tmp_path / "s", resumable, FACTS)
+    damaged = tmp_path / "s" / name
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[: int(len(whole) * keep)])
+    learn(model, resumable, 1)
+    before = model.weight.clone()
+    with pytest.raises(UserError, match="damaged"):
+        states.load_state(tmp_path / "s", resumable)
+    assert torch.equal(model.weight, before)
+
+
+def test_weights_that_cannot_be_written_are_an_error_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Savers tell these as warnings and go on; anything else would end the run."""
+    _, resumable = parts()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(OSError, match="no space"):
+        states.save_state(tmp_path / "s", resumable, FACTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_schedule_counts_from_the_first_step_on() -> None:
+    model, resumable = parts()
+    learn(model, resumable, 2)
+    scheduler: Any = resumable.scheduler
+    scheduler.lr_lambdas = [lambda step: 1.0]
+    assert states.apply_changed_rates(resumable, (0.1,), (0.1,)) == []
+    assert resumable.optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_changed_optimizer_arguments_win_and_are_told(tmp_path: Path) -> None:
+    _, saved = parts()
+    states.save_state(tmp_path / "s", saved, FACTS)
+    _, resumed = parts()
+    group = resumed.optimizer.param_groups[0]
+    group["weight_decay"] = 0.5
+    fresh = states.settings_of(resumed.optimizer)
+    states.load_state(tmp_path / "s", resumed)
+    assert not states.apply_changed_arguments(resumed.optimizer, fresh, ["eps=1"], ["eps=1"])
+    told = states.apply_changed_arguments(resumed.optimizer, fresh, [], ["weight_decay=0.5"])
+    assert told[0].option == "optimizer_args"
+    assert resumed.optimizer.param_groups[0]["weight_decay"] == 0.5
