@@ -57,7 +57,7 @@ def use_attention(unet: UNet2DConditionModel, attention: Attention) -> None:
             raise UserError(
                 f"xformers cannot be used here: {str(error).splitlines()[0]}",
                 option="xformers",
-                hint="install the extra, or leave xformers out: PyTorch's own attention does it then",
+                hint="install the extra, or leave xformers out (PyTorch's own is then used)",
             ) from error
 
 
