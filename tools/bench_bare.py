@@ -60,7 +60,6 @@ class BareLoop:
         learned += attach(self.text_encoder, TARGETS_TEXT, rank)
         for parameter in learned:
             parameter.data = parameter.data.float()
-        self.num_learned = sum(parameter.numel() for parameter in learned)
         self.optimizer = torch.optim.AdamW(learned, lr=1e-4)
         betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
         self.alphas = torch.cumprod(1 - betas, 0)
