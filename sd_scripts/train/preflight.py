@@ -106,11 +106,27 @@ def _file_problems(job: TrainNetworkJob) -> list[Problem]:
         if path and not path.startswith("data:") and not Path(path).exists()
     ]
     if job.saving.resume:
-        try:
-            read_facts(find_state(Path(job.saving.resume)))
-        except UserError as error:
-            problems += error.problems
+        problems += _state_problems(job, Path(job.saving.resume))
     return problems
+
+
+def _state_problems(job: TrainNetworkJob, resume: Path) -> list[Problem]:
+    try:
+        facts = read_facts(find_state(resume))
+    except UserError as error:
+        return list(error.problems)
+    wanted = job.optimizer.optimizer_type
+    if facts.optimizer in ("", wanted):
+        return []
+    return [
+        Problem(
+            f"This state holds what the optimizer {facts.optimizer} has gathered, which {wanted} "
+            "cannot use",
+            "resume, optimizer_type",
+            f"Set optimizer_type to {facts.optimizer}, or go on from the LoRA file with "
+            "network_weights instead of resume.",
+        )
+    ]
 
 
 def folder_problems(folder: Path, option: str) -> list[Problem]:
