@@ -151,7 +151,7 @@ def _run_told(job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests
         return _failed(reporter, [_disk_problem(error)])
     except Exception as error:  # noqa: BLE001 - told with its traceback, and as a fault of ours
         traceback.print_exc()
-        if type(error).__name__ == "OutOfMemoryError":
+        if _is_out_of_memory(error):
             return _failed(reporter, [_OUT_OF_MEMORY])
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         hint = "This is a fault of the program; the log has the details."
@@ -168,6 +168,11 @@ _OUT_OF_MEMORY = Problem(
     "Try, in this order: cache_latents, gradient_checkpointing, mixed_precision bf16, a smaller "
     "batch, a smaller resolution.",
 )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a graphics card's memory is full, or main memory in PyTorch's words for it."""
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
 
 
 def _disk_problem(error: OSError) -> Problem:

@@ -17,6 +17,16 @@ from sd_scripts.train.trackers import tracker_problems
 def environment_problems(job: TrainNetworkJob) -> list[Problem]:
     """Return missing packages and number formats that the device does not know."""
     problems = precision_problems(job, PartialState().device)
+    if PartialState().num_processes > 1:
+        problems.append(
+            Problem(
+                f"This was started in {PartialState().num_processes} processes, and training in "
+                "several is not supported yet",
+                None,
+                "Start it with python -m sd_scripts.train_network, or accelerate launch "
+                "--num_processes 1.",
+            )
+        )
     problems += tracker_problems(job)
     entry = OPTIMIZERS[job.optimizer.optimizer_type]
     if entry.package and importlib.util.find_spec(entry.package) is None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
 from sd_scripts.data.batch import Batch
+from sd_scripts.errors import Problem
 from sd_scripts.families.base import TextConditioning
 from sd_scripts.train.guard import explain_invalid_loss
 from sd_scripts.train.optimizers import learning_rates
 from sd_scripts.train.session import Session
+
+_NO_PROMPTS: Final = Problem(
+    "A preview was asked for, but this run has no prompts",
+    "sample_prompts",
+    "Give a prompt file in the next run.",
+    "warning",
+)
 
 
 @dataclass(frozen=True)
@@ -163,8 +171,9 @@ def after_step(session: Session, step: Step) -> bool:
 
 
 def preview(session: Session, stage: str) -> None:
-    """Make the preview pictures, if there are prompts."""
-    if session.previewer is not None:
-        session.previewer.make(
-            stage, session.position.step, session.reporter, session.requests.stop
-        )
+    """Make the preview pictures; says so if there are no prompts to make them of."""
+    if session.previewer is None:
+        if session.requests.due("sample"):
+            session.reporter.warn(_NO_PROMPTS)
+        return
+    session.previewer.make(stage, session.position.step, session.reporter, session.requests.stop)

@@ -153,8 +153,11 @@ class Reporter:
         self._emit(ControlEvent(request=request, state="done" if done else "accepted"))
 
     def end(self, event: EndEvent) -> None:
-        """Tell how the run ended; the last event of a run."""
-        self._emit(event)
+        """Tell how the run ended; the last event of a run. A full disk changes no exit code."""
+        try:
+            self._emit(event)
+        except OSError as error:
+            print(f"The end could not be written to the run folder: {error}", file=sys.stderr)
         stream = sys.stderr if event.status == "failed" else sys.stdout
         if self._writer is not None:
             print(event.reason, file=stream, flush=True)

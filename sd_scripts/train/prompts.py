@@ -135,7 +135,7 @@ def _from_mapping(entry: Mapping[str, Any]) -> tuple[PreviewPrompt | None, list[
     known = {field.name for field in fields(PreviewPrompt)}
     wrong = [f"“{key}” is not a known setting" for key in entry if key not in known]
     values = {}
-    for key in known & set(entry):
+    for key in (key for key in known & set(entry) if entry[key] is not None):
         try:
             values[key] = _READERS[key](str(entry[key]))
         except ValueError as error:

@@ -15,7 +15,14 @@ from safetensors import safe_open
 
 from sd_scripts.data.batch import Batch
 from sd_scripts.runs.control import request
-from sd_scripts.runs.events import SampleEvent, SaveEvent, StartEvent, StepEvent, read_events
+from sd_scripts.runs.events import (
+    SampleEvent,
+    SaveEvent,
+    StartEvent,
+    StepEvent,
+    WarningEvent,
+    read_events,
+)
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train import loop
 from sd_scripts.train.session import Session
@@ -249,4 +256,23 @@ def test_save_and_sample_on_request(job: TinyJob, monkeypatch: pytest.MonkeyPatc
     names = {path.name for path in (job.place / "output").iterdir()}
     assert "cat-step00000001.safetensors" in names
     assert [e.step for e in job.events() if isinstance(e, SampleEvent)] == [1]
+    assert not list(run.control.iterdir())
+
+
+def test_a_preview_on_request_without_prompts_is_answered(
+    job: TinyJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = loop.optimize
+    run = RunFolder(job.place / "run")
+
+    def optimize(session: Session, batches: list[Batch]) -> float:
+        if session.position.step == 0:
+            request(run, "sample")
+            time.sleep(0.25)
+        return whole(session, batches)
+
+    monkeypatch.setattr(loop, "optimize", optimize)
+    assert job.run(max_train_epochs=1) == 0
+    told = [event for event in job.events() if isinstance(event, WarningEvent)]
+    assert [event.option for event in told if "preview" in event.text] == ["sample_prompts"]
     assert not list(run.control.iterdir())

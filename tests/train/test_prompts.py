@@ -91,3 +91,9 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_resolved_fills_only_what_is_open() -> None:
     prompt = resolved(PreviewPrompt("a", width=64), size=(512, 768), sampler="ddim")
     assert (prompt.width, prompt.height, prompt.sample_sampler) == (64, 768, "ddim")
+
+
+def test_null_in_json_means_the_default(tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text('[{"prompt": "a cat", "negative_prompt": null, "seed": null}]')
+    assert read_prompts(path) == ([PreviewPrompt("a cat")], [])
