@@ -26,7 +26,7 @@ def folder_lister(context: Context) -> Callable[[object], dict[str, Any]]:
         data = request if isinstance(request, Mapping) else {}
         wanted = str(data.get("folder") or "").strip()
         browser = Browser(browse_roots(context))
-        places = [{"name": _short(root), "folder": str(root)} for root in browser.roots]
+        places = [{"name": _short(root, context), "folder": str(root)} for root in browser.roots]
         if not wanted:
             return {**_listing(_start(browser)), "places": places}
         try:
@@ -89,5 +89,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _short(root: Path) -> str:
+def _short(root: Path, context: Context) -> str:
+    if root == context.workspace.path:
+        return context.text("folders.workspace")
     return "~" if root == Path.home() else (root.name or str(root))

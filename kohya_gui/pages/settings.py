@@ -15,13 +15,40 @@ from kohya_gui.settings import Settings, save_settings
 
 def _build(context: Context) -> None:
     text = context.text
-    gr.HTML(
-        f'<h1 class="kg-page-title">{escape(text("settings.title"))}</h1>',
-        apply_default_css=False,
-        js_on_load=None,
-    )
+    _html(f'<h1 class="kg-page-title">{escape(text("settings.title"))}</h1>')
+    fields = [*_look(context), *_files(context), *_jobs(context)]
+    save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
+    said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
+
+    def load() -> list[Any]:
+        now = context.settings()
+        return [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
+
+    def keep(tier: str, language: str, roots: str, when_busy: str, allow_hub: bool) -> str:
+        values = {
+            "tier": tier,
+            "language": language,
+            "roots": [line.strip() for line in (roots or "").splitlines() if line.strip()],
+            "when_busy": when_busy,
+            "allow_hub": allow_hub,
+        }
+        return keep_settings(context, values)
+
+    quick: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
+    save.click(keep, fields, [said], **quick)
+    blocks = gr.context.Context.root_block
+    assert isinstance(blocks, gr.Blocks), "a page is built within its application"
+    blocks.load(load, None, fields, **quick)
+
+
+def _look(context: Context) -> list[Any]:
+    text = context.text
     with gr.Column(elem_classes=["kg-card"]):
-        _heading(text("settings.look"))
+        _html(f'<h2 class="kg-h">{escape(text("settings.look"))}</h2>')
         widget("theme", elem_id="kg-theme")
         tier = gr.Radio(
             [(text(f"js.form.tier_{name}"), name) for name in ("basic", "advanced", "expert")],
@@ -37,8 +64,13 @@ def _build(context: Context) -> None:
             elem_id="setting-language",
             interactive=True,
         )
+    return [tier, language]
+
+
+def _files(context: Context) -> list[Any]:
+    text = context.text
     with gr.Column(elem_classes=["kg-card"]):
-        _heading(text("settings.files"))
+        _html(f'<h2 class="kg-h">{escape(text("settings.files"))}</h2>')
         roots = gr.Textbox(
             label=text("settings.roots"),
             info=text("settings.roots_info", home=Path.home()),
@@ -46,15 +78,18 @@ def _build(context: Context) -> None:
             elem_id="setting-roots",
             interactive=True,
         )
-        gr.HTML(
+        _html(
             f"<p><strong>{escape(text('settings.workspace'))}</strong> "
             f"<code>{escape(str(context.workspace.path))}</code></p>"
-            f"<p class='kg-quiet kg-small'>{escape(text('settings.workspace_info'))}</p>",
-            apply_default_css=False,
-            js_on_load=None,
+            f"<p class='kg-quiet kg-small'>{escape(text('settings.workspace_info'))}</p>"
         )
+    return [roots]
+
+
+def _jobs(context: Context) -> list[Any]:
+    text = context.text
     with gr.Column(elem_classes=["kg-card"]):
-        _heading(text("settings.jobs"))
+        _html(f'<h2 class="kg-h">{escape(text("settings.jobs"))}</h2>')
         when_busy = gr.Radio(
             [(text(f"settings.busy_{name}"), name) for name in ("queue", "refuse")],
             label=text("settings.when_busy"),
@@ -67,40 +102,14 @@ def _build(context: Context) -> None:
             elem_id="setting-allow-hub",
             interactive=True,
         )
-    save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
-    said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
-    fields = [tier, language, roots, when_busy, allow_hub]
-
-    def load() -> list[Any]:
-        now = context.settings()
-        return [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
-
-    def keep(tier: str, language: str, roots: str, when_busy: str, allow_hub: bool) -> str:
-        values = {
-            "tier": tier,
-            "language": language,
-            "roots": [line.strip() for line in (roots or "").splitlines() if line.strip()],
-            "when_busy": when_busy,
-            "allow_hub": allow_hub,
-        }
-        return _keep(context, values)
-
-    quick: dict[str, Any] = {
-        "queue": False,
-        "show_progress": "hidden",
-        "api_visibility": "private",
-    }
-    save.click(keep, fields, [said], **quick)
-    blocks = gr.context.Context.root_block
-    assert isinstance(blocks, gr.Blocks), "a page is built within its application"
-    blocks.load(load, None, fields, **quick)
+    return [when_busy, allow_hub]
 
 
-def _heading(title: str) -> None:
-    gr.HTML(f'<h2 class="kg-h">{escape(title)}</h2>', apply_default_css=False, js_on_load=None)
+def _html(markup: str) -> None:
+    gr.HTML(markup, apply_default_css=False, js_on_load=None)
 
 
-def _keep(context: Context, values: dict[str, Any]) -> str:
+def keep_settings(context: Context, values: dict[str, Any]) -> str:
     """Write the settings and return what to say about it, as markup."""
     text = context.text
     bad = [root for root in values["roots"] if not Path(root).expanduser().is_dir()]

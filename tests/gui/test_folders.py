@@ -10,7 +10,7 @@ import pytest
 
 from kohya_gui.context import Context
 from kohya_gui.pages.folders import browse_roots, folder_lister
-from kohya_gui.pages.settings import _keep
+from kohya_gui.pages.settings import keep_settings
 from kohya_gui.settings import load_settings
 
 Lister = Callable[[object], dict[str, Any]]
@@ -39,7 +39,7 @@ def keep(context: Context, **changes: object) -> str:
         "when_busy": "queue",
         "allow_hub": False,
     }
-    return _keep(context, {**values, **changes})
+    return keep_settings(context, {**values, **changes})
 
 
 def test_looking_begins_in_the_first_declared_folder(lister: Lister, files: Path) -> None:

@@ -1,8 +1,16 @@
 // Choosing a file or folder of the server in the browser: a dialog over a safe listing.
 (() => {
   "use strict";
-  const { t, h, fill, bytes } = window.KG;
-  const marks = { folder: "🗀", model: "◆", picture: "▣", config: "≡", text: "≡", file: "·" };
+  const { t, h, svg, fill, bytes } = window.KG;
+  const marks = {
+    folder: "M1.5 3.5h5l1.5 2h6.5v7.5h-13z",
+    model: "M8 1.5l6 3.3v6.4l-6 3.3-6-3.3V4.8z M2 4.8l6 3.4 6-3.4 M8 8.2v6.3",
+    picture: "M1.5 2.5h13v11h-13z M1.5 11l4-4 3.5 3.5 2-2 3.5 3.5",
+    text: "M3.5 1.5h6l3 3v10h-9z M5.5 7h5 M5.5 9.5h5",
+    file: "M3.5 1.5h6l3 3v10h-9z",
+  };
+  marks.config = marks.text;
+  const mark = (kind) => h("span.kg-mark", { "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 16 16" }, svg("path", { d: marks[kind] || marks.file })));
 
   function date(seconds) {
     return seconds ? new Date(seconds * 1000).toLocaleDateString() : "";
@@ -69,7 +77,7 @@
               onclick: () => (folder ? go(entry.full) : select(entry)),
               ondblclick: () => !folder && fits && finish(entry.full),
             },
-            h("span.kg-mark", { "aria-hidden": "true" }, marks[entry.kind] || marks.file),
+            mark(entry.kind),
             h("span.kg-entry-name", {}, entry.name),
             h("span.kg-entry-note", {}, entry.note || (folder ? "" : `${bytes(entry.bytes)}  ${date(entry.modified)}`)),
           ));

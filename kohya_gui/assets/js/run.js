@@ -112,8 +112,8 @@
       now.family ? item(t("run.family"), t(`family.${now.family}`), "family") : null);
   }
 
-  function files(data) {
-    if (!data.saves.length) return h("p.kg-quiet", {}, t("run.no_files", { folder: data.output_dir }));
+  function files(data, active) {
+    if (!data.saves.length) return h("p.kg-quiet", {}, active ? t("run.no_files_yet", { folder: data.output_dir }) : t("run.no_files"));
     const rows = [...data.saves].reverse().map((save) => h("tr", {},
       h("td", {}, save.servable ? h("a", { href: file(save.file), download: save.name }, save.name) : save.name,
         save.there ? null : h("span.kg-faint", {}, ` ${t("run.gone")}`),
@@ -228,7 +228,7 @@
         series: Object.entries(chart.rates).map(([name, curve], i) => line(name, colours[i % 3], curve, { width: 2, zero: true })),
       });
       showSamples(data.samples, now.active);
-      fill(fileHolder, files(data));
+      fill(fileHolder, files(data, now.active));
       warningCard.hidden = !data.warnings.length;
       fill(warningCard, h("h2.kg-h", {}, t("run.warnings", { n: data.warnings.length })),
         data.warnings.map((w) => h("div.kg-note.kg-warn", {}, w.option ? h("code", {}, `${w.option}: `) : null, w.text, w.hint ? h("div.kg-small", {}, w.hint) : null)));
