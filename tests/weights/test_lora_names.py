@@ -7,7 +7,6 @@ import pytest
 from sd_scripts.weights.lora_names import own_name, read_name, to_diffusers, to_sai
 
 RESNET = ("conv1", "time_emb_proj", "conv2", "conv_shortcut")
-SAI_RESNET = ("in_layers_2", "emb_layers_1", "out_layers_3", "skip_connection")
 
 
 def test_pairs_given_by_the_reference() -> None:
