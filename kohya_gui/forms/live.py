@@ -35,12 +35,13 @@ WANTED_VIEWS: Final = 100
 
 @dataclass
 class Insight:
-    """All that is known of a form now. `family` is None until the model is known."""
+    """All that is known of a form now; of the model once it was looked at."""
 
     prepared: Prepared
     reading: Reading
     model: Scan | None = None
     family: str | None = None
+    prediction_type: str | None = None
     data: Scan | None = None
     arithmetic: StepArithmetic | None = None
     problems: list[Problem] = field(default_factory=list)
@@ -104,6 +105,7 @@ class Live:
         assert isinstance(model, ModelOptions)
         resolved, problems = resolve_model(scan.found, model.v2, model.v_parameterization)
         insight.family = resolved.family if resolved else None
+        insight.prediction_type = resolved.prediction_type if resolved else None
         return problems
 
     def _look_at_pictures(self, insight: Insight) -> Iterable[Problem]:
@@ -113,10 +115,12 @@ class Live:
         assert isinstance(caption, CaptionOptions)
         if not data.train_data_dir and not data.dataset_config:
             return ()
-        family = insight.family
+        family, prediction = insight.family, insight.prediction_type
         scan = self._scans.look(
             _data_key(insight),
-            lambda progress: plan_dataset(data, caption, family=family, progress=progress),
+            lambda progress: plan_dataset(
+                data, caption, family=family, prediction_type=prediction, progress=progress
+            ),
         )
         insight.data = scan
         if scan.state == "failed":
@@ -246,7 +250,7 @@ def _model_key(prepared: Prepared) -> tuple[object, ...]:
 def _data_key(insight: Insight) -> tuple[object, ...]:
     groups = insight.reading.groups
     dumped = tuple(repr(groups.get(name)) for name in ("data", "caption"))
-    return ("pictures", insight.family, *dumped)
+    return ("pictures", insight.family, insight.prediction_type, *dumped)
 
 
 def _path_problems(prepared: Prepared) -> Iterable[Problem]:

@@ -26,7 +26,7 @@ from sd_scripts.dataset.samples import (
     SkippedPicture,
 )
 from sd_scripts.dataset.scan import FolderScan, FoundPicture, Progress, scan_folder
-from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings
+from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, native_resolution
 from sd_scripts.dataset.words import count, some
 from sd_scripts.errors import Problem, errors_among
 from sd_scripts.options.groups.caption import CaptionOptions
@@ -48,14 +48,18 @@ def plan_dataset(
     caption: CaptionOptions,
     *,
     family: str | None = None,
+    prediction_type: str | None = None,
     progress: Progress | None = None,
 ) -> DatasetPlan:
     """Plan what a job trains: read its folders, pictures and captions.
 
-    `family` ("sd1", "sd2" or "sdxl") decides the resolution where none is given. `progress` hears
-    (text, done, total). Everything wrong is in the plan's `problems`; with an error among them
-    there may be no samples.
+    `family` ("sd1", "sd2" or "sdxl") and `prediction_type` ("epsilon" or "v_prediction") decide
+    the resolution where none is given. `progress` hears (text, done, total). Everything wrong is
+    in the plan's `problems`; with an error among them there may be no samples.
     """
+    if data.resolution is None:
+        native = native_resolution(family, prediction_type)
+        data = data.model_copy(update={"resolution": native})
     asked = datasets_asked_for(data, caption, family)
     index = PictureIndex(cache_folder(data.cache_dir))
     planner = _Planner(index, data.bad_images == "error", progress, list(asked.problems))

@@ -13,6 +13,13 @@ from sd_scripts.options.groups.data import DataOptions
 DEFAULT_RESOLUTIONS = {"sd1": (512, 512), "sd2": (768, 768), "sdxl": (1024, 1024)}
 
 
+def native_resolution(family: str | None, prediction_type: str | None = None) -> Size:
+    """The size a model was made for; SD 2.x models that predict noise are those for 512 pixels."""
+    if family == "sd2" and prediction_type == "epsilon":
+        return 512, 512
+    return DEFAULT_RESOLUTIONS.get(family or "sd1", (512, 512))
+
+
 @dataclass(frozen=True)
 class SubsetSettings:
     """One folder of pictures and how it is used.
@@ -112,9 +119,8 @@ class Values:
 
     def buckets(self, family: str | None) -> BucketSettings:
         """Bucket settings; without a resolution, it is what models of `family` were made for."""
-        default = DEFAULT_RESOLUTIONS.get(family or "sd1", (512, 512))
         return BucketSettings(
-            resolution=self.resolution or default,
+            resolution=self.resolution or native_resolution(family),
             enable_bucket=self.enable_bucket,
             min_size=self.min_bucket_reso,
             max_size=self.max_bucket_reso,

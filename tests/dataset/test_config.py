@@ -9,7 +9,7 @@ import pytest
 
 from sd_scripts.dataset.config import Reading, read_dataset_config
 from sd_scripts.dataset.config_keys import LATER_KEYS, LEVELS
-from sd_scripts.dataset.settings import Values
+from sd_scripts.dataset.settings import Values, native_resolution
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
 
@@ -370,3 +370,13 @@ def test_relative_folders_are_of_the_working_folder_or_beside_the_file(tmp_path,
     assert reading.problems == []
     folders = [subset.image_dir for subset in reading.datasets[0].subsets]
     assert folders == [Path("here"), tmp_path / "file" / "beside"]
+
+
+@pytest.mark.parametrize(
+    ("family", "prediction_type", "side"),
+    [("sd2", "epsilon", 512), ("sd2", "v_prediction", 768), ("sd2", None, 768), (None, None, 512)],
+)
+def test_native_resolution_follows_what_the_model_predicts(
+    family: str | None, prediction_type: str | None, side: int
+) -> None:
+    assert native_resolution(family, prediction_type) == (side, side)
