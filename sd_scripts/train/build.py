@@ -23,7 +23,7 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train.entry import output_folder
-from sd_scripts.train.footprint import count_of, file_bytes
+from sd_scripts.train.footprint import count_of, file_bytes, state_problems
 from sd_scripts.train.inputs import (
     Caching,
     latent_cache,
@@ -97,6 +97,7 @@ def lay_foundation(
     method = METHODS[job.network.network_module](job, model)
     for note in method.warnings:
         reporter.warn(note)
+    raise_if_errors(state_problems(job, method))
     needed = file_bytes(job, checked.arithmetic, count_of(method, job))
     raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))
     reporter.phase("loading the model", 1, 1)

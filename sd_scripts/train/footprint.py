@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import torch
 
 from sd_scripts.dataset.steps import StepArithmetic
-from sd_scripts.errors import Problem, UserError
+from sd_scripts.errors import Problem, UserError, raise_if_errors
 from sd_scripts.families.base import LoadOptions, Part
 from sd_scripts.families.registry import FAMILIES
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import precision_of
 from sd_scripts.train.preflight import Preflight
 from sd_scripts.train.saving import SavePlan, num_kept
+from sd_scripts.train.schedulers import build_scheduler
+from sd_scripts.train.state_facts import WEIGHTS_FILE, find_state
+from sd_scripts.weights.headers import read_safetensors_header
 
 _PART_NAMES: Final = {"unet": "U-Net", "te1": "text encoder", "te2": "second text encoder"}
 _STATE_FACTOR: Final = 3
@@ -36,21 +41,58 @@ class NetworkCount:
 def count_network(
     job: TrainNetworkJob, checked: Preflight
 ) -> tuple[NetworkCount | None, list[Problem]]:
-    """Build the model and its network without memory for weights, and count.
+    """Build the model, its network and optimizer without memory for weights, and count.
 
-    What is wrong with the model's tensors or with `network_weights` comes back as problems.
+    What is wrong with tensors of the model, `vae`, `network_weights` or `resume`, or with the
+    optimizer's settings, comes back as problems.
     """
     assert checked.model is not None
     caches_text = job.data.cache_text_encoder_outputs
     parts: frozenset[Part] = frozenset() if caches_text else frozenset(["text_encoders"])
-    options = LoadOptions(device="meta", parts=parts, resolved=checked.model)
+    options = LoadOptions(device="meta", parts=parts, vae=job.model.vae, resolved=checked.model)
     try:
         family = FAMILIES[checked.model.family]
         model = family.load(job.model.pretrained_model_name_or_path, options)
         method = NetworkMethod(job, model)
     except UserError as error:
         return None, list(error.problems)
-    return count_of(method, job), list(method.warnings)
+    problems = list(method.warnings)
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: family.load_missing(model, ["vae"]),
+        lambda: raise_if_errors(state_problems(job, method)),
+        lambda: build_scheduler(
+            job,
+            build_optimizer(job, method.parameter_groups()),
+            max(1, checked.arithmetic.total_steps),
+        ),
+    )
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            problems += error.problems
+    return count_of(method, job), problems
+
+
+def state_problems(job: TrainNetworkJob, method: NetworkMethod) -> list[Problem]:
+    """Tell if the state to resume is of another network; one that is missing is told elsewhere."""
+    if not job.saving.resume:
+        return []
+    try:
+        found = read_safetensors_header(find_state(Path(job.saving.resume)) / WEIGHTS_FILE)
+    except (UserError, OSError):
+        return []  # told by `look_ahead`, or with the damage named when it is loaded
+    saved = {name: tuple(info.shape) for name, info in found.tensors.items()}
+    wanted = {k: tuple(v.shape) for k, v in method.trainable_modules.state_dict().items()}
+    if saved == wanted:
+        return []
+    return [
+        Problem(
+            "The state to resume is of another network: its layers or ranks are others",
+            "resume, network_dim, network_args",
+            "Use the network settings that it was trained with.",
+        )
+    ]
 
 
 def count_of(method: NetworkMethod, job: TrainNetworkJob) -> NetworkCount:

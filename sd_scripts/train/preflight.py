@@ -19,6 +19,7 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_warnings
 from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
 from sd_scripts.train.state_facts import find_state, read_facts
+from sd_scripts.weights.model_spec import thumbnail_url
 
 RESERVE_BYTES: Final = 200 * 2**20
 """What is left free on a disk: logs, events and previews need room as well."""
@@ -50,6 +51,7 @@ def look_ahead(
         job.data,
         job.caption,
         family=model.family if model else None,
+        prediction_type=model.prediction_type if model else None,
         progress=progress,
     )
     problems += plan.problems
@@ -62,6 +64,12 @@ def look_ahead(
     )
     prompts = _prompts(job, plan, problems)
     problems += _file_problems(job)
+    for option, folder in (
+        ("logging_dir", job.logging.logging_dir),
+        ("cache_dir", job.data.cache_dir),
+    ):
+        if folder is not None:
+            problems += folder_problems(Path(folder), option)
     if output is not None:
         problems += folder_problems(output, "output_dir")
     return Preflight(info, model, plan, arithmetic, prompts, tuple(problems))
@@ -98,13 +106,16 @@ def _file_problems(job: TrainNetworkJob) -> list[Problem]:
     given = {
         "vae": job.model.vae,
         "network_weights": job.network.network_weights,
-        "metadata_thumbnail": job.metadata.metadata_thumbnail,
     }
     problems = [
         Problem(f"There is nothing at {path}", option, "Check the path, or leave it empty.")
         for option, path in given.items()
-        if path and not path.startswith("data:") and not Path(path).exists()
+        if path and not Path(path).exists()
     ]
+    try:
+        thumbnail_url(job.metadata.metadata_thumbnail)
+    except UserError as error:
+        problems += error.problems
     if job.saving.resume:
         problems += _state_problems(job, Path(job.saving.resume))
     return problems

@@ -38,6 +38,7 @@ from sd_scripts.weights.dataset_facts import facts_from_plan
 from sd_scripts.weights.files import read_metadata
 from sd_scripts.weights.hashes import BaseHashes
 from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_metadata
+from sd_scripts.weights.model_spec import thumbnail_url
 
 
 class Recorder:
@@ -52,8 +53,14 @@ class Recorder:
         parts: Resumable,
         saved_dtype: torch.dtype | None,
     ) -> None:
-        """Nothing is read or written yet; `saved_dtype` None keeps each tensor's own."""
-        self._job = job
+        """Nothing is written yet; `saved_dtype` None keeps each tensor's own.
+
+        Raises `UserError` if the thumbnail cannot be read.
+        """
+        # Read now: a thumbnail that is gone at the end must not cost what was trained.
+        thumbnail = thumbnail_url(job.metadata.metadata_thumbnail)
+        metadata = job.metadata.model_copy(update={"metadata_thumbnail": thumbnail})
+        self._job = job.model_copy(update={"metadata": metadata})
         self._plan = checked.plan.fingerprint()
         self._method = method
         self._parts = parts

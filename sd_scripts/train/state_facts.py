@@ -11,6 +11,7 @@ from sd_scripts.errors import UserError
 
 FORMAT: Final = 1
 FACTS_FILE: Final = "train_state.json"
+WEIGHTS_FILE: Final = "trained.safetensors"
 
 
 @dataclass

@@ -23,10 +23,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import sync_folder
-from sd_scripts.train.state_facts import FACTS_FILE, StateFacts
+from sd_scripts.train.state_facts import FACTS_FILE, WEIGHTS_FILE, StateFacts
 from sd_scripts.weights.files import save_tensors
 
-_WEIGHTS: Final = "trained.safetensors"
 _OPTIMIZER: Final = "optimizer.pt"
 _SCHEDULER: Final = "scheduler.pt"
 _RANDOM: Final = "random.pt"
@@ -85,7 +84,7 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     temporary.mkdir(parents=True)
     try:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
-        save_tensors(weights, temporary / _WEIGHTS)
+        save_tensors(weights, temporary / WEIGHTS_FILE)
         _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
         _save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
         others = random_state()
@@ -120,7 +119,7 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
 def load_state(folder: Path, parts: Resumable) -> None:
     """Give a state back to the living parts. Raises `UserError` if it does not fit them."""
     try:
-        weights = load_file(folder / _WEIGHTS)
+        weights = load_file(folder / WEIGHTS_FILE)
         optimizer, scheduler = _load(folder / _OPTIMIZER), _load(folder / _SCHEDULER)
         others = _load(folder / _RANDOM)
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:

@@ -14,7 +14,9 @@ from safetensors.torch import save_file
 
 from sd_scripts.errors import Problem
 from sd_scripts.runs.events import WarningEvent
-from sd_scripts.train import preflight
+from sd_scripts.train import loop, preflight, run
+from sd_scripts.train.session import Session
+from sd_scripts.weights.files import read_metadata
 from tests.support.jobs import TinyJob, draw_pictures
 from tests.support.tiny_models import make_tiny_folder
 
@@ -247,3 +249,50 @@ def test_wrong_family_option_loses_against_the_fact(job: TinyJob) -> None:
 
 def test_no_state_to_resume(job: TinyJob, capsys: pytest.CaptureFixture[str]) -> None:
     one(refused(job, capsys, resume=str(job.place / "pictures")), "resume")
+
+
+@pytest.mark.parametrize(("option", "changes"), [
+    ("vae", {"vae": "{odd}"}),
+    ("optimizer_args", {"optimizer_args": ["betas=2.0,3.0"]}),
+    ("learning_rate", {"lr_scheduler": "polynomial", "learning_rate": 1e-8}),
+    ("logging_dir", {"logging_dir": "{odd}"}),
+    ("cache_dir", {"cache_dir": "{odd}"}),
+    ("metadata_thumbnail", {"metadata_thumbnail": "{place}"}),
+])  # fmt: skip
+def test_a_check_finds_what_a_start_would_refuse(
+    job: TinyJob,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    changes: dict[str, object],
+) -> None:
+    odd = job.place / "odd.safetensors"
+    save_file({"a": torch.zeros(2)}, odd)
+    given = {
+        name: value.format(odd=odd, place=job.place) if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    one(refused(job, capsys, **given), option)
+
+
+def test_a_state_of_another_network(job: TinyJob, capsys: pytest.CaptureFixture[str]) -> None:
+    assert job.run("first", save_state=True, max_train_epochs=1) == 0
+    shutil.rmtree(job.place / "output")
+    problems = refused(job, capsys, resume=str(job.place / "first"), network_dim=3)
+    one(problems, "resume", "another network")
+
+
+def test_a_thumbnail_that_goes_meanwhile_costs_nothing(
+    job: TinyJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thumbnail = job.place / "thumbnail.png"
+    shutil.copy(job.place / "pictures" / "2_cat" / "picture 0.png", thumbnail)
+    whole = loop.train
+
+    def train(session: Session) -> str:
+        thumbnail.unlink()
+        return whole(session)
+
+    monkeypatch.setattr(run, "train", train)
+    assert job.run(metadata_thumbnail=str(thumbnail), max_train_epochs=1) == 0
+    metadata = read_metadata(job.place / "output" / "cat.safetensors")
+    assert metadata["modelspec.thumbnail"].startswith("data:image/png;base64,")
