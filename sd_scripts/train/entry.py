@@ -26,7 +26,7 @@ from sd_scripts.errors import (
 from sd_scripts.options.command_line import parse_command_line
 from sd_scripts.options.jobs import Job, TrainNetworkJob
 from sd_scripts.options.toml_file import job_to_toml
-from sd_scripts.options.values import replace_values
+from sd_scripts.options.values import job_warnings, replace_values
 from sd_scripts.runs.console import output_to
 from sd_scripts.runs.events import EndEvent
 from sd_scripts.runs.folder import RunFolder
@@ -72,6 +72,8 @@ def main(
     try:
         launch = parse_command_line(job_type, argv, f"python -m sd_scripts.{script}")
         job = with_seed(launch.job)
+        found_later = job_warnings(job)
+        notes = [note for note in launch.warnings if note not in found_later]
         if launch.print_config:
             print(job_to_toml(job), end="")
             return EXIT_OK
@@ -79,7 +81,7 @@ def main(
             prepare(job)
             from sd_scripts.train.report import check_only
 
-            return check_only(job)
+            return check_only(job, notes)
         run = open_run(
             launch.run_dir,
             output_dir=job.saving.output_dir,
@@ -90,7 +92,7 @@ def main(
     except UserError as error:
         tell(error.problems)
         return EXIT_USER
-    return run_job(job, run, prepare)
+    return run_job(job, run, prepare, notes)
 
 
 def with_seed(job: Job) -> TrainNetworkJob:
@@ -123,12 +125,20 @@ def tell(problems: Sequence[Problem]) -> None:
 
 
 def run_job(
-    job: TrainNetworkJob, run: RunFolder, prepare: Callable[[TrainNetworkJob], None] = _nothing
+    job: TrainNetworkJob,
+    run: RunFolder,
+    prepare: Callable[[TrainNetworkJob], None] = _nothing,
+    notes: Sequence[Problem] = (),
 ) -> int:
-    """Train in an open run folder. Whatever happens is the run's last event and in its log."""
+    """Train in an open run folder. Whatever happens is the run's last event and in its log.
+
+    `notes` are warnings about how the job was written, told first of all.
+    """
     with output_to(run), Reporter(run.events) as reporter:
         requests = Requests(run, reporter)
         with requests.listening():
+            for note in notes:
+                reporter.warn(note)
             prepare(job)
             code = _run_told(job, run, reporter, requests)
         requests.clear()

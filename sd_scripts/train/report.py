@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sd_scripts.dataset.summary import summarise
 from sd_scripts.dataset.words import count as counted
-from sd_scripts.errors import EXIT_OK, EXIT_USER, errors_among
+from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.entry import tell
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
@@ -16,8 +16,8 @@ from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, siz
 from sd_scripts.train.saving import SavePlan, planned_names
 
 
-def check_only(job: TrainNetworkJob) -> int:
-    """Check a job without training; prints the report and returns the exit code."""
+def check_only(job: TrainNetworkJob, notes: Sequence[Problem] = ()) -> int:
+    """Check a job without training; prints the report, `notes` too, and returns the exit code."""
 
     def progress(name: str, done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -25,7 +25,7 @@ def check_only(job: TrainNetworkJob) -> int:
 
     output = Path(job.saving.output_dir) if job.saving.output_dir else None
     found = look_ahead(job, output, progress=progress)
-    problems = list(found.problems)
+    problems = [*notes, *found.problems]
     count = None
     if found.model is not None:
         from sd_scripts.train.environment import environment_problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import replace
@@ -20,7 +19,6 @@ from sd_scripts.train.guard import all_finite, broken_weights
 from sd_scripts.train.optimizers import describe_optimizer
 from sd_scripts.train.preflight import Preflight
 from sd_scripts.train.state_facts import (
-    FACTS_FILE,
     Position,
     StateFacts,
     find_state,
@@ -71,6 +69,7 @@ class Recorder:
             for group in parts.optimizer.param_groups
         )
         self.position = Position()
+        self._resumed_step = 0
         folder = cache_folder(job.data.cache_dir)
         self._base = BaseHashes(job.model.pretrained_model_name_or_path, job.model.vae, folder)
         self._facts = self._training_facts(checked, model)
@@ -140,17 +139,20 @@ class Recorder:
         save_state(path, self._parts, facts)
 
     def is_ours(self, path: Path) -> bool:
-        """Tell whether a file or state was written by this run or by one that it resumes."""
-        if path.is_dir():
-            try:
-                facts = json.loads((path / FACTS_FILE).read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                return False
-            return bool(facts.get("session") == str(self._session))
+        """Tell whether a file or state was written before the state that this run resumes.
+
+        What another way on from that state has written since is not ours to replace.
+        """
         try:
-            return read_metadata(path).get("ss_session_id") == str(self._session)
-        except (UserError, OSError):
-            return False  # no file of ours is broken
+            if path.is_dir():
+                facts = read_facts(path)
+                session, step = facts.session, facts.current_step
+            else:
+                metadata = read_metadata(path)
+                session, step = metadata["ss_session_id"], int(metadata["ss_steps"])
+        except (UserError, OSError, KeyError, ValueError):
+            return False  # no file of ours is broken, or without these facts
+        return session == str(self._session) and step <= self._resumed_step
 
     def resume(self, path: Path) -> list[Problem]:
         """Go on from a state: weights, optimizer, schedule, random streams and position.
@@ -163,6 +165,7 @@ class Recorder:
         fresh = settings_of(optimizer)
         load_state(folder, self._parts)
         self.position = Position(facts.current_step, facts.current_epoch, facts.batch_in_epoch)
+        self._resumed_step = facts.current_step
         self._session = int(facts.session)
         self._facts = replace(self._facts, session_id=self._session)
         told = apply_changed_rates(self._parts, facts.rates, self._rates)

@@ -24,6 +24,8 @@ _TITLES: Final[Mapping[Kind, str]] = {
     "textual-inversion": "TextualInversion",
     "checkpoint": "Checkpoint",
 }
+MAX_THUMBNAIL_BYTES: Final = 2_000_000
+"""It is written into the file's header, which readers limit to 100 MB and read whole."""
 
 
 def architecture(family: FamilyName, prediction_type: PredictionType, kind: Kind) -> str:
@@ -109,4 +111,11 @@ def thumbnail_url(thumbnail: str | None) -> str | None:
             option="metadata_thumbnail",
             hint="Choose a picture file that is there.",
         ) from error
+    if len(data) > MAX_THUMBNAIL_BYTES:
+        raise UserError(
+            f"The thumbnail {Path(thumbnail).name} has {len(data) / 1e6:.1f} MB, and programs that "
+            "list models read it each time",
+            option="metadata_thumbnail",
+            hint=f"Choose a picture of at most {MAX_THUMBNAIL_BYTES // 10**6} MB.",
+        )
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -133,3 +133,14 @@ def test_another_optimizer_is_refused_before_any_work(job: TinyJob) -> None:
     assert job.run("second", resume=str(job.place / "first"), optimizer_type="Lion") == 2
     assert [problem.option for problem in job.end("second").problems] == ["resume, optimizer_type"]
     assert not job.losses("second")
+
+
+def test_another_way_on_from_a_state_replaces_nothing(job: TinyJob) -> None:
+    """Two runs that go on from one state keep both their results."""
+    first = {"save_every_n_steps": 2, "save_state": True, "max_train_epochs": 1}
+    assert job.run("first", **first) == 0
+    before = (job.place / "output" / "cat.safetensors").read_bytes()
+    state = job.place / "first" / "state" / "cat-step00000002-state"
+    assert job.run("second", resume=str(state), learning_rate=5e-3, max_train_epochs=1) == 0
+    kept = [path.read_bytes() for path in (job.place / "output").glob("cat.before-*")]
+    assert kept == [before]
