@@ -63,13 +63,9 @@ def view(watched: Watched, gui: Gui, run: RunFolder) -> Page:
     return watched.page
 
 
-def fact(page: Page, name: str) -> object:
-    return page.locator(f"[data-fact={name}]")
-
-
-def end(run: RunFolder, **fields: object) -> None:
+def end(run: RunFolder, event: EndEvent) -> None:
     with EventWriter(run.events) as events:
-        events.emit(EndEvent(**fields))  # type: ignore[arg-type]
+        events.emit(event)
 
 
 def test_a_run_is_followed_without_reloading(watched: Watched, gui: Gui, run: RunFolder) -> None:
@@ -88,7 +84,7 @@ def test_a_run_is_followed_without_reloading(watched: Watched, gui: Gui, run: Ru
     assert "step 60" not in page.locator(".kg-log-lines").inner_text()
     add_save(run, 60)
     expect(page.locator("a", has_text="mycat-step00000060.safetensors")).to_be_visible()
-    end(run, status="finished", reason="All done.")
+    end(run, EndEvent(status="finished", reason="All done."))
     expect(page.locator("[data-state]")).to_have_attribute("data-state", "finished")
     expect(page.locator("a", has_text="Use these settings again")).to_be_visible()
 
@@ -161,7 +157,7 @@ def test_previews_and_saves_can_be_asked_for(watched: Watched, gui: Gui, run: Ru
 def test_a_failure_tells_its_cause_and_the_remedy(watched: Watched, gui: Gui) -> None:
     run = make_run(gui.workspace, "broken", alive=False)
     problem = Problem("It does not fit", "train_batch_size", "set train_batch_size to 1")
-    end(run, status="failed", reason="CUDA out of memory", problems=(problem,))
+    end(run, EndEvent(status="failed", reason="CUDA out of memory", problems=(problem,)))
     page = view(watched, gui, run)
     told = page.locator("[role=alert]")
     expect(told).to_contain_text("CUDA out of memory")
@@ -223,7 +219,7 @@ def test_a_log_of_100_000_lines_stays_fluid(watched: Watched, gui: Gui, run: Run
 
 def test_the_list_shows_all_runs_and_deletes_one_after_asking(watched: Watched, gui: Gui) -> None:
     run = make_run(gui.workspace, "to delete", alive=False)
-    end(run, status="finished")
+    end(run, EndEvent(status="finished"))
     page = watched.page
     page.goto(gui.page("runs"))
     row = page.locator(f"tr[data-run='{run.id}']")

@@ -103,7 +103,7 @@ def test_a_folder_that_is_not_there_is_told(live: Live, tmp_path: Path) -> None:
 
 
 def test_new_pictures_are_seen_after_looking_again(live: Live, pictures: Path) -> None:
-    values = {"train_data_dir": str(pictures), "caption_extension": ".txt"}
+    values: dict[str, object] = {"train_data_dir": str(pictures), "caption_extension": ".txt"}
     assert settled(live, values)["data"]["num_images"] == 2
     (pictures / "3_mycat cat" / "1.png").unlink()
     live.look_again(Draft("train_network", values))

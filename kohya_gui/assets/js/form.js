@@ -341,8 +341,12 @@
     }
 
     let waiting = null;
+    let patience = 0;
     function waitFor(what) {
       waiting = what;
+      clearTimeout(patience);
+      // An answer that got lost with the connection must not leave a dead button behind.
+      if (what) patience = setTimeout(() => waitFor(null), 20000);
       restoreWaiting();
     }
     function restoreWaiting() {
