@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +50,22 @@ def read_preset(path: Path) -> Preset:
     return Preset(path.stem, head["title"], head["note"], families, read_toml(text, path.name))
 
 
-def presets_of(job_type: type[Job], folder: Path = FOLDER) -> tuple[Preset, ...]:
-    """Return the presets of a job, in the order of their file names."""
+def preset_files(job_type: type[Job], folder: Path = FOLDER) -> tuple[Path, ...]:
+    """Return the preset files of a job, in the order of their names."""
     own = folder / FOLDER_OF_JOB.get(job_type.name, job_type.name)
-    return tuple(read_preset(path) for path in sorted(own.glob("*.toml")))
+    return tuple(sorted(own.glob("*.toml")))
+
+
+def presets_of(job_type: type[Job], folder: Path = FOLDER) -> tuple[Preset, ...]:
+    """Return the presets of a job. A file that is not in order is told and left out: somebody may
+    be working on it, and the page must open all the same."""
+    found = []
+    for path in preset_files(job_type, folder):
+        try:
+            found.append(read_preset(path))
+        except (UserError, OSError, UnicodeDecodeError) as error:
+            print(f"note: the preset {path} is left out: {error}", file=sys.stderr)
+    return tuple(found)
 
 
 def apply_preset(preset: Preset, draft: Draft) -> Draft:

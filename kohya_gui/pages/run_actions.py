@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.jobs import stop
@@ -12,6 +14,8 @@ from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
 
 Function = Callable[[object], Any]
+MAX_ROWS: Final = 300
+"""So many runs are listed; older ones stay in the workspace's folder."""
 
 
 def run_functions(context: Context) -> list[Function]:
@@ -40,7 +44,8 @@ class RunActions:
         }
 
     def overview(self, request: object = None) -> dict[str, Any]:
-        """Return all runs, newest first, and the jobs that wait."""
+        """Return the runs, newest first, and the jobs that wait; only `{"same": True}` when that
+        is what the page with this `mark` shows already."""
         text, problem, waiting = self._context.text, None, []
         try:
             waiting = [
@@ -49,8 +54,13 @@ class RunActions:
             ]
         except UserError as error:
             problem = str(error)
-        runs = [run_row(summary, text) for summary in self._context.store.list()]
-        return {"runs": runs, "waiting": waiting, "problem": problem}
+        summaries = self._context.store.list()
+        runs = [run_row(summary, text) for summary in summaries[:MAX_ROWS]]
+        more = len(summaries) - len(runs)
+        found = {"runs": runs, "waiting": waiting, "problem": problem, "more": more}
+        digest = hashlib.blake2b(json.dumps(found).encode("utf-8", "replace"), digest_size=8)
+        mark = digest.hexdigest()
+        return {"same": True} if mark == _given(request, "mark") else {**found, "mark": mark}
 
     def look_run(self, request: object = None) -> dict[str, Any]:
         """Return how a run stands and what is new since the last look."""

@@ -8,7 +8,14 @@ import pytest
 
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.preparation import full_raw
-from kohya_gui.forms.presets import FOLDER, Preset, apply_preset, presets_of, read_preset
+from kohya_gui.forms.presets import (
+    FOLDER,
+    Preset,
+    apply_preset,
+    preset_files,
+    presets_of,
+    read_preset,
+)
 from sd_scripts.errors import UserError, errors_among
 from sd_scripts.options.form_values import from_form
 from sd_scripts.options.jobs import JOBS, TrainNetworkJob
@@ -16,7 +23,7 @@ from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.values import check_values
 
 OWN = {"pretrained_model_name_or_path": "model.safetensors", "train_data_dir": "pictures"}
-PRESETS = [(job, preset) for job in JOBS.values() for preset in presets_of(job)]
+PRESETS = [(job, read_preset(path)) for job in JOBS.values() for path in preset_files(job)]
 
 
 def names(case: object) -> str:
@@ -80,8 +87,17 @@ def test_one_preset_after_another_leaves_nothing_of_the_first() -> None:
     assert by_way == direct
 
 
-def test_a_preset_without_a_title_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "odd.toml"
-    path.write_text("# note: nothing\n[network]\nnetwork_dim = 4\n")
+def test_a_preset_that_is_not_in_order_is_told_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "lora"
+    folder.mkdir()
+    (folder / "1-odd.toml").write_text("# note: nothing\n[network]\nnetwork_dim = 4\n")
+    (folder / "2-broken.toml").write_text("# title: a\n# note: b\nnetwork_dim = = 4\n")
+    (folder / "3-good.toml").write_text("# title: a\n# note: b\nnetwork_dim = 4\n")
     with pytest.raises(UserError, match="no title"):
-        read_preset(path)
+        read_preset(folder / "1-odd.toml")
+    assert [preset.id for preset in presets_of(TrainNetworkJob, tmp_path)] == ["3-good"]
+    told = capsys.readouterr().err
+    assert "1-odd.toml" in told
+    assert "2-broken.toml" in told

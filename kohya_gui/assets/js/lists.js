@@ -35,10 +35,9 @@
   function list(holder, server, { short }) {
     let mark = "";
     const looking = every(3000, async () => {
-      const now = await server.overview(null);
-      const seen = JSON.stringify(now);
-      if (seen === mark) return;
-      mark = seen;
+      const now = await server.overview({ mark });
+      if (now.same) return;
+      mark = now.mark;
       const act = async (what, job) => {
         await server.queue_action({ what, id: job.id });
         looking.now();
@@ -65,7 +64,7 @@
       }
       fill(holder, h("h1.kg-page-title", {}, t("runs.title")), problem, waiting(now.waiting, act),
         now.runs.length
-          ? h("section.kg-card", {}, table([...running, ...others], remove))
+          ? h("section.kg-card", {}, table([...running, ...others], remove), now.more ? h("p.kg-quiet", {}, t("runs.more", { n: now.more })) : null)
           : h("div.kg-empty", {}, h("p", {}, t("runs.none")), h("a.kg-button.kg-primary", { href: page("lora") }, t("runs.first"))));
     });
     return looking;
