@@ -231,12 +231,27 @@ def test_what_will_run_is_shown_saved_and_opened_again(
     expect(form.locator("#opt-seed input")).to_have_value("5")
 
 
-def test_a_running_job_changes_what_start_says(watched: Watched, gui: Gui) -> None:
+def test_a_second_start_waits_in_the_queue_and_can_be_taken_back(
+    watched: Watched, gui: Gui
+) -> None:
     run = make_run(gui.workspace, "other")
     try:
         form = watched.open_form(gui.page("lora"))
         expect(form.locator("#kg-start")).to_have_text("Add to the queue")
         expect(form.locator("[data-slot=actions]")).to_contain_text("“other” is running")
+        form.fill("#opt-pretrained_model_name_or_path input", str(files(gui) / "tiny.safetensors"))
+        form.fill("#opt-train_data_dir input", str(files(gui) / "cats"))
+        form.fill("#opt-caption_extension input", ".txt")
+        form.fill("#opt-output_name input", "the second")
+        expect(form.locator("[data-headline]")).to_be_visible()
+        form.click("#kg-start")
+        expect(form.locator("[data-slot=notice]")).to_contain_text("next in the queue")
+        form.goto(gui.page("runs"))
+        waiting = form.locator(".kg-queue li")
+        expect(waiting).to_have_count(1)
+        expect(waiting).to_contain_text("the second")
+        waiting.locator("button", has_text="Remove").click()
+        expect(waiting).to_have_count(0)
     finally:
         run.run_json.unlink()
         run.events.unlink()
