@@ -12,6 +12,7 @@ from sd_scripts.options.schema import OptionSpec
 Widget = gr.Textbox | gr.Checkbox | gr.Dropdown
 _CHOSEN: Final = ("file", "folder", "file_or_folder")
 _SEVERAL_LINES: Final = ("texts", "key_values")
+_NUM_LINES: Final = 3
 
 
 def is_tick(spec: OptionSpec) -> bool:
@@ -79,8 +80,9 @@ def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False)
     several = spec.kind in _SEVERAL_LINES
     return gr.Textbox(
         value=str(value),
-        lines=2 if several else 1,
-        max_lines=8 if several else 1,
+        # Of a fixed height: a growing one is measured at every change, and on opening the page.
+        lines=_NUM_LINES if several else 1,
+        max_lines=_NUM_LINES if several else 1,
         placeholder=text("form.one_a_line") if several else _placeholder(spec, text),
         html_attributes=gr.InputHTMLAttributes(
             spellcheck=False, autocomplete="off", autocapitalize="off"
