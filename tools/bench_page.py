@@ -59,7 +59,7 @@ def seconds_until_usable(context: BrowserContext, address: str) -> tuple[float, 
     """Open the form in a new tab; return seconds from navigation and from the load event."""
     page = context.new_page()
     page.goto(address, wait_until="commit")
-    page.wait_for_function("document.documentElement.dataset.kgReady === 'form'", polling=10)
+    page.wait_for_function("document.documentElement?.dataset.kgReady === 'form'", polling=10)
     now, loaded = page.evaluate(
         "[performance.now(), performance.getEntriesByType('navigation')[0].loadEventEnd]"
     )
