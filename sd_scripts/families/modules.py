@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +28,9 @@ _HARMLESS: Final = re.compile(
     r"(.*\.)?position_ids|(.*\.)?logit_scale|(.*\.)?text_projection(\.weight)?"
     r"|(.*\.)?attn_mask|transformer\.resblocks\.23\..*|loss\..*|model_ema\..*"
 )
+
+
+_READERS: Final = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -85,13 +90,16 @@ def fill(
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     sources = {name: source_of(name.removeprefix("text_model.")) for name in wanted}
     _check_fit(wanted, sources, weights, prefix, placing.option)
-    tensors: dict[str, Tensor] = {}
     # Elsewhere than on the CPU, the device converts what comes as it is stored.
     read_as = placing.dtype if torch.device(placing.device).type == "cpu" else None
-    for name, source in sources.items():
-        tensor = read_source(weights, prefix, source, read_as)
+
+    def place(name: str) -> Tensor:
+        tensor = read_source(weights, prefix, sources[name], read_as)
         placed = tensor.to(device=placing.device).to(dtype=placing.dtype)
-        tensors[name] = placed.reshape(wanted[name]).contiguous()
+        return placed.reshape(wanted[name]).contiguous()
+
+    with ThreadPoolExecutor(_READERS) as pool:  # one reads while another converts
+        tensors = dict(zip(wanted, pool.map(place, wanted), strict=True))
     module.load_state_dict(tensors, strict=True, assign=True)
     _fill_positions(module, placing.device)
     module.requires_grad_(False)

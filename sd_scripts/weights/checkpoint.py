@@ -7,6 +7,7 @@ dtype is read through a small buffer, so that the file's pages do not add to the
 from __future__ import annotations
 
 import pickle
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,18 +46,36 @@ class Weights(Protocol):
         """
 
 
+class _Reader(threading.local):
+    """One thread's own place in a file, and the buffer it reads into again and again."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._buffer = torch.empty(0, dtype=torch.uint8)
+
+    def read(self, start: int, length: int) -> Tensor:
+        """Return bytes, good until the next call; fewer if the file ends before."""
+        if self._buffer.numel() < length:
+            self._buffer = torch.empty(length, dtype=torch.uint8)
+        view = memoryview(self._buffer[:length].numpy().data)
+        self._file.seek(start)
+        done = 0
+        while done < length and (count := self._file.readinto(view[done:])):
+            done += count
+        return self._buffer[:done]
+
+
 class _SafetensorsWeights:
-    """One safetensors file; its tensors are views of the mapped file."""
+    """One safetensors file; its tensors are views of the mapped file. Several threads may read."""
 
     def __init__(self, path: Path, header: Header, option: str | None) -> None:
         self.label = path.name
         self.shapes: Shapes = _shapes(header.tensors)
         self._infos = header.tensors
-        self._buffer = torch.empty(0, dtype=torch.uint8)
         self._stack = ExitStack()
         try:
             self._file = self._stack.enter_context(safe_open(path, framework="pt"))
-            self._raw = self._stack.enter_context(path.open("rb", buffering=0))
+            self._reader = _Reader(path)
         except (SafetensorError, OSError) as error:
             raise UserError(
                 f"{path.name} cannot be read: {error}", option=option, hint="download it again"
@@ -73,22 +92,10 @@ class _SafetensorsWeights:
         if third is not None:
             length //= 3
             rows, start = (rows[0] // 3, *rows[1:]), start + third * length
-        raw = self._read(start, length)
+        raw = self._reader.read(start, length)
+        if raw.numel() < length:
+            raise UserError(f"{self.label} became shorter while it was read")
         return raw.view(stored).reshape(rows).to(dtype)
-
-    def _read(self, start: int, length: int) -> Tensor:
-        """Read bytes into a buffer that the next call uses again."""
-        if self._buffer.numel() < length:
-            self._buffer = torch.empty(length, dtype=torch.uint8)
-        raw = self._buffer[:length]
-        view = memoryview(raw.numpy().data)
-        self._raw.seek(start)
-        while view:
-            count = self._raw.readinto(view)
-            if not count:
-                raise UserError(f"{self.label} became shorter while it was read")
-            view = view[count:]
-        return raw
 
 
 def _cut(tensor: Tensor, third: int | None) -> Tensor:
