@@ -74,6 +74,15 @@ def is_same_file(stream: TextIO, path: Path) -> bool:
         return False
 
 
+def _close(stream: TextIO) -> None:
+    """Close a stream; what a full disk leaves of its last lines is lost."""
+    try:
+        stream.close()
+    except OSError as error:
+        if error.errno not in _PASSING:
+            raise
+
+
 @contextlib.contextmanager
 def output_to(run: RunFolder) -> Iterator[None]:
     """Within the block, standard output and error also go to `train.log` (unless a launcher has
@@ -81,7 +90,8 @@ def output_to(run: RunFolder) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         copy = None
         if not is_same_file(sys.stdout, run.log):
-            copy = stack.enter_context(open(run.log, "a", encoding="utf-8", buffering=1))
+            copy = open(run.log, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed below
+            stack.callback(_close, copy)
         stack.enter_context(contextlib.redirect_stdout(CarefulStream(sys.stdout, copy)))
         stack.enter_context(contextlib.redirect_stderr(CarefulStream(sys.stderr, copy)))
         yield

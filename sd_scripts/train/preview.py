@@ -182,14 +182,17 @@ def inference(*modules: torch.nn.Module) -> Iterator[None]:
 
 
 def _failed(prompt: PreviewPrompt, error: Exception) -> Problem:
-    memory = isinstance(error, torch.OutOfMemoryError)
-    hint = (
-        "Make previews smaller (--w, --h), or make fewer; training goes on."
-        if memory
-        else "Training goes on; the log has the details. With mixed precision fp16, try "
-        "no_half_vae if pictures are black."
-    )
-    text = "the memory is full" if memory else str(error).splitlines()[0]
+    text = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, torch.OutOfMemoryError):
+        text = "the memory is full"
+        hint = "Make previews smaller (--w, --h), or make fewer; training goes on."
+    elif isinstance(error, OSError):
+        hint = "Look at the disk of the run folder; training goes on."
+    else:
+        hint = (
+            "Training goes on; the log has the details. With mixed precision fp16, try "
+            "no_half_vae if pictures are black."
+        )
     return Problem(
         f"The preview of “{prompt.prompt[:60]}” failed: {text}", "sample_prompts", hint, "warning"
     )

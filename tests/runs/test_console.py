@@ -83,3 +83,12 @@ def test_streams_come_back(tmp_path: Path) -> None:
 
 def test_a_stream_without_a_handle_is_no_file(tmp_path: Path) -> None:
     assert not is_same_file(io.StringIO(), tmp_path / "x")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is full")
+def test_a_disk_that_is_full_to_the_end_is_no_fault(tmp_path: Path) -> None:
+    """What could not be written stays in the buffer, and is refused once more by closing."""
+    run = RunFolder.create(tmp_path, "x", "")
+    run.log.symlink_to("/dev/full")
+    with output_to(run):
+        print("a line that finds no place")
