@@ -21,6 +21,7 @@ from tests.support.pages import (
     add_save,
     add_steps,
     chromium,
+    eventually,
     make_run,
     running_gui,
 )
@@ -134,7 +135,7 @@ def test_stop_asks_the_trainer_then_kill_asks_the_user(
     page.click("[data-ask=stop]")
     kill = page.locator("[data-ask=kill]")
     expect(kill).to_be_visible()
-    assert is_requested(run, "stop")
+    assert eventually(lambda: is_requested(run, "stop"))
     kill.click()
     dialog = page.locator("dialog")
     expect(dialog).to_contain_text("the 10 steps since the last saved file (step 20) are lost")
@@ -150,8 +151,8 @@ def test_previews_and_saves_can_be_asked_for(watched: Watched, gui: Gui, run: Ru
     expect(page.locator("[data-ask=sample]")).to_be_disabled()
     page.click("[data-ask=save]")
     expect(page.locator("[data-ask=save]")).to_be_disabled()
-    assert is_requested(run, "sample")
-    assert is_requested(run, "save")
+    assert eventually(lambda: is_requested(run, "sample"))
+    assert eventually(lambda: is_requested(run, "save"))
 
 
 def test_a_failure_tells_its_cause_and_the_remedy(watched: Watched, gui: Gui) -> None:
@@ -232,7 +233,7 @@ def test_the_list_shows_all_runs_and_deletes_one_after_asking(watched: Watched, 
     row.locator("button").click()
     page.locator("dialog .kg-danger").click()
     expect(row).to_have_count(0)
-    assert not run.path.exists()
+    assert eventually(lambda: not run.path.exists())
 
 
 def test_a_run_that_is_none_is_told(watched: Watched, gui: Gui) -> None:

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
@@ -32,6 +32,16 @@ FLAGS = (
 )
 PATIENCE_MS = 60_000
 """How long a test waits for the page: long, since other work may be going on beside it."""
+
+
+def eventually(happened: Callable[[], bool]) -> bool:
+    """Wait until something the server does has happened; False if it does not."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not happened():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def free_port() -> int:
