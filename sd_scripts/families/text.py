@@ -166,19 +166,24 @@ def num_layers(encoder: TextEncoder) -> int:
     return len(_transformer(encoder).encoder.layers)
 
 
+def check_clip_skip(encoder: TextEncoder, clip_skip: int | None) -> None:
+    """Raise `UserError` if `clip_skip` leaves no layer of the encoder."""
+    if (clip_skip or 1) > num_layers(encoder):
+        raise UserError(
+            f"clip_skip {clip_skip} leaves no layer of {num_layers(encoder)}",
+            option="clip_skip",
+            hint="1 or 2 are usual",
+        )
+
+
 def last_states(encoder: TextEncoder, tokens: Tensor, clip_skip: int | None) -> Tensor:
     """Return the states that SD 1.x and SD 2.x read: tokens [N, 77] -> [N, 77, D].
 
     With `clip_skip` n the last n - 1 layers are not run; the final norm always is. That is
     transformers' `hidden_states[-n]`, normed.
     """
+    check_clip_skip(encoder, clip_skip)
     depth = num_layers(encoder) - ((clip_skip or 1) - 1)
-    if depth < 1:
-        raise UserError(
-            f"clip_skip {clip_skip} leaves no layer of {num_layers(encoder)}",
-            option="clip_skip",
-            hint="1 or 2 are usual",
-        )
     states = run_layers(encoder, embed(encoder, tokens), 0, depth)
     return final_norm(encoder, states)
 

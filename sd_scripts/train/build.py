@@ -26,6 +26,7 @@ from sd_scripts.train.entry import output_folder
 from sd_scripts.train.footprint import count_of, file_bytes, state_problems
 from sd_scripts.train.inputs import (
     Caching,
+    check_text_options,
     latent_cache,
     latents_of,
     scaling_of,
@@ -94,6 +95,7 @@ def lay_foundation(
     )
     family = FAMILIES[checked.model.family]
     model = family.load(job.model.pretrained_model_name_or_path, options)
+    check_text_options(job, model)
     method = METHODS[job.network.network_module](job, model)
     for note in method.warnings:
         reporter.warn(note)

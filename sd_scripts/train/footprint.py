@@ -15,6 +15,7 @@ from sd_scripts.families.base import LoadOptions, Part
 from sd_scripts.families.registry import FAMILIES
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.train.inputs import check_text_options
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import precision_of
 from sd_scripts.train.preflight import Preflight
@@ -59,6 +60,7 @@ def count_network(
     problems = list(method.warnings)
     checks: tuple[Callable[[], object], ...] = (
         lambda: family.load_missing(model, ["vae"]),
+        lambda: check_text_options(job, model),
         lambda: raise_if_errors(state_problems(job, method)),
         lambda: build_scheduler(
             job,

@@ -21,6 +21,7 @@ from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.pictures import PictureProblem
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.families.base import LoadedModel, TextConditioning
+from sd_scripts.families.text import check_clip_skip
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.precision import Precision
 from sd_scripts.train.progress import Reporter
@@ -152,6 +153,13 @@ def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
         if not cache.encode(captions, encode, caching.hooks):
             raise StopRequested
     return cache
+
+
+def check_text_options(job: TrainNetworkJob, model: LoadedModel) -> None:
+    """Raise `UserError` if the model's text encoders cannot be read as the options say."""
+    if model.family.name != "sdxl":
+        for encoder in model.text_encoders:
+            check_clip_skip(encoder, job.model.clip_skip)
 
 
 def latents_of(model: LoadedModel, vae_batch_size: int) -> Callable[[Batch], Tensor]:

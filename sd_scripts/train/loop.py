@@ -100,7 +100,8 @@ def optimize(session: Session, batches: list[Batch]) -> float:
             names=batches[-1].names,
         )
     session.optimizer.step()
-    session.scheduler.step()
+    if not session.accelerator.optimizer_step_was_skipped:  # as the scaler of fp16 may do
+        session.scheduler.step()
     session.optimizer.zero_grad(set_to_none=True)
     return float(mean)
 

@@ -81,6 +81,15 @@ def _model(
     info = inspect_model(job.model.pretrained_model_name_or_path)
     model, told = resolve_model(info, job.model.v2, job.model.v_parameterization)
     problems += told
+    if model is not None and model.family == "sdxl" and (job.model.clip_skip or 1) > 1:
+        problems.append(
+            Problem(
+                "SDXL always reads the second last layer of its text encoders",
+                "clip_skip",
+                "clip_skip has no effect on this model; leave it empty.",
+                "warning",
+            )
+        )
     return info, model
 
 

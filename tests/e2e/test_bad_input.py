@@ -18,7 +18,7 @@ from sd_scripts.train import loop, preflight, run
 from sd_scripts.train.session import Session
 from sd_scripts.weights.files import read_metadata
 from tests.support.jobs import TinyJob, draw_pictures
-from tests.support.tiny_models import make_tiny_folder
+from tests.support.tiny_models import make_tiny_checkpoint, make_tiny_folder
 
 
 class Harmful:
@@ -245,6 +245,17 @@ def test_wrong_family_option_loses_against_the_fact(job: TinyJob) -> None:
     told = [e.text for e in job.events() if isinstance(e, WarningEvent)]
     told += [problem.message for problem in job.end().problems]
     assert any("v2" in text or "Stable Diffusion 1" in text for text in told)
+
+
+def test_clip_skip_beyond_the_encoder(job: TinyJob, capsys: pytest.CaptureFixture[str]) -> None:
+    one(refused(job, capsys, clip_skip=50), "clip_skip", "50")
+
+
+def test_clip_skip_has_no_effect_on_sdxl_and_that_is_told(job: TinyJob) -> None:
+    job.model = make_tiny_checkpoint("sdxl", job.place / "xl.safetensors")
+    assert job.run(clip_skip=2, max_train_epochs=1) == 0
+    options = [e.option for e in job.events() if isinstance(e, WarningEvent)]
+    assert "clip_skip" in options
 
 
 def test_no_state_to_resume(job: TinyJob, capsys: pytest.CaptureFixture[str]) -> None:

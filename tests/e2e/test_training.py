@@ -106,6 +106,7 @@ def test_every_family_learns_and_repeats(tmp_path: Path, job: TinyJob, family: s
     {"cache_latents": False},
     {"cache_latents": False, "random_crop": True, "flip_aug": True},
     {"gradient_checkpointing": True},
+    {"mem_eff_attn": True},
     {"cache_text_encoder_outputs": True, "network_train_unet_only": True},
     {"network_train_text_encoder_only": True},
     {"loss_type": "huber", "huber_schedule": "snr", "min_snr_gamma": 5},

@@ -246,7 +246,7 @@ def test_disk_caches_switch_the_caches_on() -> None:
 
 def test_attention_is_resolved() -> None:
     assert job().performance.attention == "sdpa"
-    assert job(mem_eff_attn=True).performance.attention == "sdpa"
+    assert job(mem_eff_attn=True).performance.attention == "mem_eff_attn"
     assert job(xformers=True).performance.attention == "xformers"
 
 

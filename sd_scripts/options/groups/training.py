@@ -76,10 +76,12 @@ class PerformanceOptions(Options):
     own."""
 
     mem_eff_attn: Annotated[bool, Opt("Memory-saving attention", tier="expert")] = False
-    """Kept for files made for sd-scripts: PyTorch's own attention saves memory too, so it is used
-    instead."""
+    """Computes attention one slice after the other: slower, and for machines whose memory PyTorch's
+    own attention does not fit into."""
 
     @property
-    def attention(self) -> Literal["sdpa", "xformers"]:
-        """The attention to use: PyTorch's own unless xformers is asked for."""
+    def attention(self) -> Literal["sdpa", "xformers", "mem_eff_attn"]:
+        """The attention to use: PyTorch's own unless another is asked for."""
+        if self.mem_eff_attn:
+            return "mem_eff_attn"
         return "xformers" if self.xformers else "sdpa"
