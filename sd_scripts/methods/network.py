@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.methods.lora_layers import LoraLayer
 from sd_scripts.methods.network_plan import PlannedLayer, Target, fits, plan_network
-from sd_scripts.options.groups.optimizer import OptimizerOptions
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions
+from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 from sd_scripts.weights.files import save_tensors
 from sd_scripts.weights.hashes import tensor_hashes
 from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape, read_lora
+from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_metadata
 from sd_scripts.weights.model_kinds import FamilyName, Owner
 
 OWNERS: Final[tuple[Owner, ...]] = ("te1", "te2", "unet")
@@ -158,6 +159,16 @@ class NetworkMethod:
             for name, layer in self._layers.items():
                 layer.multiplier = before[name]
 
+    def after_step(self, step: int) -> None:
+        """Nothing is due."""
+
+    def file_metadata(
+        self, job: TrainingJob, facts: TrainingFacts, save: SaveFacts
+    ) -> dict[str, str]:
+        """Return sd-scripts' `ss_` entries and modelspec's."""
+        rank, alpha = self.rank_and_alpha
+        return build_metadata(job, facts, save, {"ss_network_dim": rank, "ss_network_alpha": alpha})
+
     def detach(self) -> None:
         """Take the layers off the model, which then is exactly the base again."""
         for layer in self._layers.values():
@@ -217,7 +228,9 @@ class NetworkMethod:
             _copy_factors(layer, file.modules[name])
 
 
-def rates_by_owner(optimizer: OptimizerOptions, num_text_encoders: int) -> dict[Owner, float]:
+def rates_by_owner(
+    optimizer: NetworkOptimizerOptions, num_text_encoders: int
+) -> dict[Owner, float]:
     """Return the learning rate of each part; one `text_encoder_lr` counts for all encoders."""
     owners: tuple[Owner, ...] = ("te1", "te2")
     rates = {

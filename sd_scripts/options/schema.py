@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, Literal, Union, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -239,10 +239,26 @@ def _spec(group: str, name: str, field: FieldInfo) -> OptionSpec:
     )
 
 
+GROUP_ORDER: Final = (
+    "model",
+    "data",
+    "caption",
+    "network",
+    "full",
+    "embedding",
+    "training",
+)
+"""The groups that come first in forms, files and documents; others follow as they are declared."""
+
+
+def _place(field: tuple[str, object]) -> int:
+    return GROUP_ORDER.index(field[0]) if field[0] in GROUP_ORDER else len(GROUP_ORDER)
+
+
 def group_types(job_type: type[BaseModel]) -> dict[str, type[Options]]:
-    """The groups of a job, in order: attribute name → group type."""
+    """The groups of a job: attribute name → group type, in the order of `GROUP_ORDER`."""
     groups: dict[str, type[Options]] = {}
-    for name, field in job_type.model_fields.items():
+    for name, field in sorted(job_type.model_fields.items(), key=_place):
         group = field.annotation
         assert isinstance(group, type), name
         assert issubclass(group, Options), name

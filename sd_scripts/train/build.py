@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,9 +17,9 @@ from sd_scripts.data.schedule import Sharing
 from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
 from sd_scripts.families.registry import FAMILIES
-from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.methods.base import Method
 from sd_scripts.objective.objective import build_objective
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train.entry import output_folder
@@ -33,6 +33,7 @@ from sd_scripts.train.inputs import (
     text_cache,
     text_of,
 )
+from sd_scripts.train.methods import make_method
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
 from sd_scripts.train.preflight import Preflight, disk_problems
@@ -46,8 +47,6 @@ from sd_scripts.train.session import Session
 from sd_scripts.train.states import Resumable
 from sd_scripts.train.trackers import build_tracker
 
-METHODS: Final[Mapping[str, type[NetworkMethod]]] = {"networks.lora": NetworkMethod}
-
 
 @dataclass
 class Foundation:
@@ -56,7 +55,7 @@ class Foundation:
     accelerator: Accelerator
     precision: Precision
     model: LoadedModel
-    method: NetworkMethod
+    method: Method
     reporter: Reporter
     requests: Requests
 
@@ -69,7 +68,7 @@ class Foundation:
 
 
 def lay_foundation(
-    job: TrainNetworkJob, run: RunFolder, checked: Preflight, reporter: Reporter, requests: Requests
+    job: TrainingJob, run: RunFolder, checked: Preflight, reporter: Reporter, requests: Requests
 ) -> Foundation:
     """Set up the device, load the model (its encoders only if needed) and attach the network.
 
@@ -96,7 +95,7 @@ def lay_foundation(
     family = FAMILIES[checked.model.family]
     model = family.load(job.model.pretrained_model_name_or_path, options)
     check_text_options(job, model)
-    method = METHODS[job.network.network_module](job, model)
+    method = make_method(job, model)
     for note in method.warnings:
         reporter.warn(note)
     raise_if_errors(state_problems(job, method))
@@ -106,9 +105,7 @@ def lay_foundation(
     return Foundation(accelerator, precision, model, method, reporter, requests)
 
 
-def build(
-    job: TrainNetworkJob, run: RunFolder, checked: Preflight, foundation: Foundation
-) -> Session:
+def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foundation) -> Session:
     """Put a session together, encode what is to be cached, and resume if that is asked for."""
     accelerator, model = foundation.accelerator, foundation.model
     reporter, requests = foundation.reporter, foundation.requests
@@ -170,7 +167,7 @@ def build(
         previewer=previewer,
         reporter=reporter,
         requests=requests,
-        tracker=build_tracker(job, "network_train"),
+        tracker=build_tracker(job),
         start=StartEvent(
             total_steps=checked.arithmetic.total_steps,
             num_epochs=checked.arithmetic.num_epochs,
@@ -185,11 +182,11 @@ def build(
     )
 
 
-def _resume(job: TrainNetworkJob, recorder: Recorder) -> list[Problem]:
+def _resume(job: TrainingJob, recorder: Recorder) -> list[Problem]:
     return recorder.resume(Path(job.saving.resume)) if job.saving.resume else []
 
 
-def _switch_to_training(job: TrainNetworkJob, model: LoadedModel, method: NetworkMethod) -> None:
+def _switch_to_training(job: TrainingJob, model: LoadedModel, method: Method) -> None:
     method.set_training()
     if job.performance.gradient_checkpointing:
         model.family.enable_gradient_checkpointing(model, text_encoders=method.trains_text_encoder)
@@ -198,11 +195,11 @@ def _switch_to_training(job: TrainNetworkJob, model: LoadedModel, method: Networ
 
 
 def _previewer(
-    job: TrainNetworkJob,
+    job: TrainingJob,
     run: RunFolder,
     checked: Preflight,
     foundation: Foundation,
-    method: NetworkMethod,
+    method: Method,
 ) -> Previewer | None:
     """Make what paints previews; texts of a text encoder that does not learn are encoded once."""
     if not checked.prompts:
@@ -237,7 +234,7 @@ def _previewer(
 
 
 def _release(
-    job: TrainNetworkJob,
+    job: TrainingJob,
     model: LoadedModel,
     source: BatchSource,
     previewer: Previewer | None,

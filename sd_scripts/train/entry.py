@@ -24,7 +24,7 @@ from sd_scripts.errors import (
     raise_if_errors,
 )
 from sd_scripts.options.command_line import parse_command_line
-from sd_scripts.options.jobs import Job, TrainNetworkJob
+from sd_scripts.options.jobs import Job, TrainingJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_warnings, replace_values
 from sd_scripts.runs.console import output_to
@@ -44,13 +44,13 @@ def run_script(job_type: type[Job], script: str) -> int:
     return main(job_type, script, sys.argv[1:], prepare=_import_lightly)
 
 
-def _import_lightly(job: TrainNetworkJob) -> None:
+def _import_lightly(job: TrainingJob) -> None:
     from sd_scripts.families.light_imports import import_model_libraries
 
     import_model_libraries(needed=("scipy",) if job.preview.sample_prompts else ())
 
 
-def _nothing(job: TrainNetworkJob) -> None:
+def _nothing(job: TrainingJob) -> None:
     pass
 
 
@@ -58,7 +58,7 @@ def main(
     job_type: type[Job],
     script: str,
     argv: Sequence[str],
-    prepare: Callable[[TrainNetworkJob], None] = _nothing,
+    prepare: Callable[[TrainingJob], None] = _nothing,
 ) -> int:
     """Run a training script; returns its exit code (0 done, 2 for the user to mend, 1 a fault).
 
@@ -95,9 +95,9 @@ def main(
     return run_job(job, run, prepare, notes)
 
 
-def with_seed(job: Job) -> TrainNetworkJob:
+def with_seed(job: Job) -> TrainingJob:
     """Return the job with a seed: its own, that of the state it resumes, or a drawn one."""
-    assert isinstance(job, TrainNetworkJob)
+    assert isinstance(job, TrainingJob)
     if job.training.seed is not None:
         return job
     resumed = _resumed_seed(job.saving.resume)
@@ -125,9 +125,9 @@ def tell(problems: Sequence[Problem]) -> None:
 
 
 def run_job(
-    job: TrainNetworkJob,
+    job: TrainingJob,
     run: RunFolder,
-    prepare: Callable[[TrainNetworkJob], None] = _nothing,
+    prepare: Callable[[TrainingJob], None] = _nothing,
     notes: Sequence[Problem] = (),
 ) -> int:
     """Train in an open run folder. Whatever happens is the run's last event and in its log.
@@ -145,7 +145,7 @@ def run_job(
         return code
 
 
-def _run_told(job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests: Requests) -> int:
+def _run_told(job: TrainingJob, run: RunFolder, reporter: Reporter, requests: Requests) -> int:
     try:
         from sd_scripts.train.run import run_training
 
@@ -215,6 +215,6 @@ def stop_at_errors(problems: Sequence[Problem], reporter: Reporter) -> None:
         reporter.warn(problem)
 
 
-def output_folder(job: TrainNetworkJob, run: RunFolder) -> Path:
+def output_folder(job: TrainingJob, run: RunFolder) -> Path:
     """Return where trained files go."""
     return Path(job.saving.output_dir).absolute() if job.saving.output_dir else run.output

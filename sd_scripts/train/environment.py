@@ -8,13 +8,13 @@ import torch
 from accelerate.state import PartialState
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
 from sd_scripts.train.precision import precision_problems
 from sd_scripts.train.trackers import tracker_problems
 
 
-def environment_problems(job: TrainNetworkJob) -> list[Problem]:
+def environment_problems(job: TrainingJob) -> list[Problem]:
     """Return missing packages and number formats that the device does not know."""
     problems = precision_problems(job, PartialState().device)
     if PartialState().num_processes > 1:

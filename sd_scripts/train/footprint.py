@@ -13,9 +13,10 @@ from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError, raise_if_errors
 from sd_scripts.families.base import LoadOptions, Part
 from sd_scripts.families.registry import FAMILIES
-from sd_scripts.methods.network import NetworkMethod
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.methods.base import Method
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.inputs import check_text_options
+from sd_scripts.train.methods import make_method
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import precision_of
 from sd_scripts.train.preflight import Preflight
@@ -40,7 +41,7 @@ class NetworkCount:
 
 
 def count_network(
-    job: TrainNetworkJob, checked: Preflight
+    job: TrainingJob, checked: Preflight
 ) -> tuple[NetworkCount | None, list[Problem]]:
     """Build the model, its network and optimizer without memory for weights, and count.
 
@@ -54,7 +55,7 @@ def count_network(
     try:
         family = FAMILIES[checked.model.family]
         model = family.load(job.model.pretrained_model_name_or_path, options)
-        method = NetworkMethod(job, model)
+        method = make_method(job, model)
     except UserError as error:
         return None, list(error.problems)
     problems = list(method.warnings)
@@ -76,7 +77,7 @@ def count_network(
     return count_of(method, job), problems
 
 
-def state_problems(job: TrainNetworkJob, method: NetworkMethod) -> list[Problem]:
+def state_problems(job: TrainingJob, method: Method) -> list[Problem]:
     """Tell if the state to resume is of another network; one that is missing is told elsewhere."""
     if not job.saving.resume:
         return []
@@ -97,7 +98,7 @@ def state_problems(job: TrainNetworkJob, method: NetworkMethod) -> list[Problem]
     ]
 
 
-def count_of(method: NetworkMethod, job: TrainNetworkJob) -> NetworkCount:
+def count_of(method: Method, job: TrainingJob) -> NetworkCount:
     """Count a network that is attached already."""
     total = sum(p.numel() for p in method.trainable_modules.parameters())
     precision = precision_of(job)
@@ -115,7 +116,7 @@ def _size(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
 
 
-def file_bytes(job: TrainNetworkJob, arithmetic: StepArithmetic, count: NetworkCount) -> int:
+def file_bytes(job: TrainingJob, arithmetic: StepArithmetic, count: NetworkCount) -> int:
     """Estimate the bytes of all files that a whole run leaves, states included."""
     files, states = num_kept(SavePlan.of(job, arithmetic.num_epochs), arithmetic)
     return files * count.saved_bytes + states * count.state_bytes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 
 
 def all_finite(tensors: Iterable[Tensor | None]) -> bool:
@@ -27,7 +27,7 @@ def broken_weights(step: int) -> UserError:
 
 
 def explain_invalid_loss(
-    job: TrainNetworkJob,
+    job: TrainingJob,
     *,
     step: int,
     latents: Tensor,

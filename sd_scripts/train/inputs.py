@@ -22,7 +22,7 @@ from sd_scripts.dataset.pictures import PictureProblem
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.families.text import check_clip_skip
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.precision import Precision
 from sd_scripts.train.progress import Reporter
 from sd_scripts.train.requests import StopRequested
@@ -49,7 +49,7 @@ def _heed(outcome: Outcome) -> None:
 class Caching:
     """What the caches of one job have in common."""
 
-    job: TrainNetworkJob
+    job: TrainingJob
     model: LoadedModel
     precision: Precision
     reporter: Reporter
@@ -155,7 +155,7 @@ def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
     return cache
 
 
-def check_text_options(job: TrainNetworkJob, model: LoadedModel) -> None:
+def check_text_options(job: TrainingJob, model: LoadedModel) -> None:
     """Raise `UserError` if the model's text encoders cannot be read as the options say."""
     if model.family.name != "sdxl":
         for encoder in model.text_encoders:
@@ -176,7 +176,7 @@ def latents_of(model: LoadedModel, vae_batch_size: int) -> Callable[[Batch], Ten
 
 
 def text_of(
-    job: TrainNetworkJob, model: LoadedModel, *, learns: bool
+    job: TrainingJob, model: LoadedModel, *, learns: bool
 ) -> Callable[[Batch], TextConditioning]:
     """Return what gives a batch's conditioning: cached, or encoded now (with gradient)."""
 

@@ -103,6 +103,7 @@ def optimize(session: Session, batches: list[Batch]) -> float:
     if not session.accelerator.optimizer_step_was_skipped:  # as the scaler of fp16 may do
         session.scheduler.step()
     session.optimizer.zero_grad(set_to_none=True)
+    session.method.after_step(session.position.step + 1)
     return float(mean)
 
 

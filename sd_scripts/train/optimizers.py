@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OptimizerName
 
 Group = dict[str, Any]
@@ -61,7 +61,7 @@ BUILDERS: Final[Mapping[OptimizerName, _Builder]] = {
 }
 
 
-def build_optimizer(job: TrainNetworkJob, groups: Sequence[Group]) -> Optimizer:
+def build_optimizer(job: TrainingJob, groups: Sequence[Group]) -> Optimizer:
     """Make the optimizer of a job for `groups` (each with `params`, `lr` and `name`).
 
     Raises `UserError` if a package is missing or an argument does not fit.
@@ -78,7 +78,7 @@ def build_optimizer(job: TrainNetworkJob, groups: Sequence[Group]) -> Optimizer:
         ) from error
 
 
-def describe_optimizer(optimizer: Optimizer, job: TrainNetworkJob) -> str:
+def describe_optimizer(optimizer: Optimizer, job: TrainingJob) -> str:
     """Give the metadata form `module.Class(name=value,…)`, with the arguments the user gave."""
     kind = type(getattr(optimizer, "optimizer", optimizer))
     given = job.optimizer.optimizer_arguments.items()

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 
 DTYPES: Final = {
     "no": torch.float32,
@@ -32,7 +32,7 @@ class Precision:
     saved: torch.dtype | None
 
 
-def precision_of(job: TrainNetworkJob) -> Precision:
+def precision_of(job: TrainingJob) -> Precision:
     """Derive the formats from `mixed_precision`, `full_*`, `no_half_vae` and `save_precision`."""
     performance = job.performance
     frozen = DTYPES[performance.mixed_precision]
@@ -45,7 +45,7 @@ def precision_of(job: TrainNetworkJob) -> Precision:
     )
 
 
-def precision_problems(job: TrainNetworkJob, device: torch.device) -> list[Problem]:
+def precision_problems(job: TrainingJob, device: torch.device) -> list[Problem]:
     """Tell formats that this machine cannot compute in."""
     wanted = job.performance.mixed_precision
     if wanted == "fp16" and device.type == "cpu":

@@ -15,7 +15,7 @@ from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
 from sd_scripts.files import nearest_folder
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.values import job_warnings
 from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
 from sd_scripts.train.state_facts import find_state, read_facts
@@ -38,7 +38,7 @@ class Preflight:
 
 
 def look_ahead(
-    job: TrainNetworkJob, output: Path | None, *, num_processes: int = 1, progress: Progress
+    job: TrainingJob, output: Path | None, *, num_processes: int = 1, progress: Progress
 ) -> Preflight:
     """Check files, model, pictures, captions, prompts and folders of a job; torch-free.
 
@@ -76,7 +76,7 @@ def look_ahead(
 
 
 def _model(
-    job: TrainNetworkJob, problems: list[Problem]
+    job: TrainingJob, problems: list[Problem]
 ) -> tuple[ModelInfo | None, ResolvedModel | None]:
     info = inspect_model(job.model.pretrained_model_name_or_path)
     model, told = resolve_model(info, job.model.v2, job.model.v_parameterization)
@@ -100,7 +100,7 @@ def preview_size(plan: DatasetPlan) -> tuple[int, int]:
 
 
 def _prompts(
-    job: TrainNetworkJob, plan: DatasetPlan, problems: list[Problem]
+    job: TrainingJob, plan: DatasetPlan, problems: list[Problem]
 ) -> tuple[PreviewPrompt, ...]:
     preview = job.preview
     if not preview.sample_prompts:
@@ -111,10 +111,10 @@ def _prompts(
     return tuple(resolved(p, size=size, sampler=preview.sample_sampler) for p in prompts)
 
 
-def _file_problems(job: TrainNetworkJob) -> list[Problem]:
+def _file_problems(job: TrainingJob) -> list[Problem]:
     given = {
         "vae": job.model.vae,
-        "network_weights": job.network.network_weights,
+        **job.input_files,
     }
     problems = [
         Problem(f"There is nothing at {path}", option, "Check the path, or leave it empty.")
@@ -130,7 +130,7 @@ def _file_problems(job: TrainNetworkJob) -> list[Problem]:
     return problems
 
 
-def _state_problems(job: TrainNetworkJob, resume: Path) -> list[Problem]:
+def _state_problems(job: TrainingJob, resume: Path) -> list[Problem]:
     try:
         facts = read_facts(find_state(resume))
     except UserError as error:

@@ -9,14 +9,14 @@ from pathlib import Path
 from sd_scripts.dataset.summary import summarise
 from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.entry import tell
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
 from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, size_text
 from sd_scripts.train.saving import SavePlan, planned_names
 
 
-def check_only(job: TrainNetworkJob, notes: Sequence[Problem] = ()) -> int:
+def check_only(job: TrainingJob, notes: Sequence[Problem] = ()) -> int:
     """Check a job without training; prints the report, `notes` too, and returns the exit code."""
 
     def progress(name: str, done: int, total: int) -> None:
@@ -45,9 +45,7 @@ def check_only(job: TrainNetworkJob, notes: Sequence[Problem] = ()) -> int:
     return EXIT_OK
 
 
-def report_lines(
-    job: TrainNetworkJob, found: Preflight, count: NetworkCount | None
-) -> Iterable[str]:
+def report_lines(job: TrainingJob, found: Preflight, count: NetworkCount | None) -> Iterable[str]:
     """Yield the report, a line at a time."""
     if found.info is not None:
         yield f"Model:     {found.info.text}"

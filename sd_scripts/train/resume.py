@@ -13,8 +13,8 @@ from accelerate.state import PartialState
 from sd_scripts.dataset.index import cache_folder
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
-from sd_scripts.methods.network import NetworkMethod
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.methods.base import Method
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.guard import all_finite, broken_weights
 from sd_scripts.train.optimizers import describe_optimizer
 from sd_scripts.train.preflight import Preflight
@@ -35,7 +35,7 @@ from sd_scripts.train.states import (
 from sd_scripts.weights.dataset_facts import facts_from_plan
 from sd_scripts.weights.files import read_metadata
 from sd_scripts.weights.hashes import BaseHashes
-from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_metadata
+from sd_scripts.weights.metadata import SaveFacts, TrainingFacts
 from sd_scripts.weights.model_spec import thumbnail_url
 
 
@@ -44,10 +44,10 @@ class Recorder:
 
     def __init__(
         self,
-        job: TrainNetworkJob,
+        job: TrainingJob,
         checked: Preflight,
         model: LoadedModel,
-        method: NetworkMethod,
+        method: Method,
         parts: Resumable,
         saved_dtype: torch.dtype | None,
     ) -> None:
@@ -76,7 +76,6 @@ class Recorder:
 
     def _training_facts(self, checked: Preflight, model: LoadedModel) -> TrainingFacts:
         job = self._job
-        rank, alpha = self._method.rank_and_alpha
         dataset = facts_from_plan(
             checked.plan, from_dataset_config=job.data.dataset_config is not None
         )
@@ -93,8 +92,6 @@ class Recorder:
             * job.training.gradient_accumulation_steps,
             optimizer=describe_optimizer(self._parts.optimizer, job),
             seed=job.training.seed,
-            network_dim=rank,
-            network_alpha=alpha,
             session_id=self._session,
             started_at=time.time(),
             zero_terminal_snr=model.zero_terminal_snr,
@@ -118,7 +115,7 @@ class Recorder:
             raise broken_weights(step)
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
-        metadata = build_metadata(self._job, self._facts, save)
+        metadata = self._method.file_metadata(self._job, self._facts, save)
         self._method.save(path, metadata, self._saved_dtype)
 
     def write_state(self, path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train.build import build, lay_foundation
 from sd_scripts.train.entry import output_folder, stop_at_errors
@@ -22,7 +22,7 @@ _MAX_PLANS: Final = 5
 
 
 def run_training(
-    job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests: Requests
+    job: TrainingJob, run: RunFolder, reporter: Reporter, requests: Requests
 ) -> tuple[Literal["finished", "stopped"], str]:
     """Check, load, train and save; returns how it ended and says so in a sentence.
 
@@ -47,7 +47,7 @@ def _ended(status: str, session: Session) -> str:
 
 
 def open_session(
-    job: TrainNetworkJob, run: RunFolder, reporter: Reporter, requests: Requests
+    job: TrainingJob, run: RunFolder, reporter: Reporter, requests: Requests
 ) -> Session:
     """Do everything that comes before the first step.
 
@@ -71,7 +71,7 @@ def open_session(
 
 
 def checked_job(
-    job: TrainNetworkJob,
+    job: TrainingJob,
     run: RunFolder,
     reporter: Reporter,
     known: set[str] | frozenset[str] = frozenset(),

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.progress import Reporter
 from sd_scripts.train.state_facts import Position
 
@@ -41,7 +41,7 @@ class SavePlan:
     state_at_end: bool
 
     @classmethod
-    def of(cls, job: TrainNetworkJob, num_epochs: int) -> SavePlan:
+    def of(cls, job: TrainingJob, num_epochs: int) -> SavePlan:
         """Derive the plan; a count of 0 means never, or keep all."""
         saving = job.saving
         every_epochs = saving.save_every_n_epochs or 0
@@ -95,7 +95,7 @@ class Saver:
 
     def __init__(
         self,
-        job: TrainNetworkJob,
+        job: TrainingJob,
         *,
         num_epochs: int,
         folders: tuple[Path, Path, Path],
@@ -293,7 +293,7 @@ def _cannot_save(name: str, folder: Path, error: OSError) -> UserError:
     )
 
 
-def planned_names(job: TrainNetworkJob, plan: SavePlan, arithmetic: StepArithmetic) -> list[str]:
+def planned_names(job: TrainingJob, plan: SavePlan, arithmetic: StepArithmetic) -> list[str]:
     """Return the names of the files that a whole run writes, long lists shortened to their ends."""
     suffix = job.saving.save_model_as or "safetensors"
     name = job.saving.output_name

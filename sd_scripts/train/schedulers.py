@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 
 
 def steps_of(amount: float, total_steps: int) -> int:
@@ -16,7 +16,7 @@ def steps_of(amount: float, total_steps: int) -> int:
     return int(amount * total_steps) if amount < 1 else int(amount)
 
 
-def _specific(job: TrainNetworkJob, total_steps: int, warmup: int) -> dict[str, Any]:
+def _specific(job: TrainingJob, total_steps: int, warmup: int) -> dict[str, Any]:
     """Return what only some schedules read, in the names of the transformers library."""
     options = job.optimizer
     match options.lr_scheduler:
@@ -43,7 +43,7 @@ def _specific(job: TrainNetworkJob, total_steps: int, warmup: int) -> dict[str, 
             return {}
 
 
-def build_scheduler(job: TrainNetworkJob, optimizer: Optimizer, total_steps: int) -> LRScheduler:
+def build_scheduler(job: TrainingJob, optimizer: Optimizer, total_steps: int) -> LRScheduler:
     """Make the schedule of a job; it is stepped once an optimizer step, on every process alike."""
     options = job.optimizer
     name = options.lr_scheduler

@@ -16,9 +16,9 @@ from sd_scripts.data.batch import Batch
 from sd_scripts.data.loader import BatchSource
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.families.base import LoadedModel, TextConditioning
-from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.methods.base import Method
 from sd_scripts.objective.objective import Objective
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.progress import Reporter
@@ -33,10 +33,10 @@ from sd_scripts.train.trackers import Tracker
 class Session:
     """The parts of one job. `latents` and `text` turn a batch into what the U-Net is given."""
 
-    job: TrainNetworkJob
+    job: TrainingJob
     accelerator: Accelerator
     model: LoadedModel
-    method: NetworkMethod
+    method: Method
     objective: Objective
     source: BatchSource
     optimizer: Any

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 
 
 class Tracker(Protocol):
@@ -56,7 +56,7 @@ class TensorBoardTracker:
 TRACKERS: Final = {"tensorboard": TensorBoardTracker}
 
 
-def tracker_problems(job: TrainNetworkJob) -> list[Problem]:
+def tracker_problems(job: TrainingJob) -> list[Problem]:
     """Tell what is missing for the tracker that was asked for."""
     logging = job.logging
     if logging.logging_dir and importlib.util.find_spec("tensorboard") is None:
@@ -71,12 +71,12 @@ def tracker_problems(job: TrainNetworkJob) -> list[Problem]:
     return []
 
 
-def build_tracker(job: TrainNetworkJob, default_name: str) -> Tracker:
+def build_tracker(job: TrainingJob) -> Tracker:
     """Make the tracker of a job; its folder is `logging_dir/<prefix><date>/<name>`."""
     logging = job.logging
     if not logging.logging_dir:
         return NoTracker()
     dated = f"{logging.log_prefix or ''}{datetime.now():%Y%m%d%H%M%S}"
     return TRACKERS[logging.log_with or "tensorboard"](
-        Path(logging.logging_dir) / dated / (logging.log_tracker_name or default_name)
+        Path(logging.logging_dir) / dated / (logging.log_tracker_name or job.tracker_name)
     )

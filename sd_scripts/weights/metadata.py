@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.metadata import MINIMUM_METADATA, metadata_values
 from sd_scripts.weights.dataset_facts import DatasetFacts
 from sd_scripts.weights.model_kinds import FamilyName, PredictionType
@@ -39,8 +39,6 @@ class TrainingFacts:
     total_batch_size: int
     optimizer: str
     seed: int
-    network_dim: str
-    network_alpha: str
     session_id: int
     started_at: float
     zero_terminal_snr: bool = False
@@ -64,13 +62,17 @@ def program_version() -> str:
         return f"{_PACKAGE}/unknown"
 
 
-def build_metadata(job: TrainNetworkJob, facts: TrainingFacts, save: SaveFacts) -> dict[str, str]:
+def build_metadata(
+    job: TrainingJob, facts: TrainingFacts, save: SaveFacts, method: Mapping[str, str]
+) -> dict[str, str]:
     """Return all metadata of a file except the `sshs_` hashes, which come with its tensors.
+
+    `method` holds what only the method knows, by metadata name.
 
     With `no_metadata` only what other programs need to tell the file's kind is kept. Raises
     `UserError` if the thumbnail cannot be read.
     """
-    entries = {**metadata_values(job), **_run_entries(job, facts), **save.base}
+    entries = {**metadata_values(job), **_run_entries(job, facts), **method, **save.base}
     entries["ss_training_finished_at"] = str(save.finished_at)
     entries["ss_steps"] = str(save.step)
     entries["ss_epoch"] = str(save.epoch)
@@ -86,7 +88,7 @@ def build_metadata(job: TrainNetworkJob, facts: TrainingFacts, save: SaveFacts) 
     return {**entries, **spec}
 
 
-def _run_entries(job: TrainNetworkJob, facts: TrainingFacts) -> dict[str, str]:
+def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
     suffix = "_v" if facts.prediction_type == "v_prediction" and facts.family != "sdxl" else ""
     values: dict[str, object] = {
         "ss_session_id": facts.session_id,
@@ -100,15 +102,13 @@ def _run_entries(job: TrainNetworkJob, facts: TrainingFacts) -> dict[str, str]:
         "ss_sd_scripts_commit_hash": program_version(),
         "ss_optimizer": facts.optimizer,
         "ss_seed": facts.seed,
-        "ss_network_dim": facts.network_dim,
-        "ss_network_alpha": facts.network_alpha,
     }
     if job.data.dataset_config is None:
         values["ss_total_batch_size"] = facts.total_batch_size
     return {**facts.dataset.entries, **{name: str(value) for name, value in values.items()}}
 
 
-def _known_spec(job: TrainNetworkJob) -> dict[str, str]:
+def _known_spec(job: TrainingJob) -> dict[str, str]:
     known = {"implementation_version": program_version()}
     if job.saving.output_name is not None:
         known["title"] = job.saving.output_name

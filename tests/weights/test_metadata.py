@@ -38,11 +38,10 @@ FACTS = TrainingFacts(
     total_batch_size=4,
     optimizer="torch.optim.adamw.AdamW(weight_decay=0.1)",
     seed=42,
-    network_dim="8",
-    network_alpha="4.0",
     session_id=123,
     started_at=1700000000.5,
 )
+METHOD = {"ss_network_dim": "8", "ss_network_alpha": "4.0"}
 SAVE = SaveFacts(step=40, epoch=1, finished_at=1700000100.25)
 
 
@@ -79,7 +78,7 @@ def spec_keys(metadata: dict[str, str]) -> set[str]:
 
 def test_folder_job_has_every_entry_and_no_other(pictures: Path) -> None:
     job = folder_job(pictures, enable_bucket=True)
-    metadata = build_metadata(job, facts_of(job), SAVE)
+    metadata = build_metadata(job, facts_of(job), SAVE, METHOD)
     ours = {key for key in metadata if not key.startswith("modelspec.")}
     assert ours == known("always") | known("folders")
     assert spec_keys(metadata) == known("modelspec")
@@ -93,7 +92,7 @@ def test_dataset_file_job_has_every_entry_and_no_other(pictures: Path, tmp_path:
         f"image_dir = '{pictures / '1_dog'}'\ncaption_extension = '.txt'\nnum_repeats = 5\n"
     )
     job = network_job(train_data_dir=None, dataset_config=str(config))
-    metadata = build_metadata(job, facts_of(job), SAVE)
+    metadata = build_metadata(job, facts_of(job), SAVE, METHOD)
     ours = {key for key in metadata if not key.startswith("modelspec.")}
     assert ours == known("always") | known("dataset_file")
     datasets = json.loads(metadata["ss_datasets"])
@@ -106,7 +105,7 @@ def test_forms_of_values(pictures: Path) -> None:
     job = folder_job(
         pictures, enable_bucket=True, output_name="cat", clip_skip=2, text_encoder_lr=[5e-5]
     )
-    metadata = build_metadata(job, facts_of(job), SAVE)
+    metadata = build_metadata(job, facts_of(job), SAVE, METHOD)
     expected = {
         "ss_session_id": "123",
         "ss_training_started_at": "1700000000.5",
@@ -153,7 +152,7 @@ def test_forms_of_values(pictures: Path) -> None:
 
 def test_without_buckets_their_bounds_are_none(pictures: Path) -> None:
     job = folder_job(pictures)
-    metadata = build_metadata(job, facts_of(job), SAVE)
+    metadata = build_metadata(job, facts_of(job), SAVE, METHOD)
     assert metadata["ss_enable_bucket"] == "False"
     assert metadata["ss_min_bucket_reso"] == metadata["ss_max_bucket_reso"] == "None"
     assert metadata["ss_bucket_info"] in ("null", "None")
@@ -162,17 +161,17 @@ def test_without_buckets_their_bounds_are_none(pictures: Path) -> None:
 def test_base_hashes_and_network_arguments_are_added_when_there() -> None:
     base = {"ss_sd_model_name": "a.safetensors", "ss_sd_model_hash": "12345678"}
     job = network_job(conv_dim=4, conv_alpha=2)
-    metadata = build_metadata(job, FACTS, replace(SAVE, base=base))
+    metadata = build_metadata(job, FACTS, replace(SAVE, base=base), METHOD)
     assert base.items() <= metadata.items()
     arguments = json.loads(metadata["ss_network_args"])
     assert arguments == {"dropout": None, "conv_dim": "4", "conv_alpha": "2.0"}
-    assert "ss_network_args" not in build_metadata(network_job(), FACTS, SAVE)
+    assert "ss_network_args" not in build_metadata(network_job(), FACTS, SAVE, METHOD)
 
 
 @pytest.mark.parametrize("conv", [False, True])
 def test_no_metadata_keeps_the_minimum_and_modelspec(conv: bool) -> None:
     options = {"conv_dim": 4} if conv else {}
-    metadata = build_metadata(network_job(no_metadata=True, **options), FACTS, SAVE)
+    metadata = build_metadata(network_job(no_metadata=True, **options), FACTS, SAVE, METHOD)
     kept = known("minimum") | ({"ss_network_args"} if conv else set())
     assert {key for key in metadata if key.startswith("ss_")} == kept
     assert spec_keys(metadata) == known("modelspec")
@@ -199,7 +198,7 @@ def test_model_names(
     family: Any, version: str, prediction: Any, model: str, arch: str, code: str
 ) -> None:
     facts = replace(FACTS, family=family, base_model_version=version, prediction_type=prediction)
-    metadata = build_metadata(network_job(), facts, SAVE)
+    metadata = build_metadata(network_job(), facts, SAVE, METHOD)
     assert metadata["ss_base_model_version"] == model
     assert metadata["ss_v2"] == str(family == "sd2")
     assert metadata["modelspec.architecture"] == f"{arch}/lora"
@@ -232,7 +231,7 @@ def test_model_spec_tells_what_the_user_wrote(tmp_path: Path) -> None:
         metadata_thumbnail=str(picture), output_name="cat", clip_skip=2, min_timestep=100,
         resolution="640,512",
     )  # fmt: skip
-    metadata = build_metadata(job, FACTS, SAVE)
+    metadata = build_metadata(job, FACTS, SAVE, METHOD)
     assert {name: metadata[f"modelspec.{name}"] for name in written} == written
     assert metadata["modelspec.thumbnail"] == (
         "data:image/png;base64," + base64.b64encode(b"\x89PNG").decode()
@@ -244,13 +243,16 @@ def test_model_spec_tells_what_the_user_wrote(tmp_path: Path) -> None:
 
 
 def test_title_falls_back_to_name_and_then_to_the_time() -> None:
-    named = build_metadata(network_job(output_name="cat"), FACTS, SAVE)
+    named = build_metadata(network_job(output_name="cat"), FACTS, SAVE, METHOD)
     assert named["modelspec.title"] == "cat"
-    assert build_metadata(network_job(), FACTS, SAVE)["modelspec.title"] == "LoRA@1700000100.25"
+    assert (
+        build_metadata(network_job(), FACTS, SAVE, METHOD)["modelspec.title"]
+        == "LoRA@1700000100.25"
+    )
 
 
 def test_missing_thumbnail_names_the_option(tmp_path: Path) -> None:
     job = network_job(metadata_thumbnail=str(tmp_path / "gone.png"))
     with pytest.raises(UserError) as error:
-        build_metadata(job, FACTS, SAVE)
+        build_metadata(job, FACTS, SAVE, METHOD)
     assert error.value.problems[0].option == "metadata_thumbnail"

@@ -48,19 +48,6 @@ class OptimizerOptions(Options):
     """How far weights move in a step. Usual for a LoRA: 1e-4 (0.0001) with AdamW, 1 with Prodigy.
     Too high burns the pictures, too low learns nothing."""
 
-    unet_lr: Annotated[
-        float | None, Field(ge=0, le=1000), Opt("Learning rate of the U-Net", records=True)
-    ] = None
-    """Learning rate of the part that paints. Empty: learning_rate. 0: it does not learn."""
-
-    text_encoder_lr: Annotated[
-        tuple[Rate, ...] | None,
-        Field(min_length=1, max_length=2),
-        Opt("Learning rate of the text encoder", records=True),
-    ] = None
-    """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
-    it does not learn. SDXL has two text encoders: one number for both, or two numbers."""
-
     max_grad_norm: Annotated[
         float, Field(ge=0), Opt("Largest gradient", tier="expert", records=True)
     ] = 1.0
@@ -157,6 +144,23 @@ class OptimizerOptions(Options):
         if self.optimizer_type != "Adafactor":
             return False
         return bool(self.optimizer_arguments.get("relative_step", True))
+
+
+class NetworkOptimizerOptions(OptimizerOptions):
+    """Optimizer and learning rate of a network, which may have a rate for each part."""
+
+    unet_lr: Annotated[
+        float | None, Field(ge=0, le=1000), Opt("Learning rate of the U-Net", records=True)
+    ] = None
+    """Learning rate of the part that paints. Empty: learning_rate. 0: it does not learn."""
+
+    text_encoder_lr: Annotated[
+        tuple[Rate, ...] | None,
+        Field(min_length=1, max_length=2),
+        Opt("Learning rate of the text encoder", records=True),
+    ] = None
+    """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
+    it does not learn. SDXL has two text encoders: one number for both, or two numbers."""
 
     @property
     def effective_unet_lr(self) -> float:

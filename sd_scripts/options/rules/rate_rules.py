@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sd_scripts.errors import Problem
 from sd_scripts.options.explain import did_you_mean, plain_number
 from sd_scripts.options.groups.network import NetworkOptions
-from sd_scripts.options.groups.optimizer import OptimizerOptions
+from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
 from sd_scripts.options.groups.training import TrainingOptions
 from sd_scripts.options.key_values import parse_value, split_pair
 from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
@@ -95,7 +95,7 @@ def adafactor_warmup_init(optimizer: OptimizerOptions) -> Iterator[Problem]:
 
 
 @rule("optimizer_type", "optimizer_args", "learning_rate", "unet_lr", "text_encoder_lr")
-def rates_beside_adafactor(optimizer: OptimizerOptions) -> Iterator[Problem]:
+def rates_beside_adafactor(optimizer: NetworkOptimizerOptions) -> Iterator[Problem]:
     """With relative_step, Adafactor uses no rate of ours."""
     if not optimizer.adafactor_sets_rate:
         return
@@ -117,7 +117,7 @@ def rates_beside_adafactor(optimizer: OptimizerOptions) -> Iterator[Problem]:
 
 
 @rule("optimizer_type", "learning_rate", "unet_lr", "text_encoder_lr")
-def prodigy_wants_one(optimizer: OptimizerOptions) -> Iterator[Problem]:
+def prodigy_wants_one(optimizer: NetworkOptimizerOptions) -> Iterator[Problem]:
     """An optimizer that finds the rate itself multiplies it by ours, so ours should be about 1."""
     if not OPTIMIZERS[optimizer.optimizer_type].sets_own_rate:
         return
@@ -145,7 +145,9 @@ def prodigy_wants_one(optimizer: OptimizerOptions) -> Iterator[Problem]:
     "unet_lr",
     "text_encoder_lr",
 )
-def one_rate_for_all(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+def one_rate_for_all(
+    network: NetworkOptions, optimizer: NetworkOptimizerOptions
+) -> Iterator[Problem]:
     """An optimizer that finds the rate finds one for everything (prodigyopt raises otherwise)."""
     if not OPTIMIZERS[optimizer.optimizer_type].sets_own_rate:
         return
@@ -168,7 +170,7 @@ def one_rate_for_all(network: NetworkOptions, optimizer: OptimizerOptions) -> It
     "learning_rate",
     "unet_lr",
 )
-def unusual_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+def unusual_rate(network: NetworkOptions, optimizer: NetworkOptimizerOptions) -> Iterator[Problem]:
     """A LoRA wants rates a hundred times those of a whole model; told before a night is lost."""
     entry = OPTIMIZERS[optimizer.optimizer_type]
     rate = optimizer.effective_unet_lr

@@ -1,7 +1,8 @@
 """Rules between options: each takes the groups it reads and yields what is wrong between them.
 
-A rule holds for every job that has all of its groups. It names the options it reads, so that it
-is left out when one of them is wrong in itself (it would judge a value nobody chose).
+A rule holds for every job that has all of its groups, or subclasses of them. It names the options
+it reads, so that it is left out when one of them is wrong in itself (it would judge a value nobody
+chose).
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ def rule(*options: str) -> Callable[[Check], Check]:
 
 def run_rules(groups: Mapping[str, Options], unreliable: Collection[str] = ()) -> Iterator[Problem]:
     """Problems between the options of a job's groups, without rules that read `unreliable` ones."""
-    by_type = {type(group): group for group in groups.values()}
     for found in RULES:
-        if any(group not in by_type for group in found.groups):
-            continue
         if any(option in unreliable for option in found.options):
             continue
-        yield from found.check(*(by_type[group] for group in found.groups))
+        given = [
+            next((group for group in groups.values() if isinstance(group, wanted)), None)
+            for wanted in found.groups
+        ]
+        if all(group is not None for group in given):
+            yield from found.check(*given)

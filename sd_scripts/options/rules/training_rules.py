@@ -9,7 +9,7 @@ from sd_scripts.options.explain import did_you_mean
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.objective import ObjectiveOptions
-from sd_scripts.options.groups.optimizer import OptimizerOptions
+from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
 from sd_scripts.options.key_values import split_pair
 from sd_scripts.options.network_table import NETWORKS
@@ -36,7 +36,9 @@ def one_part_only(network: NetworkOptions) -> Iterator[Problem]:
     "optimizer_type",
     "optimizer_args",
 )
-def something_learns(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+def something_learns(
+    network: NetworkOptions, optimizer: NetworkOptimizerOptions
+) -> Iterator[Problem]:
     """At least one part has a learning rate above 0."""
     if optimizer.adafactor_sets_rate:
         return
@@ -61,7 +63,9 @@ def something_learns(network: NetworkOptions, optimizer: OptimizerOptions) -> It
 
 
 @rule("network_train_unet_only", "text_encoder_lr")
-def unused_text_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+def unused_text_rate(
+    network: NetworkOptions, optimizer: NetworkOptimizerOptions
+) -> Iterator[Problem]:
     """A rate for a part that does not learn has no effect."""
     if network.network_train_unet_only and any(optimizer.text_encoder_lr or ()):
         yield Problem(
@@ -73,7 +77,9 @@ def unused_text_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> It
 
 
 @rule("network_train_text_encoder_only", "unet_lr")
-def unused_unet_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> Iterator[Problem]:
+def unused_unet_rate(
+    network: NetworkOptions, optimizer: NetworkOptimizerOptions
+) -> Iterator[Problem]:
     """The same for the U-Net."""
     if network.network_train_text_encoder_only and optimizer.unet_lr:
         yield Problem(
@@ -86,7 +92,7 @@ def unused_unet_rate(network: NetworkOptions, optimizer: OptimizerOptions) -> It
 
 @rule("cache_text_encoder_outputs", "network_train_unet_only", "text_encoder_lr", "learning_rate")
 def cached_captions_cannot_learn(
-    data: DataOptions, network: NetworkOptions, optimizer: OptimizerOptions
+    data: DataOptions, network: NetworkOptions, optimizer: NetworkOptimizerOptions
 ) -> Iterator[Problem]:
     """Cached captions need text encoders that do not learn."""
     learns = network.trains_text_encoder and any(
