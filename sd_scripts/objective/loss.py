@@ -1,6 +1,7 @@
 """Elementwise losses between prediction and target, and the Huber width for each sample.
 
-All take float32 [B, C, h, w] and give the same shape; averaging and weighting come after.
+All take float32 [B, C, h, w] and give the same shape; `masked_mean` or a plain mean comes after,
+then weights.
 """
 
 from __future__ import annotations
@@ -65,3 +66,23 @@ def snr_width(snr: Tensor, huber_c: float) -> Tensor:
     """
     sigma = snr.rsqrt()
     return (1 - huber_c) / (1 + sigma) ** 2 + huber_c
+
+
+def masked_mean(elements: Tensor, mask: Tensor) -> Tensor:
+    """Return Σ mask·loss / Σ mask over C, h, w of each sample, [B]: the mean over the mask's area.
+
+    `elements` [B, C, h, w], `mask` [B, 1, h, w] in 0 … 1. A small subject counts as much as a
+    large one; a picture whose mask is empty counts nothing.
+    """
+    axes = tuple(range(1, elements.dim()))
+    area = mask.expand_as(elements).sum(dim=axes)
+    total = (elements * mask).sum(dim=axes)
+    return torch.where(area > 0, total / area.clamp(min=torch.finfo(area.dtype).tiny), 0.0)
+
+
+def mean_of_masked(elements: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of mask·loss over C, h, w, [B], what is masked out counting as 0.
+
+    So sd-scripts has it: the smaller the mask, the smaller the loss.
+    """
+    return (elements * mask).mean(dim=tuple(range(1, elements.dim())))

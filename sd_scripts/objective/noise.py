@@ -42,12 +42,74 @@ def sample_noise(
     return standard_normal(shape[1:], seeds, "noise", device)
 
 
-def add_noise_offset(noise: Tensor, seeds: Sequence[int], strength: float) -> Tensor:
+def random_strengths(
+    seeds: Sequence[int], strength: float, purpose: str, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Return one number [B, 1, 1, 1] per sample, uniform in [0, strength), from stream `purpose`.
+
+    sd-scripts draws one number for the whole batch.
+    """
+    drawn = torch.cat([torch.rand(1, generator=stream(seed, purpose)) for seed in seeds])
+    return (strength * drawn).view(-1, 1, 1, 1).to(device, non_blocking=True)
+
+
+def adaptive_strengths(latents: Tensor, strength: float | Tensor, scale: float) -> Tensor:
+    """Return max(0, strength + scale·|mean over h, w of the latents|), [B, C, 1, 1].
+
+    Pictures that are far from grey get more offset noise (or less, with a negative scale).
+    """
+    brightness = latents.float().mean(dim=(2, 3), keepdim=True).abs()
+    return torch.clamp(strength + scale * brightness, min=0.0)
+
+
+def add_noise_offset(noise: Tensor, seeds: Sequence[int], strength: float | Tensor) -> Tensor:
     """Return ε + strength·δ with one δ ~ N(0, 1) per sample and channel; ε is [B, C, h, w].
 
-    Lets a model learn very dark and very bright pictures
-    (https://www.crosslabs.org/blog/diffusion-with-offset-noise).
+    `strength` is one number, or broadcastable to [B, C, 1, 1]. Lets a model learn very dark and
+    very bright pictures (https://www.crosslabs.org/blog/diffusion-with-offset-noise).
     """
     channels = noise.shape[1]
     offset = standard_normal((channels, 1, 1), seeds, "noise_offset", noise.device)
-    return noise + strength * offset.to(noise.dtype)
+    return noise + (strength * offset).to(noise.dtype)
+
+
+def add_multires_noise(
+    noise: Tensor, seeds: Sequence[int], iterations: int, discount: float
+) -> Tensor:
+    """Return a pyramid of noise [B, C, h, w]: (ε + Σᵢ discountⁱ·up(εᵢ)) / its standard deviation.
+
+    εᵢ ~ N(0, 1) is ⌊side/rᵢⁱ⌋ wide and high (at least 1), rᵢ uniform in [2, 4), and enlarged
+    bilinearly; the sum ends at `iterations` terms or at a side of 1
+    (https://wandb.ai/johnowhitaker/multires_noise). Every sample draws its own rᵢ and is divided
+    by its own standard deviation, so that it does not depend on the batch it is in; sd-scripts has
+    one rᵢ and one deviation for the whole batch.
+    """
+    rows = [
+        _pyramid(row, stream(seed, "multires_noise"), iterations, discount)
+        for row, seed in zip(noise.to("cpu", torch.float32), seeds, strict=True)
+    ]
+    return torch.stack(rows).to(noise.device, noise.dtype, non_blocking=True)
+
+
+def _pyramid(noise: Tensor, generator: torch.Generator, iterations: int, discount: float) -> Tensor:
+    channels, height, width = noise.shape
+    total = noise.clone()
+    for level in range(iterations):
+        shrink = (2.0 + 2.0 * torch.rand(1, generator=generator).item()) ** level
+        sides = max(1, int(height / shrink)), max(1, int(width / shrink))
+        coarse = torch.randn((1, channels, *sides), generator=generator)
+        fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+        total += fine[0] * discount**level
+        if 1 in sides:
+            break
+    return total / total.std()
+
+
+def perturb_noise(noise: Tensor, seeds: Sequence[int], strength: float | Tensor) -> Tensor:
+    """Return ε + strength·ξ with ξ ~ N(0, 1) of the same shape [B, C, h, w]: input perturbation.
+
+    Only what the model sees is noised with it, the target keeps ε
+    (Ning et al. 2023, https://arxiv.org/abs/2301.11706).
+    """
+    extra = standard_normal(noise.shape[1:], seeds, "ip_noise", noise.device)
+    return noise + (strength * extra).to(noise.dtype)

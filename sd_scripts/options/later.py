@@ -90,9 +90,6 @@ _ROWS: Final[list[Later]] = [
     ),
     *_flags("save_state_to_huggingface", "resume_from_huggingface"),
     # pictures and captions
-    Later("in_json"),
-    Later("color_aug", False, records="ss_color_aug"),
-    Later("face_crop_aug_range", records="ss_face_crop_aug_range"),
     *_flags("alpha_mask", "masked_loss", "weighted_captions"),
     *_under("masked_loss", conditioning_data_dir=None),
     Later("dataset_class"),
@@ -112,32 +109,6 @@ _ROWS: Final[list[Later]] = [
     Later("train_text_encoder", False),
     Later("stop_text_encoder_training", off=(0,)),
     Later("block_lr"),
-    # noise and loss
-    Later("noise_offset_random_strength", False, records="ss_noise_offset_random_strength"),
-    Later("adaptive_noise_scale", off=(0,), records="ss_adaptive_noise_scale"),
-    Later("multires_noise_iterations", off=(0,), records="ss_multires_noise_iterations"),
-    Later(
-        "multires_noise_discount",
-        0.3,
-        master="multires_noise_iterations",
-        records="ss_multires_noise_discount",
-    ),
-    Later("ip_noise_gamma", off=(0,), records="ss_ip_noise_gamma"),
-    Later(
-        "ip_noise_gamma_random_strength",
-        False,
-        master="ip_noise_gamma",
-        records="ss_ip_noise_gamma_random_strength",
-    ),
-    Later(
-        "zero_terminal_snr",
-        False,
-        hint="take it out; it is seen from the model file",
-        records="ss_zero_terminal_snr",
-    ),
-    Later("scale_v_pred_loss_like_noise_pred", False),
-    Later("v_pred_like_loss", off=(0,)),
-    Later("debiased_estimation_loss", False, records="ss_debiased_estimation"),
     # network
     Later("scale_weight_norms", off=(0,), records="ss_scale_weight_norms"),
     Later("base_weights"),

@@ -14,6 +14,7 @@ from sd_scripts.dataset.scan import Progress
 from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
+from sd_scripts.families.noise_options import resolve_noise
 from sd_scripts.files import nearest_folder
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.values import job_warnings
@@ -81,6 +82,9 @@ def _model(
     info = inspect_model(job.model.pretrained_model_name_or_path)
     model, told = resolve_model(info, job.model.v2, job.model.v_parameterization)
     problems += told
+    if model is not None:
+        model, told = resolve_noise(model, job.objective)
+        problems += told
     if model is not None and model.family == "sdxl" and (job.model.clip_skip or 1) > 1:
         problems.append(
             Problem(

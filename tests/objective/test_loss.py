@@ -69,6 +69,51 @@ def test_min_snr(t: int, gamma: float) -> None:
     assert velocity == pytest.approx(min(snr, gamma) / (snr + 1), rel=1e-4)
 
 
+@pytest.mark.parametrize("t", [0, 3, 100, 999])
+def test_weights_that_join_both_predictions(t: int) -> None:
+    snr = min(ALPHAS[t].item() / (1 - ALPHAS[t].item()), 1000.0)
+    given = SNR[[t]]
+    like_noise = weighting.velocity_loss_like_noise(given).item()
+    assert like_noise == pytest.approx(snr / (snr + 1), rel=1e-4)
+    added = weighting.with_velocity_like_loss(given, 0.3).item()
+    assert added == pytest.approx(1 + 0.3 / (snr / (snr + 1)), rel=1e-4)
+    assert weighting.debiased_epsilon(given).item() == pytest.approx(1 / math.sqrt(snr), rel=1e-4)
+    assert weighting.debiased_velocity(given).item() == pytest.approx(1 / (snr + 1), rel=1e-4)
+
+
+def test_the_snr_of_the_first_timesteps_is_above_the_limit() -> None:
+    """So that the cases above see it limited."""
+    assert SNR[0] > weighting.SNR_LIMIT > SNR[3]
+
+
+def test_the_loss_in_v_weighed_as_noise_is_the_loss_in_noise() -> None:
+    """The source of the formula: for one x_t, ε − ε̂ = √ᾱ·(v − v̂)."""
+    t = 300
+    root, rest = ALPHAS[t].sqrt(), (1 - ALPHAS[t]).sqrt()
+    noise, picture, guess = torch.randn(3, 1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    noisy = root * picture + rest * noise
+    guessed_picture = (noisy - rest * guess) / root
+    in_velocity = (
+        (root * noise - rest * picture) - (root * guess - rest * guessed_picture)
+    ).square()
+    weight = weighting.velocity_loss_like_noise(SNR[[t]])
+    torch.testing.assert_close((noise - guess).square(), weight * in_velocity, rtol=1e-3, atol=1e-5)
+
+
+def test_masked_means() -> None:
+    elements = torch.arange(16.0).reshape(2, 2, 2, 2)
+    mask = torch.tensor([[[[1.0, 0.5], [0.0, 0.0]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+    first = (0 * 1 + 1 * 0.5 + 4 * 1 + 5 * 0.5) / (2 * 1.5)
+    assert loss.masked_mean(elements, mask).tolist() == pytest.approx([first, 0.0])
+    assert loss.mean_of_masked(elements, mask).tolist() == pytest.approx([first * 3 / 8, 0.0])
+
+
+def test_an_empty_mask_gives_no_gradient_and_no_nan() -> None:
+    elements = torch.ones(1, 4, 2, 2, requires_grad=True)
+    loss.masked_mean(elements, torch.zeros(1, 1, 2, 2)).sum().backward()
+    assert torch.equal(elements.grad, torch.zeros_like(elements))
+
+
 def test_signal_to_noise_ratio() -> None:
     assert signal_to_noise(torch.tensor([0.0, 0.5, 0.8])).tolist() == pytest.approx([0, 1, 4])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from sd_scripts.families.latent_diffusion import scaled_linear_alphas
+from sd_scripts.objective import noise as noises
 from sd_scripts.objective.loss import squared_error
 from sd_scripts.objective.noise import standard_normal
 from sd_scripts.objective.objective import Objective, build_objective
@@ -46,8 +47,21 @@ def test_noisy_and_targets_equal_stock_diffusers(latents: Tensor) -> None:
     assert torch.equal(velocity.target, expected)
 
 
-def test_a_sample_is_prepared_the_same_alone_and_in_a_batch(latents: Tensor) -> None:
-    parts = objective(noise_offset=0.1)
+ALL_NOISE: dict[str, object] = {
+    "noise_offset": 0.1,
+    "noise_offset_random_strength": True,
+    "adaptive_noise_scale": 0.2,
+    "multires_noise_iterations": 4,
+    "ip_noise_gamma": 0.3,
+    "ip_noise_gamma_random_strength": True,
+}
+
+
+@pytest.mark.parametrize("settings", [{"noise_offset": 0.1}, ALL_NOISE], ids=["offset", "all"])
+def test_a_sample_is_prepared_the_same_alone_and_in_a_batch(
+    latents: Tensor, settings: dict[str, object]
+) -> None:
+    parts = objective(**settings)
     together = parts.prepare(latents, SEEDS)
     for row in range(3):
         alone = parts.prepare(latents[row : row + 1], SEEDS[row : row + 1])
@@ -62,6 +76,98 @@ def test_noise_offset_changes_noise_and_target_but_no_other_draw(latents: Tensor
     shift = (offset.noise - plain.noise).flatten(2)
     assert shift.abs().max() > 0.01
     torch.testing.assert_close(shift, shift[..., :1].expand_as(shift), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("on", "terms"),
+    [
+        (
+            {"noise_offset": 0.2, "adaptive_noise_scale": 0.5},
+            lambda noise, latents: noises.add_noise_offset(
+                noise, SEEDS, noises.adaptive_strengths(latents, 0.2, 0.5)
+            ),
+        ),
+        (
+            {"noise_offset": 0.2, "noise_offset_random_strength": True},
+            lambda noise, latents: noises.add_noise_offset(
+                noise, SEEDS, noises.random_strengths(SEEDS, 0.2, "noise_offset_strength")
+            ),
+        ),
+        (
+            {"noise_offset": 0.2, "multires_noise_iterations": 3, "multires_noise_discount": 0.7},
+            lambda noise, latents: noises.add_multires_noise(
+                noises.add_noise_offset(noise, SEEDS, 0.2), SEEDS, 3, 0.7
+            ),
+        ),
+    ],
+    ids=["adaptive", "random", "pyramid over offset"],
+)
+def test_noise_terms_are_joined_in_order(
+    latents: Tensor, on: dict[str, object], terms: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    plain, noised = objective().prepare(latents, SEEDS), objective(**on).prepare(latents, SEEDS)
+    assert torch.equal(noised.noise, terms(plain.noise, latents))
+    assert torch.equal(noised.target, noised.noise)
+    assert torch.equal(noised.timesteps, plain.timesteps)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("is_random", [False, True])
+def test_input_perturbation_changes_only_what_is_seen(
+    latents: Tensor, prediction_type: PredictionType, is_random: bool
+) -> None:
+    plain = objective(prediction_type).prepare(latents, SEEDS)
+    settings = {"ip_noise_gamma": 0.3, "ip_noise_gamma_random_strength": is_random}
+    perturbed = objective(prediction_type, **settings).prepare(latents, SEEDS)
+    assert torch.equal(perturbed.target, plain.target)
+    assert torch.equal(perturbed.noise, plain.noise)
+    strength = noises.random_strengths(SEEDS, 0.3, "ip_noise_strength") if is_random else 0.3
+    seen = noises.perturb_noise(plain.noise, SEEDS, strength)
+    expected = DiscreteDiffusion(ALPHAS, prediction_type).noisy(latents, seen, plain.timesteps)
+    assert torch.equal(perturbed.noisy, expected)
+
+
+@pytest.mark.parametrize(
+    ("prediction_type", "on", "weight"),
+    [
+        ("v_prediction", {"scale_v_pred_loss_like_noise_pred": True}, lambda s: s / (s + 1)),
+        ("epsilon", {"v_pred_like_loss": 0.5}, lambda s: 1 + 0.5 * (s + 1) / s),
+        ("epsilon", {"debiased_estimation_loss": True}, lambda s: s**-0.5),
+        ("v_prediction", {"debiased_estimation_loss": True}, lambda s: 1 / (s + 1)),
+        (
+            "epsilon",
+            {"min_snr_gamma": 5, "v_pred_like_loss": 2, "debiased_estimation_loss": True},
+            lambda s: min(s, 5) / s * (1 + 2 * (s + 1) / s) * s**-0.5,
+        ),
+    ],
+)
+def test_weights_of_each_prediction_type(
+    latents: Tensor,
+    prediction_type: PredictionType,
+    on: dict[str, object],
+    weight: Callable[[float], float],
+) -> None:
+    timesteps = torch.tensor([50, 500, 950])
+    target = torch.zeros_like(latents)
+    got = objective(prediction_type, **on).sample_losses(latents, target, timesteps, ONES)
+    plain = objective(prediction_type).sample_losses(latents, target, timesteps, ONES)
+    expected = [weight((ALPHAS[t] / (1 - ALPHAS[t])).item()) for t in timesteps.tolist()]
+    assert (got / plain).tolist() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_weights_follow_the_rescaled_schedule(latents: Tensor, prediction_type: str) -> None:
+    """sd-scripts takes them from the schedule before it is rescaled (its issue 1905)."""
+    alphas = scaled_linear_alphas(zero_terminal_snr=True)
+    options = ObjectiveOptions(min_snr_gamma=5.0)
+    parts = build_objective(options, alphas, prediction_type)  # type: ignore[arg-type]
+    timesteps = torch.tensor([800, 900, 990])
+    zeros = torch.zeros_like(latents)
+    got = parts.sample_losses(latents, zeros, timesteps, ONES) / latents.square().mean((1, 2, 3))
+    snr = alphas[timesteps] / (1 - alphas[timesteps])
+    expected = snr.clamp(max=5) / (snr if prediction_type == "epsilon" else snr + 1)
+    torch.testing.assert_close(got, expected)
+    assert not torch.allclose(snr, (ALPHAS / (1 - ALPHAS))[timesteps], rtol=0.1)
 
 
 def test_timestep_range_is_honoured(latents: Tensor) -> None:
@@ -144,12 +250,15 @@ def test_half_precision_predictions_are_scored_in_float32(latents: Tensor) -> No
     torch.testing.assert_close(got, expected)
 
 
-def test_a_mask_multiplies_before_the_mean(latents: Tensor) -> None:
+@pytest.mark.parametrize(("mean", "factor"), [("area", 2.0), ("picture", 1.0)])
+def test_what_a_masked_loss_is_averaged_over(latents: Tensor, mean: str, factor: float) -> None:
+    """Half of the picture is masked out: its mean over the area is twice that over the picture."""
     mask = torch.zeros(3, 1, 8, 8)
     mask[..., :4] = 1
     target = torch.zeros_like(latents)
-    got = objective().loss(latents, target, torch.tensor([1, 2, 3]), ONES, mask)
-    assert got.item() == pytest.approx(((latents * mask) ** 2).mean().item(), rel=1e-6)
+    parts = objective(masked_loss_mean=mean)
+    got = parts.loss(latents, target, torch.tensor([1, 2, 3]), ONES, mask)
+    assert got.item() == pytest.approx(factor * ((latents * mask) ** 2).mean().item(), rel=1e-6)
 
 
 def test_gradient_of_l2_reaches_the_prediction(latents: Tensor) -> None:

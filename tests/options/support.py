@@ -136,6 +136,7 @@ COMPANIONS: dict[str, dict[str, object]] = {
     "save_last_n_steps": {"save_every_n_steps": 2},
     "save_last_n_steps_state": {"save_every_n_steps": 2},
     "log_with": {"logging_dir": "logs"},
+    "adaptive_noise_scale": {"noise_offset": 0.1},
 }
 """What an option needs beside it."""
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from sd_scripts.options.rules import data_rules, rate_rules, saving_rules, training_rules
+from sd_scripts.options.rules import (
+    data_rules,
+    objective_rules,
+    rate_rules,
+    saving_rules,
+    training_rules,
+)
 from sd_scripts.options.rules.registry import RULES, Rule, run_rules
 
 __all__ = ["MODULES", "RULES", "Rule", "run_rules"]
 
-MODULES = (data_rules, rate_rules, saving_rules, training_rules)
+MODULES = (data_rules, objective_rules, rate_rules, saving_rules, training_rules)
