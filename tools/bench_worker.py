@@ -21,10 +21,10 @@ def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
     from sd_scripts.options.command_line import parse_command_line
     from sd_scripts.options.jobs import TrainNetworkJob
     from sd_scripts.runs.folder import RunFolder
+    from sd_scripts.runs.reporter import Reporter
+    from sd_scripts.runs.requests import Requests
     from sd_scripts.train.loop import after_step, steps
     from sd_scripts.train.optimizers import learning_rates
-    from sd_scripts.train.progress import Reporter
-    from sd_scripts.train.requests import Requests
     from sd_scripts.train.run import open_session
     from tools.bench_step import job_arguments
 

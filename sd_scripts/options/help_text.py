@@ -18,8 +18,7 @@ OWN_FLAGS: dict[str, tuple[str, str]] = {
     ),
     "check_only": (
         "",
-        "Checks everything that can be known before training, says what would be trained, and "
-        "ends.",
+        "Checks everything that can be known beforehand, says what would be done, and ends.",
     ),
     "print_config": ("", "Prints the complete resolved TOML and ends."),
     "run_dir": ("FOLDER", "Folder of this run. Without it, one is made beside output_dir."),

@@ -141,7 +141,7 @@ def open_run(
     except OSError as error:
         raise UserError(
             f"The run folder cannot be made: {error}",
-            option="run_dir" if run_dir is not None else "output_dir",
+            option="output_dir" if run_dir is None and output_dir else "run_dir",
             hint="Choose a folder you may write to, on a disk with free space.",
         ) from error
     return run

@@ -22,6 +22,8 @@ from sd_scripts.objective.objective import build_objective
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import Requests
 from sd_scripts.train.entry import output_folder
 from sd_scripts.train.footprint import count_of, file_bytes, state_problems
 from sd_scripts.train.inputs import (
@@ -38,8 +40,6 @@ from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
 from sd_scripts.train.preflight import Preflight, disk_problems
 from sd_scripts.train.preview import Previewer, inference
-from sd_scripts.train.progress import Reporter
-from sd_scripts.train.requests import Requests
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.schedulers import build_scheduler

@@ -23,9 +23,9 @@ from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.families.text import check_clip_skip
 from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import StopRequested
 from sd_scripts.train.precision import Precision
-from sd_scripts.train.progress import Reporter
-from sd_scripts.train.requests import StopRequested
 
 _WEIGHT_SUFFIXES = frozenset((".safetensors", ".bin", ".ckpt", ".pt"))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.files import atomic_path
-from sd_scripts.train.progress import Reporter
+from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.prompts import PreviewPrompt
 from sd_scripts.train.samplers import make_sampler
 

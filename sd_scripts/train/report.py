@@ -10,7 +10,7 @@ from sd_scripts.dataset.summary import summarise
 from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
 from sd_scripts.options.jobs import TrainingJob
-from sd_scripts.train.entry import tell
+from sd_scripts.script import tell
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
 from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, size_text
 from sd_scripts.train.saving import SavePlan, planned_names

@@ -7,14 +7,15 @@ from typing import Final, Literal
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import Requests, StopRequested
+from sd_scripts.script import stop_at_errors
 from sd_scripts.train.build import build, lay_foundation
-from sd_scripts.train.entry import output_folder, stop_at_errors
+from sd_scripts.train.entry import output_folder
 from sd_scripts.train.environment import environment_problems
 from sd_scripts.train.inputs import BrokenPictures
 from sd_scripts.train.loop import train
 from sd_scripts.train.preflight import Preflight, look_ahead
-from sd_scripts.train.progress import Reporter
-from sd_scripts.train.requests import Requests, StopRequested
 from sd_scripts.train.session import Session
 
 _MAX_PLANS: Final = 5

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainingJob
-from sd_scripts.train.progress import Reporter
+from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.state_facts import Position
 
 

@@ -20,9 +20,9 @@ from sd_scripts.methods.base import Method
 from sd_scripts.objective.objective import Objective
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import Requests
 from sd_scripts.train.preview import Previewer
-from sd_scripts.train.progress import Reporter
-from sd_scripts.train.requests import Requests
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.state_facts import Position

@@ -336,7 +336,7 @@ def test_steps_without_a_start_are_running(run: RunFolder) -> None:
 def test_what_a_script_refused_before_it_began_is_told(
     run: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from sd_scripts.train.entry import tell as tell_in_words
+    from sd_scripts.script import tell as tell_in_words
 
     problems = (
         Problem("must be above 0", "network_dim", "Set it to 16."),

@@ -12,9 +12,9 @@ import torch
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.events import EndEvent, EventWriter
+from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train import environment, run
 from sd_scripts.train.environment import environment_problems
-from sd_scripts.train.progress import Reporter
 from tests.support.jobs import TinyJob
 
 

@@ -12,7 +12,7 @@ from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.events import WarningEvent, read_events
-from sd_scripts.train.progress import Reporter
+from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.state_facts import Position
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from sd_scripts.runs import requests as module
 from sd_scripts.runs.control import is_requested, request, withdraw
 from sd_scripts.runs.events import ControlEvent, read_events
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.train import requests as module
-from sd_scripts.train.progress import Reporter
-from sd_scripts.train.requests import Requests, StopRequested
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import Requests, StopRequested
 
 
 @pytest.fixture

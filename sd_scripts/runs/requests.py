@@ -11,7 +11,7 @@ from typing import Final
 
 from sd_scripts.runs.control import ControlBox
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.train.progress import Reporter
+from sd_scripts.runs.reporter import Reporter
 
 _POLL_SECONDS: Final = 0.2
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGBREAK")
@@ -101,7 +101,7 @@ class Requests:
     def _accept_stop(self) -> None:
         self._stop = True
         self._reporter.control("stop")
-        self._reporter.say("Stopping: what was learned is saved first")
+        self._reporter.say("Stopping: what is done so far is saved first")
 
     def acknowledge_stop(self) -> None:
         """Tell that a stop was obeyed; its file stays until `clear`, after the run's last event."""
