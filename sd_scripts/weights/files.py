@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,9 +86,16 @@ def header_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | No
     return len(text).to_bytes(8, "little") + text
 
 
-def tensor_bytes(tensors: Mapping[str, Tensor]) -> Iterator[memoryview]:
-    """Yield the stored bytes of each tensor in file order, one tensor in memory at a time."""
-    for _, tensor in ordered(tensors):
+def tensor_bytes(
+    tensors: Mapping[str, Tensor], read: Callable[[str], Tensor] | None = None
+) -> Iterator[memoryview]:
+    """Yield the stored bytes of each tensor in file order, one tensor in memory at a time.
+
+    With `read`, `tensors` only announce dtypes and shapes, and `read` makes each one by its name.
+    """
+    for name, announced in ordered(tensors):
+        tensor = read(name) if read else announced
+        assert (tensor.dtype, tensor.shape) == (announced.dtype, announced.shape), name
         flat = tensor.detach().to("cpu").contiguous().flatten()
         if flat.numel():
             yield flat.view(torch.uint8).numpy().data
@@ -111,13 +118,27 @@ def save_safetensors_atomic(
     Raises `OSError` if it cannot be written (`ENOSPC` before a byte is, if the disk is too full);
     `path` then still holds what it held.
     """
+    stream_safetensors_atomic(tensors, tensors.__getitem__, path, metadata)
+
+
+def stream_safetensors_atomic(
+    layout: Mapping[str, Tensor],
+    read: Callable[[str], Tensor],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write tensors that are made one at a time: `read` gives each as `layout` announces it.
+
+    Of `layout` only dtypes and shapes count, so its tensors may be on the device "meta".
+    Otherwise as `save_safetensors_atomic`.
+    """
     path = Path(path)
-    header = header_bytes(tensors, metadata)
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    header = header_bytes(layout, metadata)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in layout.values())
     _check_space(path, len(header) + size)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
-        for data in tensor_bytes(tensors):
+        for data in tensor_bytes(layout, read):
             file.write(data)
 
 

@@ -106,7 +106,7 @@ def test_fault_in_the_middle_leaves_the_old_file(
     save_tensors({"a": tensor(torch.float32)}, path)
     before = path.read_bytes()
 
-    def half(tensors: Any) -> Any:
+    def half(*_: Any) -> Any:
         yield memoryview(b"12345")
         raise OSError(errno.ENOSPC, "No space left on device")
 
