@@ -6,9 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sd_scripts.data.colors import ColorShift, choose_color
+from sd_scripts.data.face_crop import choose_face_crop
 from sd_scripts.data.pixels import Crop, choose_crop
 from sd_scripts.data.schedule import Share
 from sd_scripts.dataset.captions import process_caption
+from sd_scripts.dataset.faces import face_box
 from sd_scripts.dataset.order import Entry, stream_seed
 from sd_scripts.dataset.samples import Sample
 
@@ -21,6 +24,7 @@ class Showing(NamedTuple):
     crop: Crop
     noise_seed: int
     latent_seed: int
+    color: ColorShift | None = None
 
 
 class Assembler:
@@ -50,6 +54,13 @@ class Assembler:
             rng=random.Random(stream("caption")),
         )
         flipped = sample.flip and random.Random(stream("flip")).random() < 0.5
-        anywhere = random.Random(stream("crop")) if sample.random_crop else None
-        crop = choose_crop(sample, flipped, anywhere)
-        return Showing(sample, caption, crop, stream("noise"), stream("latents"))
+        crop = _crop(sample, flipped, random.Random(stream("crop")))
+        color = choose_color(random.Random(stream("color"))) if sample.color_aug else None
+        return Showing(sample, caption, crop, stream("noise"), stream("latents"), color)
+
+
+def _crop(sample: Sample, flipped: bool, rng: random.Random) -> Crop:
+    face = face_box(sample.path) if sample.face_crop_aug_range else None
+    if face is not None:
+        return choose_face_crop(sample, face, flipped, rng)
+    return choose_crop(sample, flipped, rng if sample.random_crop else None)

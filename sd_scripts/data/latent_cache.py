@@ -49,7 +49,7 @@ class Encoding:
 class LatentCache:
     """Moments of a plan's pictures by content, on disk or in memory.
 
-    Samples with random crop are never cached (`covers` tells): each showing is another picture.
+    Samples whose pixels vary are never cached (`covers` tells): each showing is another picture.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class LatentCache:
 
     def covers(self, sample: Sample) -> bool:
         """Whether this sample's moments are kept here."""
-        return not sample.random_crop
+        return sample.has_fixed_pixels
 
     def facts(self, sample: Sample) -> Facts:
         """Return everything a sample's moments depend on, but for the mirroring."""

@@ -20,7 +20,14 @@ from sd_scripts.data.assemble import Assembler, Showing
 from sd_scripts.data.batch import Batch, CachedText
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, sample_moments, to_tensor
-from sd_scripts.data.pixels import Cutout, Pixels, crop_top_left, cutout, load_batch
+from sd_scripts.data.pixels import (
+    Cutout,
+    Pixels,
+    crop_top_left,
+    cutout,
+    letter_box_top_left,
+    load_batch,
+)
 from sd_scripts.data.prefetch import prefetched
 from sd_scripts.data.schedule import Share, Sharing, batches_per_process, shares_of_epoch
 from sd_scripts.data.text_cache import TextCache
@@ -34,7 +41,11 @@ from sd_scripts.options.groups.data import DataOptions
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """What of a job shapes its batches. `total_steps` is the job's length (caption warm-up)."""
+    """What of a job shapes its batches.
+
+    `total_steps` is the job's length (caption warm-up). With `letter_box_crops`, crops are told as
+    sd-scripts tells them, instead of as they were really taken.
+    """
 
     seed: int
     total_steps: int
@@ -42,6 +53,7 @@ class LoaderSettings:
     prior_loss_weight: float = 1.0
     num_workers: int = 0
     persistent_workers: bool = False
+    letter_box_crops: bool = False
     sharing: Sharing = field(default_factory=Sharing)
 
     @classmethod
@@ -62,6 +74,7 @@ class LoaderSettings:
             prior_loss_weight=data.prior_loss_weight,
             num_workers=data.max_data_loader_n_workers,
             persistent_workers=data.persistent_data_loader_workers,
+            letter_box_crops=data.kohya_crop_conditioning,
             sharing=sharing or Sharing(),
         )
 
@@ -172,7 +185,7 @@ class BatchSource:
             names=tuple(shown(one.sample.path) for one in showings),
             captions=loaded.draft.captions,
             original_sizes=_height_width(one.sample.image_size for one in showings),
-            crop_top_lefts=torch.tensor([crop_top_left(one.sample, one.crop) for one in showings]),
+            crop_top_lefts=torch.tensor([self._crop_told(one) for one in showings]),
             target_sizes=_height_width(one.sample.bucket for one in showings),
             loss_weights=torch.tensor(
                 [share.weight * (prior if one.sample.is_reg else 1.0) for one in showings]
@@ -185,6 +198,12 @@ class BatchSource:
             pixels=None if pixels is None else to_tensor(pixels),
             text=text,
         )
+
+    def _crop_told(self, showing: Showing) -> tuple[int, int]:
+        """What the model is told of a crop: (top, left)."""
+        if self._settings.letter_box_crops:
+            return letter_box_top_left(showing.sample, showing.crop.flipped)
+        return crop_top_left(showing.sample, showing.crop)
 
 
 class _Draft(NamedTuple):
@@ -199,7 +218,7 @@ class _Draft(NamedTuple):
 
     @property
     def cutouts(self) -> list[Cutout]:
-        return [cutout(one.sample, one.crop) for one in self.showings]
+        return [cutout(one.sample, one.crop, one.color) for one in self.showings]
 
 
 class _Loaded(NamedTuple):

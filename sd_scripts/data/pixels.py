@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sd_scripts.data.colors import ColorShift, shift_color
 from sd_scripts.dataset.buckets import Size
 from sd_scripts.dataset.pictures import open_rgb
 from sd_scripts.dataset.samples import Sample
@@ -41,11 +42,15 @@ the linear algebra library to start threads of its own beside the decoding threa
 
 
 class Crop(NamedTuple):
-    """Which part of the resized picture is taken, and whether it is then mirrored."""
+    """Which part of the resized picture is taken, and whether it is then mirrored.
+
+    `resized` is the picture's size for this showing, where it is not the sample's own.
+    """
 
     left: int
     top: int
     flipped: bool
+    resized: Size | None = None
 
 
 def choose_crop(sample: Sample, flipped: bool, rng: random.Random | None = None) -> Crop:
@@ -66,8 +71,29 @@ def crop_top_left(sample: Sample, crop: Crop) -> tuple[int, int]:
     """
     left = crop.left
     if crop.flipped:
-        left = sample.resized[0] - sample.bucket[0] - crop.left
+        left = (crop.resized or sample.resized)[0] - sample.bucket[0] - crop.left
     return crop.top, left
+
+
+def letter_box_top_left(sample: Sample, flipped: bool) -> tuple[int, int]:
+    """Return the (top, left) that sd-scripts tells SDXL, whatever was really cropped.
+
+    It is where the picture would lie if it were made to fit *into* its bucket: a crop of the other
+    axis than the real one (sd-scripts, `BucketManager.get_crop_ltrb`).
+    """
+    left, top, right, _ = letter_box(sample.image_size, sample.bucket)
+    return int(top), int(sample.bucket[0] - right if flipped else left)
+
+
+def letter_box(image_size: Size, bucket: Size) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) of a picture that is made to fit into its bucket."""
+    ratio = image_size[0] / image_size[1]
+    if bucket[0] / bucket[1] > ratio:
+        width, height = bucket[1] * ratio, float(bucket[1])
+    else:
+        width, height = float(bucket[0]), bucket[0] / ratio
+    left, top = (bucket[0] - width) // 2, (bucket[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 class Cutout(NamedTuple):
@@ -78,13 +104,14 @@ class Cutout(NamedTuple):
     interpolation: str | None
     crop: Crop
     bucket: Size
+    color: ColorShift | None = None
 
 
-def cutout(sample: Sample, crop: Crop) -> Cutout:
+def cutout(sample: Sample, crop: Crop, color: ColorShift | None = None) -> Cutout:
     """Return what to load for one showing of a sample."""
-    return Cutout(
-        str(sample.path), sample.resized, sample.resize_interpolation, crop, sample.bucket
-    )
+    resized = crop.resized or sample.resized
+    interpolation = sample.resize_interpolation
+    return Cutout(str(sample.path), resized, interpolation, crop, sample.bucket, color)
 
 
 def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
@@ -95,7 +122,8 @@ def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
     parts = []
     for one in cutouts:
         pixels = resize(open_rgb(Path(one.path)), one.resized, one.interpolation)
-        parts.append(cut(pixels, one.crop, one.bucket))
+        part = cut(pixels, one.crop, one.bucket)
+        parts.append(shift_color(part, one.color) if one.color else part)
     return np.stack(parts)
 
 

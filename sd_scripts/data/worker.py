@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from sd_scripts.data.colors import ColorShift
 from sd_scripts.data.pixels import Crop, Cutout, Pixels, load_batch
 from sd_scripts.dataset.pictures import PictureProblem
 
@@ -53,8 +54,15 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Answer requests until there are no more."""
     for line in requests:
         cutouts = [
-            Cutout(path, tuple(resized), interpolation, Crop(*crop), tuple(bucket))
-            for path, resized, interpolation, crop, bucket in json.loads(line)
+            Cutout(
+                path,
+                tuple(resized),
+                interpolation,
+                Crop(*crop),
+                tuple(bucket),
+                ColorShift(*color) if color else None,
+            )
+            for path, resized, interpolation, crop, bucket, color in json.loads(line)
         ]
         try:
             pixels = load_batch(cutouts)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sd_scripts.dataset.checks import check_settings
 from sd_scripts.dataset.config import read_dataset_config
-from sd_scripts.dataset.folders import subsets_of_folder
-from sd_scripts.dataset.settings import DatasetSettings, Values
+from sd_scripts.dataset.folders import Found, subsets_of_folder
+from sd_scripts.dataset.pictures import shown
+from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, Values
 from sd_scripts.errors import Problem, errors_among
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
@@ -46,6 +47,7 @@ def _from_file(file: Path, data: DataOptions, values: Values, family: str | None
     for option, value in (
         ("train_data_dir", data.train_data_dir),
         ("reg_data_dir", data.reg_data_dir),
+        ("in_json", data.in_json),
     ):
         if value:
             told = f"{option} is not used, since there is a dataset file"
@@ -55,11 +57,15 @@ def _from_file(file: Path, data: DataOptions, values: Values, family: str | None
 
 
 def _from_folders(data: DataOptions, values: Values, family: str | None) -> Asked:
-    if not data.train_data_dir:
+    if not data.train_data_dir and not data.in_json:
         message = "no folder of pictures is given"
         hint = "choose the folder of your pictures (or a dataset file, dataset_config)"
         return Asked(problems=[Problem(message, "train_data_dir", hint)])
-    found = [subsets_of_folder(Path(data.train_data_dir), values, "train_data_dir")]
+    if data.in_json:
+        found = [Found((_of_metadata(Path(data.in_json), data.train_data_dir, values),))]
+    else:
+        assert data.train_data_dir is not None
+        found = [subsets_of_folder(Path(data.train_data_dir), values, "train_data_dir")]
     if data.reg_data_dir:
         folder = Path(data.reg_data_dir)
         found.append(subsets_of_folder(folder, values, "reg_data_dir", is_reg=True))
@@ -70,3 +76,10 @@ def _from_folders(data: DataOptions, values: Values, family: str | None) -> Aske
         problems=[problem for one in found for problem in one.problems],
         notes=[note for one in found for note in one.notes],
     )
+
+
+def _of_metadata(file: Path, folder: str | None, values: Values) -> SubsetSettings:
+    """The pictures that a metadata file names; relative names start from `folder`."""
+    image_dir = Path(folder) if folder else file.parent
+    subset = values.subset(image_dir, f"the metadata file {shown(file.name)}", "in_json")
+    return replace(subset, metadata_file=file)

@@ -85,12 +85,18 @@ def _check_single_size(buckets: BucketSettings) -> Iterator[Problem]:
 def _check_caches(dataset: DatasetSettings, data: DataOptions) -> Iterator[Problem]:
     """Caches hold one form of each picture and caption, so nothing may vary between steps."""
     for subset in dataset.subsets:
-        if data.cache_latents and subset.random_crop:
-            yield Problem(
-                f"{subset.where}: pictures that are cropped at random can't be cached",
-                "random_crop, cache_latents",
-                "switch one of the two off",
-            )
+        varying = {
+            "random_crop": (subset.random_crop, "are cropped at random"),
+            "color_aug": (subset.color_aug, "change their colours at random"),
+            "face_crop_aug_range": (subset.face_crop_aug_range, "are cropped around faces"),
+        }
+        for option, (is_on, words) in varying.items():
+            if data.cache_latents and is_on:
+                yield Problem(
+                    f"{subset.where}: pictures that {words} can't be cached",
+                    f"{option}, cache_latents",
+                    "switch one of the two off",
+                )
         if data.cache_text_encoder_outputs and not subset.rules.is_static:
             yield Problem(
                 f"{subset.where}: captions that change from step to step can't be cached",

@@ -36,7 +36,8 @@ class Reading:
 def read_dataset_config(file: Path, values: Values, family: str | None) -> Reading:
     """The datasets that `file` describes; `values` are the options, which it falls back to.
 
-    Relative image_dir are looked for in the working folder, then beside the file.
+    Relative image_dir and metadata_file are looked for in the working folder, then beside the
+    file. Without image_dir, the pictures of a metadata_file lie beside that one.
     """
     reading = Reading(file, family)
     tree = _parse(reading)
@@ -121,14 +122,19 @@ def _read_dataset(reading: Reading, number: int, table: Mapping[str, Any], value
         settings = _read_subset(reading, where, subset, values)
         if settings is None:
             continue
-        if any(settings.image_dir.resolve() == other.image_dir.resolve() for other in subsets):
-            folder = shown(settings.image_dir)
-            hint = "a folder counts once in a dataset; change num_repeats to show it more often"
+        if any(_source(settings) == _source(other) for other in subsets):
+            folder = shown(settings.metadata_file or settings.image_dir)
+            hint = "it counts once in a dataset; change num_repeats to show it more often"
             reading.complain(f"{where} is not used: {folder} is there already", hint, warn=True)
             continue
         subsets.append(settings)
     buckets = values.buckets(reading.family)
     reading.datasets.append(DatasetSettings(buckets, values.batch_size, tuple(subsets)))
+
+
+def _source(settings: SubsetSettings) -> Path:
+    """What a subset is read from: two of the same are one."""
+    return (settings.metadata_file or settings.image_dir).resolve()
 
 
 def _read_subset(
@@ -138,9 +144,10 @@ def _read_subset(
     found, problems = check_table(table, Place("[[datasets.subsets]]", words))
     reading.problems += problems
     image_dir, is_reg = found.pop("image_dir", None), found.pop("is_reg", False)
+    metadata = found.pop("metadata_file", None)
     values = _inherit(values, found)
-    if image_dir is None:
-        if "image_dir" not in table and not table.get("metadata_file"):
+    if image_dir is None and not metadata:
+        if "image_dir" not in table:
             reading.complain(f"{words} has no image_dir", "say which folder its pictures are in")
         return None
     if values.num_repeats < 1:
@@ -148,11 +155,17 @@ def _read_subset(
         told = f"{where} is not used, since its num_repeats is {values.num_repeats}"
         reading.complain(told, hint, warn=True)
         return None
-    folder = _find_folder(reading.file, Path(str(image_dir)).expanduser())
-    return values.subset(folder, where, _OPTION, is_reg=bool(is_reg))
+    file = _find(reading.file, Path(str(metadata)).expanduser()) if metadata else None
+    if image_dir is not None:
+        folder = _find(reading.file, Path(str(image_dir)).expanduser())
+    else:
+        assert file is not None
+        folder = file.parent
+    subset = values.subset(folder, where, _OPTION, is_reg=bool(is_reg))
+    return replace(subset, metadata_file=file)
 
 
-def _find_folder(file: Path, folder: Path) -> Path:
+def _find(file: Path, folder: Path) -> Path:
     if not folder.is_absolute() and not folder.exists():
         beside = file.parent / folder
         if beside.exists():

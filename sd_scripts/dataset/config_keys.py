@@ -69,6 +69,16 @@ def _size(value: object) -> object:
     raise UnfitValue("must be a whole number, or two of them as [width, height]")
 
 
+def _range(value: object) -> object:
+    if value == []:
+        return None
+    if isinstance(value, list) and len(value) == 2:
+        low, high = (_number(0.1, 100)(side) for side in value)
+        if isinstance(low, float) and isinstance(high, float) and low <= high:
+            return low, high
+    raise UnfitValue("must be two numbers, the smaller one first, as [2.0, 4.0]")
+
+
 def _interpolation(value: object) -> object:
     if isinstance(value, str) and value in _INTERPOLATIONS:
         return value
@@ -89,6 +99,8 @@ SHARED_KEYS: Final[Mapping[str, Check]] = {
     "num_repeats": _whole(-1_000_000),
     "shuffle_caption": _yes_or_no,
     "flip_aug": _yes_or_no,
+    "color_aug": _yes_or_no,
+    "face_crop_aug_range": _range,
     "random_crop": _yes_or_no,
     "enable_wildcard": _yes_or_no,
     "keep_tokens": _whole(0),
@@ -107,17 +119,15 @@ SHARED_KEYS: Final[Mapping[str, Check]] = {
 }
 SUBSET_KEYS: Final[Mapping[str, Check]] = {
     "image_dir": _text(may_be_empty=False),
+    "metadata_file": _text(),
     "is_reg": _yes_or_no,
 }
 # Read by our own means anyway: sizes and captions are always remembered.
 NO_MATTER_KEYS: Final = ("cache_info", "validation_seed")
 # Known to sd-scripts, not brought by this program yet; the values that mean "off" are fine.
 LATER_KEYS: Final[Mapping[str, tuple[object, ...]]] = {
-    "metadata_file": ("",),
     "conditioning_data_dir": ("",),
     "alpha_mask": (False,),
-    "color_aug": (False,),
-    "face_crop_aug_range": ([],),
     "validation_split": (0,),
     "network_multiplier": (1,),
     "custom_attributes": ({},),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from sd_scripts.dataset.faces import face_box
 from sd_scripts.dataset.listing import Listing, same_but_for_case, same_stem
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.scan import FolderScan
@@ -19,11 +21,13 @@ def folder_findings(
     if not listing.pictures:
         yield _empty(listing, settings)
         return
-    yield from _bad_pictures(settings, scan, refuse_bad=refuse_bad)
+    yield from bad_pictures(settings, scan, refuse_bad=refuse_bad)
     yield from _names(listing, settings)
     yield from _extensions(settings, scan)
     yield from _captions(settings, scan)
     yield from _caption_texts(settings, scan)
+    yield from mark_stays(settings, scan)
+    yield from faces_unknown(settings, scan)
 
 
 def _empty(listing: Listing, settings: SubsetSettings) -> Problem:
@@ -42,9 +46,10 @@ def _empty(listing: Listing, settings: SubsetSettings) -> Problem:
     )
 
 
-def _bad_pictures(
+def bad_pictures(
     settings: SubsetSettings, scan: FolderScan, *, refuse_bad: bool
 ) -> Iterator[Problem]:
+    """Pictures that can't be read, by name."""
     if not scan.bad:
         return
     told = some((f"{problem.path.name} {problem.reason}" for problem in scan.bad), between="; ")
@@ -165,6 +170,10 @@ def _caption_texts(settings: SubsetSettings, scan: FolderScan) -> Iterator[Probl
             "put each caption on one line; with enable_wildcard a random line is used",
             "warning",
         )
+
+
+def mark_stays(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
+    """Whether the mark after fixed tags would be trained as text."""
     mark = settings.rules.keep_tokens_separator
     marked = mark and not settings.rules.splits_tags
     if marked and any(mark in picture.caption for picture in scan.pictures):
@@ -173,6 +182,22 @@ def _caption_texts(settings: SubsetSettings, scan: FolderScan) -> Iterator[Probl
             " shuffled nor left out",
             "keep_tokens_separator, shuffle_caption",
             "switch shuffle_caption on, or clear keep_tokens_separator",
+            "warning",
+        )
+
+
+def faces_unknown(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
+    """Pictures that shall be cropped around faces, but tell of none."""
+    if settings.face_crop_aug_range is None:
+        return
+    without = [one.name for one in scan.pictures if face_box(Path(one.name)) is None]
+    if without:
+        yield Problem(
+            f"{count(len(without), 'picture')} in {settings.where} can't be cropped around a face,"
+            f" since their names don't say where it is: {some(without)}",
+            "face_crop_aug_range",
+            "name them <name>_<x>_<y>_<width>_<height>, centre and size of the face in pixels;"
+            " others are cropped as usual",
             "warning",
         )
 

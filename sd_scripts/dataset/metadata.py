@@ -13,6 +13,7 @@ from typing import Any
 
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.samples import DatasetPlan, PlannedDataset, PlannedSubset, Sample
+from sd_scripts.dataset.settings import SubsetSettings
 
 
 def dataset_metadata(plan: DatasetPlan, *, from_file: bool) -> dict[str, str]:
@@ -44,7 +45,7 @@ def tag_frequency(samples: Iterable[Sample], plan: DatasetPlan) -> dict[str, dic
     found: dict[str, Counter[str]] = {}
     for sample in samples:
         subset = plan.datasets[sample.dataset].subsets[sample.subset]
-        tags = found.setdefault(_name(subset.settings.image_dir), Counter())
+        tags = found.setdefault(_source(subset.settings), Counter())
         for tag in sample.caption.split(","):
             if clean := tag.strip().lower():
                 tags[clean] += 1
@@ -55,6 +56,11 @@ def _name(folder: Path) -> str:
     return shown(folder.name or folder.absolute().name)
 
 
+def _source(settings: SubsetSettings) -> str:
+    """What a subset is called: its metadata file, or its folder."""
+    return _name(settings.metadata_file or settings.image_dir)
+
+
 def _folders(plan: DatasetPlan, *, is_reg: bool | None) -> dict[str, dict[str, int]]:
     """Repeats and picture counts by folder name; names that come again get a number."""
     found: dict[str, dict[str, int]] = {}
@@ -62,7 +68,7 @@ def _folders(plan: DatasetPlan, *, is_reg: bool | None) -> dict[str, dict[str, i
         for subset in dataset.subsets:
             if is_reg is not None and subset.settings.is_reg != is_reg:
                 continue
-            name = _name(subset.settings.image_dir)
+            name = _source(subset.settings)
             key, number = name, 2
             while key in found:
                 key, number = f"{name} ({number})", number + 1
@@ -95,7 +101,7 @@ def _dataset(plan: DatasetPlan, number: int) -> dict[str, Any]:
     own = [sample for sample in plan.samples if sample.dataset == number]
     buckets = dataset.settings.buckets
     return {
-        "is_dreambooth": True,
+        "is_dreambooth": not any(one.settings.metadata_file for one in dataset.subsets),
         "batch_size_per_device": dataset.settings.batch_size,
         "num_train_images": _times(own, is_reg=False),
         "num_reg_images": _times(own, is_reg=True),
@@ -121,10 +127,10 @@ def _interpolation(dataset: PlannedDataset) -> str | None:
 
 def _subset(subset: PlannedSubset) -> dict[str, Any]:
     settings, rules = subset.settings, subset.settings.rules
-    return {
+    facts = {
         "img_count": subset.num_images,
         "num_repeats": settings.num_repeats,
-        "color_aug": False,
+        "color_aug": settings.color_aug,
         "flip_aug": settings.flip_aug,
         "random_crop": settings.random_crop,
         "shuffle_caption": rules.shuffle_caption,
@@ -135,6 +141,10 @@ def _subset(subset: PlannedSubset) -> dict[str, Any]:
         "caption_prefix": rules.caption_prefix,
         "caption_suffix": rules.caption_suffix,
         "resize_interpolation": settings.resize_interpolation,
+    }
+    if settings.metadata_file is not None:
+        return facts | {"metadata_file": _name(settings.metadata_file)}
+    return facts | {
         "image_dir": _name(settings.image_dir),
         "class_tokens": settings.class_tokens,
         "is_reg": settings.is_reg,

@@ -17,6 +17,8 @@ from sd_scripts.dataset.findings import folder_findings
 from sd_scripts.dataset.folders import folder_problem
 from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.listing import list_folder
+from sd_scripts.dataset.metadata_files import MetadataProblem
+from sd_scripts.dataset.metadata_scan import metadata_findings, scan_metadata
 from sd_scripts.dataset.pictures import MAX_PIXELS
 from sd_scripts.dataset.samples import (
     DatasetPlan,
@@ -154,26 +156,47 @@ class _Planner:
                 is_reg=settings.is_reg,
                 flip=settings.flip_aug,
                 random_crop=settings.random_crop,
+                color_aug=settings.color_aug,
+                face_crop_aug_range=settings.face_crop_aug_range,
                 rules=settings.rules,
                 resize_interpolation=settings.resize_interpolation,
             )
         )
 
     def _read(self, settings: SubsetSettings, placer: Placer | None) -> _Ready:
-        """Scan one folder, tell what was found, and place its pictures."""
+        """Scan one folder or metadata file, tell what was found, and place its pictures."""
         ready = _Ready(settings)
-        try:
-            listing = list_folder(settings.image_dir)
-        except OSError as error:
-            self.problems.append(folder_problem(settings.image_dir, settings.option, error))
-            return ready
-        scan = ready.scan = scan_folder(listing, settings, self.index, self.progress)
-        self.problems += folder_findings(listing, settings, scan, refuse_bad=self.refuse_bad)
-        ready.skipped += [SkippedPicture(bad.path, bad.reason) for bad in scan.bad]
+        if settings.metadata_file is not None:
+            self._scan_metadata(ready)
+        else:
+            self._scan_folder(ready)
+        ready.skipped += [SkippedPicture(bad.path, bad.reason) for bad in ready.scan.bad]
         if placer and (unfit := list(_place(ready, placer))):
             ready.skipped += unfit
             self.problems.append(_unfit(settings, unfit, refuse=self.refuse_bad))
         return ready
+
+    def _scan_folder(self, ready: _Ready) -> None:
+        settings = ready.settings
+        try:
+            listing = list_folder(settings.image_dir)
+        except OSError as error:
+            self.problems.append(folder_problem(settings.image_dir, settings.option, error))
+            return
+        ready.scan = scan_folder(listing, settings, self.index, self.progress)
+        self.problems += folder_findings(listing, settings, ready.scan, refuse_bad=self.refuse_bad)
+
+    def _scan_metadata(self, ready: _Ready) -> None:
+        settings = ready.settings
+        try:
+            ready.scan, wrong = scan_metadata(settings, self.index, self.progress)
+        except MetadataProblem as problem:
+            self.problems.append(Problem(problem.message, settings.option, problem.hint))
+            return
+        self.problems += metadata_findings(settings, ready.scan, wrong, refuse_bad=self.refuse_bad)
+        ready.skipped += [
+            SkippedPicture(settings.image_dir / name, "is not there") for name in ready.scan.missing
+        ]
 
     def _balance(self, ready: Sequence[_Ready]) -> None:
         """Show regularisation pictures as often as all the others together."""
@@ -227,7 +250,7 @@ def _planned(ready: _Ready) -> PlannedSubset:
     folder, scan = ready.settings.image_dir, ready.scan
     return PlannedSubset(
         settings=ready.settings,
-        num_images=len(scan.pictures) - len(ready.skipped) + len(scan.bad),
+        num_images=len(scan.pictures) - len(ready.skipped) + len(scan.bad) + len(scan.missing),
         num_captions=scan.num_captions,
         missing_captions=tuple(folder / name for name in scan.without_caption),
         empty_captions=tuple(folder / name for name in scan.empty_captions),

@@ -21,7 +21,8 @@ class Sample:
     `DatasetPlan.datasets` and in that dataset's `subsets`. Sizes are (width, height) in pixels:
     `image_size` as the picture is seen (after its EXIF rotation), `resized` covers `bucket`, which
     is cropped out of it. `caption` is the text before the caption pipeline: one line, or all lines
-    when `rules.enable_wildcard` is on. `flip` and `random_crop` say what is allowed.
+    when `rules.enable_wildcard` is on. `flip`, `random_crop`, `color_aug` and
+    `face_crop_aug_range` say what may vary from one showing to the next.
     """
 
     id: int
@@ -38,6 +39,13 @@ class Sample:
     random_crop: bool
     rules: CaptionRules
     resize_interpolation: str | None = None
+    color_aug: bool = False
+    face_crop_aug_range: tuple[float, float] | None = None
+
+    @property
+    def has_fixed_pixels(self) -> bool:
+        """Whether every showing has the same pixels (but for mirroring): they may be cached."""
+        return not (self.random_crop or self.color_aug or self.face_crop_aug_range)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,11 @@ class FoundPicture:
 
 @dataclass
 class FolderScan:
-    """Everything that was found in one folder; names are sorted."""
+    """Everything that was found in one folder; names are sorted.
+
+    `missing` and `other_sizes` are for metadata files: pictures that are not there, and those of
+    another size than the file says.
+    """
 
     pictures: list[FoundPicture] = field(default_factory=list)
     bad: list[PictureProblem] = field(default_factory=list)
@@ -47,6 +51,8 @@ class FolderScan:
     other_encodings: dict[str, str] = field(default_factory=dict)
     unused_lines: list[str] = field(default_factory=list)
     other_extensions: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+    other_sizes: list[str] = field(default_factory=list)
 
     @property
     def num_captions(self) -> int:
@@ -60,7 +66,8 @@ def scan_folder(
 ) -> FolderScan:
     """Read what can be known of a folder's pictures and captions without decoding pictures."""
     scan = FolderScan()
-    known = _read_pictures(listing, settings, index, progress)
+    known = read_pictures(listing, settings, index, progress)
+    index.forget_others(listing.folder, listing.pictures)
     for name in listing.pictures:
         picture = known[name]
         if picture.info is None:
@@ -72,9 +79,10 @@ def scan_folder(
     return scan
 
 
-def _read_pictures(
+def read_pictures(
     listing: Listing, settings: SubsetSettings, index: PictureIndex, progress: Progress | None
 ) -> dict[str, Known]:
+    """What is known of each of a listing's pictures, by name; new ones are probed."""
     folder, total = listing.folder, len(listing.pictures)
     stamps = dict(_stamps(listing))
     known = index.lookup(folder, stamps)
@@ -93,7 +101,6 @@ def _read_pictures(
             progress(text, len(known), total)
     if fresh:
         index.remember(folder, fresh)
-    index.forget_others(folder, listing.pictures)
     if progress and not missing:
         progress(text, total, total)
     return known

@@ -22,7 +22,7 @@ def native_resolution(family: str | None, prediction_type: str | None = None) ->
 
 @dataclass(frozen=True)
 class SubsetSettings:
-    """One folder of pictures and how it is used.
+    """One folder of pictures, or the pictures of a metadata file, and how they are used.
 
     `class_tokens` is the caption of pictures without a caption file. `where` names the subset in
     messages, for instance "folder 10_cat" or "subset 2 of dataset 1"; `option` is the option that
@@ -38,7 +38,10 @@ class SubsetSettings:
     caption_extension: str = ".caption"
     flip_aug: bool = False
     random_crop: bool = False
+    color_aug: bool = False
+    face_crop_aug_range: tuple[float, float] | None = None
     resize_interpolation: str | None = None
+    metadata_file: Path | None = None
     rules: CaptionRules = field(default_factory=CaptionRules)
 
 
@@ -70,6 +73,8 @@ class Values:
     num_repeats: int = 1
     flip_aug: bool = False
     random_crop: bool = False
+    color_aug: bool = False
+    face_crop_aug_range: tuple[float, float] | None = None
     class_tokens: str | None = None
     caption_extension: str = ".caption"
     caption_separator: str = ","
@@ -101,6 +106,8 @@ class Values:
             num_repeats=data.dataset_repeats,
             flip_aug=data.flip_aug,
             random_crop=data.random_crop,
+            color_aug=data.color_aug,
+            face_crop_aug_range=data.face_crop_range,
             caption_extension=caption.caption_extension,
             caption_separator=caption.caption_separator,
             shuffle_caption=caption.shuffle_caption,
@@ -143,6 +150,8 @@ class Values:
             caption_extension=extension if "." in extension else f".{extension}",
             flip_aug=self.flip_aug,
             random_crop=self.random_crop,
+            color_aug=self.color_aug,
+            face_crop_aug_range=self.face_crop_aug_range,
             resize_interpolation=self.resize_interpolation,
             rules=self._rules(),
         )

@@ -109,10 +109,6 @@ _ROWS: Final[list[Later]] = [
     Later("train_text_encoder", False),
     Later("stop_text_encoder_training", off=(0,)),
     Later("block_lr"),
-    # network
-    Later("scale_weight_norms", off=(0,), records="ss_scale_weight_norms"),
-    Later("base_weights"),
-    *_under("base_weights", base_weights_multiplier=None),
     # where to start
     *(Later(name, off=(0,), hint="use resume") for name in ("initial_epoch", "initial_step")),
     Later("skip_until_initial_step", False, hint="resume always goes on at the exact step"),
@@ -124,10 +120,6 @@ _ROWS: Final[list[Later]] = [
         "validate_every_n_epochs", master="validation_split", records="ss_validate_every_n_epochs"
     ),
     Later("max_validation_steps", master="validation_split", records="ss_max_validation_steps"),
-    # textual inversion
-    *(Later(name) for name in ("weights", "token_string", "init_word")),
-    Later("num_vectors_per_token", 1),
-    *_flags("use_object_template", "use_style_template"),
 ]
 
 LATER: Final[dict[str, Later]] = {row.name: row for row in _ROWS}

@@ -129,6 +129,23 @@ def clean_path(value: Any) -> Any:
     return value
 
 
+def parse_range(text: str) -> tuple[float, float]:
+    """Read "low,high"; raises `UnfitError` if these are not two numbers from 0.1 to 100."""
+    try:
+        low, high = (float(part) for part in text.strip("()[] ").split(","))
+    except ValueError:
+        raise UnfitError(f"{text!r} is not a range", 'write two numbers, "2.0,4.0"') from None
+    if not 0.1 <= low <= high <= 100:
+        hint = "give two numbers from 0.1 to 100, the smaller one first"
+        raise UnfitError(f"{text!r} is not a range", hint)
+    return low, high
+
+
+def clean_range(text: str) -> str:
+    """Write a range in a uniform spelling: "2.0,4.0"."""
+    return ",".join(str(side) for side in parse_range(text))
+
+
 def with_dot(ending: str) -> str:
     """Put the dot before a plain ending ("txt"); others ("_tags.txt") stay as they are."""
     return f".{ending}" if ending.isalnum() else ending
@@ -155,3 +172,4 @@ KeyValues = Annotated[tuple[str, ...], Shape("key_values"), BeforeValidator(clea
 PathText = Annotated[str, BeforeValidator(clean_path)]
 Ending = Annotated[str, AfterValidator(with_dot)]
 FileName = Annotated[str, AfterValidator(check_file_name)]
+RangeText = Annotated[str, AfterValidator(clean_range)]

@@ -122,6 +122,8 @@ VALUES = {
     "shuffle_caption": True,
     "flip_aug": True,
     "random_crop": True,
+    "color_aug": True,
+    "face_crop_aug_range": [2.0, 4.0],
     "enable_wildcard": True,
     "keep_tokens": 2,
     "keep_tokens_separator": "|||",
@@ -157,15 +159,20 @@ def test_every_key_is_heard_on_every_level_it_may_stand_on(tmp_path, key):
         facts |= {**vars(subset), **vars(subset.rules)}
         facts["min_bucket_reso"], facts["max_bucket_reso"] = facts["min_size"], facts["max_size"]
         facts["bucket_reso_steps"], facts["bucket_no_upscale"] = facts["step"], facts["no_upscale"]
-        expected = tuple(VALUES[key]) if key == "resolution" else VALUES[key]
+        value = VALUES[key]
+        expected = tuple(value) if isinstance(value, list) else value
         assert facts[key] == expected, level
+
+
+OTHERWISE = {"resize_interpolation": "area", "face_crop_aug_range": "2.0,4.0"}
+"""Values that options write in another way."""
 
 
 def test_values_of_options_reach_every_setting():
     data = DataOptions(
         **{
             {"batch_size": "train_batch_size", "num_repeats": "dataset_repeats"}.get(key, key): (
-                "area" if key == "resize_interpolation" else value
+                OTHERWISE.get(key, value)
             )
             for key, value in VALUES.items()
             if key not in CaptionOptions.model_fields and key != "class_tokens"
@@ -174,7 +181,8 @@ def test_values_of_options_reach_every_setting():
     caption = CaptionOptions(
         **{key: value for key, value in VALUES.items() if key in CaptionOptions.model_fields}
     )
-    expected = {**VALUES, "resolution": (512, 768), "resize_interpolation": "area"}
+    pairs = {"resolution": (512, 768), "face_crop_aug_range": (2.0, 4.0)}
+    expected = {**VALUES, "resize_interpolation": "area", **pairs}
     assert vars(Values.of_options(data, caption)) == {**expected, "class_tokens": None}
 
 
@@ -263,11 +271,8 @@ def test_every_mistake_is_told_at_once(tmp_path):
 
 OFF = {key: values[0] for key, values in LATER_KEYS.items()}
 ON = {
-    "metadata_file": "meta.json",
     "conditioning_data_dir": "masks",
     "alpha_mask": True,
-    "color_aug": True,
-    "face_crop_aug_range": [2.0, 4.0],
     "validation_split": 0.1,
     "network_multiplier": 0.5,
     "custom_attributes": {"diff_output_preservation": True},
@@ -286,11 +291,6 @@ def test_keys_of_later_work_are_refused_by_name_unless_off(tmp_path, key):
     assert key in message
     assert "not supported yet" in message
     assert key in hint
-
-
-def test_a_metadata_file_without_a_folder_is_one_problem(tmp_path):
-    text = "[[datasets]]\n[[datasets.subsets]]\nmetadata_file = 'm.json'\n"
-    assert "metadata_file" in mistake(read(tmp_path, text))[0]
 
 
 def test_keys_that_do_not_matter_are_no_mistake(tmp_path):

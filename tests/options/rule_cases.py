@@ -75,6 +75,24 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         "random_crop, cache_latents",
     ),
     (
+        "crop_needs_pixels",
+        "error",
+        {"color_aug": True, "cache_latents": True},
+        "color_aug, cache_latents",
+    ),
+    (
+        "crop_needs_pixels",
+        "error",
+        {"face_crop_aug_range": "2,4", "cache_latents": True},
+        "face_crop_aug_range, cache_latents",
+    ),
+    (
+        "one_source",
+        "error",
+        {"dataset_config": "d.toml", "train_data_dir": None, "in_json": "m.json"},
+        "in_json, dataset_config",
+    ),
+    (
         "persistent_needs_workers",
         "warning",
         {"persistent_data_loader_workers": True, "max_data_loader_n_workers": 0},

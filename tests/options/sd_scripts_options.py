@@ -24,8 +24,11 @@ DEFAULTS: dict[str, object] = {
     "bucket_reso_steps": 64,
     "bucket_no_upscale": False,
     "resize_interpolation": None,
+    "in_json": None,
     "flip_aug": False,
     "random_crop": False,
+    "color_aug": False,
+    "face_crop_aug_range": None,
     "prior_loss_weight": 1.0,
     "cache_latents": False,
     "cache_latents_to_disk": False,
@@ -137,7 +140,7 @@ DEFAULTS: dict[str, object] = {
     "log_tracker_name": None,
 }
 
-OURS = frozenset({"bad_images", "cache_dir", "conv_dim", "conv_alpha"})
+OURS = frozenset({"bad_images", "cache_dir", "conv_dim", "conv_alpha", "kohya_crop_conditioning"})
 """Options that sd-scripts does not have under that name."""
 
 _NAMES = """

@@ -82,6 +82,8 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
     if spec.name in ("output_name", "caption_extension"):
         return _plain if spec.name == "output_name" else _plain.map(lambda text: f".{text}")
+    if spec.name == "face_crop_aug_range":
+        return st.sampled_from(["2.0,4.0", "1.5,1.5"])
     if spec.path:
         return _texts.map(clean_path).filter(bool)
     return _texts
@@ -117,7 +119,7 @@ def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
 
 
 COMPANIONS: dict[str, dict[str, object]] = {
-    "dataset_config": {"train_data_dir": None},
+    "dataset_config": {"train_data_dir": None, "in_json": None},
     "full_fp16": {"mixed_precision": "fp16"},
     "full_bf16": {"mixed_precision": "bf16"},
     "bucket_reso_steps": {"bucket_reso_steps": 32},

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sd_scripts.options.schema import Applies, Opt, Options
-from sd_scripts.options.types import PathText, Size
+from sd_scripts.options.types import PathText, RangeText, Size, parse_range
 
 Interpolation = Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"]
 _WITH_BUCKETS = Applies(when=(("enable_bucket", (True,)),))
@@ -33,6 +33,14 @@ class DataOptions(Options):
     ] = None
     """Folder of ordinary pictures of the same class, laid out as train_data_dir. They keep the
     model from turning everything of that class into your subject. They double the steps."""
+
+    in_json: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Metadata file", path="file", keywords=("metadata", "jsonl", "json")),
+    ] = None
+    """A JSON or JSONL file with caption and tags of each picture, in place of caption files.
+    Relative picture names start from train_data_dir, or from the file's own folder."""
 
     dataset_config: Annotated[
         PathText | None, Field(min_length=1), Opt("Dataset file", path="file")
@@ -118,6 +126,27 @@ class DataOptions(Options):
     """Crops a different part of the picture each time instead of its centre. Cannot be used with
     cached latents, so every step takes longer."""
 
+    color_aug: Annotated[
+        bool, Opt("Vary colours a little", tier="expert", keywords=("colour",), records=True)
+    ] = False
+    """Shifts the hue or the brightness of every third showing a little. Cannot be used with cached
+    latents, so every step takes longer."""
+
+    face_crop_aug_range: Annotated[
+        RangeText | None,
+        Opt("Crop around faces", tier="expert", keywords=("face",), records=True),
+    ] = None
+    """Crops around the face whose place stands in the file name (name_x_y_width_height). Two
+    numbers such as 2.0,4.0: how many times the face's size the crop is, chosen anew each time.
+    Cannot be used with cached latents."""
+
+    kohya_crop_conditioning: Annotated[
+        bool, Opt("Crop values of sd-scripts", tier="expert", applies=Applies(families=("sdxl",)))
+    ] = False
+    """Tells SDXL the crop values that sd-scripts computes (a letter-box around the picture) instead
+    of the crop that was really taken. For going on exactly as there. (An option of this
+    program.)"""
+
     prior_loss_weight: Annotated[
         float, Field(ge=0, le=100), Opt("Weight of regularisation", step=0.1, records=True)
     ] = 1.0
@@ -165,6 +194,11 @@ class DataOptions(Options):
     ] = None
     """Where encoded pictures and captions and the picture index are kept. Empty: the user's cache
     folder. Nothing is ever written beside your pictures. (An option of this program.)"""
+
+    @property
+    def face_crop_range(self) -> tuple[float, float] | None:
+        """`face_crop_aug_range` as two numbers."""
+        return parse_range(self.face_crop_aug_range) if self.face_crop_aug_range else None
 
     @model_validator(mode="before")
     @classmethod

@@ -10,19 +10,21 @@ from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.rules.registry import rule
 
 
-@rule("train_data_dir", "dataset_config")
+@rule("train_data_dir", "in_json", "dataset_config")
 def one_source(data: DataOptions) -> Iterator[Problem]:
     """Pictures come from exactly one place."""
-    if data.train_data_dir is None and data.dataset_config is None:
+    folder = "train_data_dir" if data.train_data_dir is not None else "in_json"
+    is_given = data.train_data_dir is not None or data.in_json is not None
+    if not is_given and data.dataset_config is None:
         yield Problem(
             "no pictures are given",
             "train_data_dir, dataset_config",
             "choose the folder of your pictures in train_data_dir",
         )
-    if data.train_data_dir is not None and data.dataset_config is not None:
+    if is_given and data.dataset_config is not None:
         yield Problem(
-            "pictures are given twice, as a folder and as a dataset file",
-            "train_data_dir, dataset_config",
+            "pictures are given twice, once of them by a dataset file",
+            f"{folder}, dataset_config",
             "keep one of the two and empty the other",
         )
 
@@ -118,15 +120,24 @@ def resolution_fits_the_model(data: DataOptions) -> Iterator[Problem]:
         yield Problem(f"{size[0]} x {size[1]} is not a multiple of 8", "resolution", hint)
 
 
-@rule("random_crop", "cache_latents")
+_PIXEL_CHANGES = {
+    "random_crop": "cropped differently each time",
+    "color_aug": "given other colours each time",
+    "face_crop_aug_range": "cropped around faces anew each time",
+}
+
+
+@rule("cache_latents", *_PIXEL_CHANGES)
 def crop_needs_pixels(data: DataOptions) -> Iterator[Problem]:
-    """What is encoded once cannot be cropped anew each time."""
-    if data.random_crop and data.cache_latents:
-        yield Problem(
-            "cached pictures cannot be cropped differently each time",
-            "random_crop, cache_latents",
-            "switch one of the two off",
-        )
+    """What is encoded once cannot be cropped or coloured anew each time."""
+    chosen = data.model_dump(include=set(_PIXEL_CHANGES))
+    for name, words in _PIXEL_CHANGES.items():
+        if data.cache_latents and chosen[name]:
+            yield Problem(
+                f"cached pictures cannot be {words}",
+                f"{name}, cache_latents",
+                "switch one of the two off",
+            )
 
 
 @rule("persistent_data_loader_workers", "max_data_loader_n_workers")
