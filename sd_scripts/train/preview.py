@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import re
 import traceback
@@ -10,25 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
 
 from sd_scripts.errors import Problem
-from sd_scripts.families.base import LoadedModel, TextConditioning
+from sd_scripts.families.base import LoadedModel
 from sd_scripts.files import atomic_path
 from sd_scripts.runs.reporter import Reporter
+from sd_scripts.train.paint import Encode, Interrupted, decode, denoise
 from sd_scripts.train.prompts import PreviewPrompt
-from sd_scripts.train.samplers import make_sampler
-
-_GUIDANCE_RESCALE: Final = 0.7  # for zero terminal SNR; section 3.4 of arXiv:2305.08891
-
-
-class Interrupted(Exception):
-    """A stop was requested while a preview was being made."""
 
 
 def picture_name(
@@ -38,16 +30,6 @@ def picture_name(
     words = re.sub(r"[^\w]+", "-", prompt.prompt, flags=re.UNICODE).strip("-")[:40].strip("-")
     parts = [output_name, stage, f"{index:02d}", f"{when:%Y%m%d%H%M%S}", str(seed), words]
     return "_".join(part for part in parts if part) + ".png"
-
-
-def _guided(positive: Tensor, negative: Tensor, scale: float, rescale: float) -> Tensor:
-    """Classifier-free guidance; `rescale` pulls its standard deviation back (arXiv:2305.08891)."""
-    guided = negative + scale * (positive - negative)
-    if not rescale:
-        return guided
-    axes = list(range(1, guided.ndim))
-    factor = positive.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True)
-    return guided * (rescale * factor + (1 - rescale))
 
 
 class Previewer:
@@ -60,7 +42,7 @@ class Previewer:
         self,
         model: LoadedModel,
         prompts: Sequence[PreviewPrompt],
-        encode: Callable[[list[str]], TextConditioning],
+        encode: Encode,
         *,
         folder: Path,
         output_name: str,
@@ -106,66 +88,12 @@ class Previewer:
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(32)
         with torch.no_grad():
             with self._context():
-                latents = self._denoise(prompt, seed, should_stop)
-            picture = self._decode(latents)
+                latents = denoise(self._model, [prompt], [seed], self._encode, should_stop)
+            picture = decode(self._model, latents)[0]
         when = datetime.now()
         path = self._folder / picture_name(self._output_name, stage, index, prompt, seed, when)
         _write_png(picture, path, prompt, seed, step)
         reporter.sample(path, prompt.prompt, seed, step, index)
-
-    def _denoise(self, prompt: PreviewPrompt, seed: int, should_stop: Callable[[], bool]) -> Tensor:
-        """Return latents [1, 4, h/8, w/8] of the finished picture, as the U-Net knows them."""
-        model = self._model
-        assert prompt.width, "prompts are resolved before"
-        assert prompt.height, "prompts are resolved before"
-        assert prompt.sample_sampler, "prompts are resolved before"
-        sampler: Any = make_sampler(
-            prompt.sample_sampler,
-            prediction_type=model.prediction_type,
-            zero_terminal_snr=model.zero_terminal_snr,
-        )
-        sampler.set_timesteps(prompt.sample_steps)
-        device = next(model.unet.parameters()).device
-        dtype = next(model.unet.parameters()).dtype
-        text = self._encode(list(prompt.texts))
-        count = len(prompt.texts)
-        size = torch.tensor([[prompt.height, prompt.width]] * count, device=device)
-        extra = model.family.conditioning_inputs(size, torch.zeros_like(size), size)
-        generator = torch.Generator().manual_seed(seed)
-        config: Any = model.unet.config
-        shape = (1, config.in_channels, prompt.height // 8, prompt.width // 8)
-        start = torch.randn(shape, generator=generator).to(device)
-        latents: Tensor = start * sampler.init_noise_sigma
-        noisy_steps = "generator" in inspect.signature(sampler.step).parameters
-        settings = {"generator": generator} if noisy_steps else {}
-        for time in sampler.timesteps:
-            if should_stop():
-                raise Interrupted
-            scaled = sampler.scale_model_input(latents, time)
-            times = torch.full((count,), float(time), device=device)
-            given = torch.cat([scaled] * count).to(dtype)
-            predicted = model.family.predict(model, given, times, text, extra).float()
-            if prompt.guided:
-                negative, positive = predicted.chunk(2)
-                rescale = _GUIDANCE_RESCALE if model.zero_terminal_snr else 0.0
-                predicted = _guided(positive, negative, prompt.scale, rescale)
-            stepped: tuple[Tensor, ...] = sampler.step(
-                predicted, time, latents, **settings, return_dict=False
-            )
-            latents = stepped[0]
-        return latents
-
-    def _decode(self, latents: Tensor) -> Image.Image:
-        model = self._model
-        vae = model.vae
-        assert vae is not None, "previews need the VAE"
-        weight = next(vae.parameters())
-        unscaled = (latents / model.family.vae_scale).to(weight.device, weight.dtype)
-        pixels = vae.decode(unscaled, return_dict=False)[0][0].float().cpu()
-        if not torch.isfinite(pixels).all():
-            raise RuntimeError("the picture decoder (VAE) returned no valid numbers")
-        bytes_ = ((pixels / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-        return Image.fromarray(bytes_.permute(1, 2, 0).numpy())
 
 
 @contextmanager
