@@ -12,10 +12,12 @@ from typing import Any
 from sd_scripts.errors import Problem
 from sd_scripts.options.coerce import coerce, is_empty, read_bool
 from sd_scripts.options.explain import shown
-from sd_scripts.options.key_values import split_pair
+from sd_scripts.options.key_values import parse_value, split_pair
+from sd_scripts.options.optimizer_table import OPTIMIZER_ALIASES
 from sd_scripts.options.schema import OptionSpec
 from sd_scripts.options.types import UnfitError, clean_pairs
 
+_TORCH_SCHEDULERS = "torch.optim.lr_scheduler."
 _OPTIMIZER_FLAGS = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
 
 
@@ -29,6 +31,7 @@ class Translation:
         self._rename()
         self._optimizer_flags()
         self._adafactor_course()
+        self._dotted_names()
         self._carried_options()
 
     def _same(self, name: str, one: object, other: object) -> bool:
@@ -80,8 +83,21 @@ class Translation:
 
     def _adafactor_course(self) -> None:
         course = self.values.get("lr_scheduler")
-        if isinstance(course, str) and course.lower().startswith("adafactor:"):
+        if not isinstance(course, str) or not course.lower().startswith("adafactor:"):
+            return
+        rate = course.partition(":")[2]
+        if isinstance(parse_value(rate), int | float):  # Adafactor's own rate does not depend on it
             self.values["lr_scheduler"] = "adafactor"
+
+    def _dotted_names(self) -> None:
+        """A class may be named with its module, or the other way round."""
+        optimizer = self.values.get("optimizer_type")
+        if isinstance(optimizer, str):
+            known = OPTIMIZER_ALIASES.get(optimizer.strip().lower(), optimizer)
+            self.values["optimizer_type"] = known
+        course = self.values.get("lr_scheduler_type")
+        if isinstance(course, str):
+            self.values["lr_scheduler_type"] = course.strip().removeprefix(_TORCH_SCHEDULERS)
 
     def _carried_options(self) -> None:
         carried = carried_options(self._specs)

@@ -10,6 +10,7 @@ from accelerate.state import PartialState
 from sd_scripts.errors import Problem
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
+from sd_scripts.train.optimizers import package_remedy
 from sd_scripts.train.precision import precision_problems
 from sd_scripts.train.trackers import tracker_problems
 
@@ -28,18 +29,28 @@ def environment_problems(job: TrainingJob) -> list[Problem]:
             )
         )
     problems += tracker_problems(job)
-    entry = OPTIMIZERS[job.optimizer.optimizer_type]
-    if entry.package and importlib.util.find_spec(entry.package) is None:
-        problems.append(
-            Problem(
-                f"{entry.name} needs the package {entry.package}, which is not installed",
-                "optimizer_type",
-                "Run the set-up again with its extra, or choose AdamW.",
-            )
-        )
+    problems += _optimizer_problems(job)
     if job.performance.xformers:
         problems += _xformers_problems()
     return problems
+
+
+def _optimizer_problems(job: TrainingJob) -> list[Problem]:
+    entry = OPTIMIZERS[job.optimizer.optimizer_type]
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        message = f"{entry.name} needs the package {entry.package}, which is not installed"
+        return [Problem(message, "optimizer_type", package_remedy(entry))]
+    if entry.paged and PartialState().device.type != "cuda":
+        return [
+            Problem(
+                f"{entry.name} moves memory between a graphics card and main memory; there is no "
+                "such card here, so it works like the same optimizer without paging",
+                "optimizer_type",
+                "Nothing is lost by it.",
+                "warning",
+            )
+        ]
+    return []
 
 
 def _xformers_problems() -> list[Problem]:

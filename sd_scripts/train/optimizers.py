@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch.optim import Optimizer
 
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainingJob
-from sd_scripts.options.optimizer_table import OptimizerName
+from sd_scripts.options.optimizer_table import OPTIMIZERS, OptimizerEntry
 
 Group = dict[str, Any]
 Arguments = dict[str, Any]
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer that learns on other weights than those that are to be used (schedule-free)."""
+
+    def train(self) -> None: ...
+
+    def eval(self) -> None: ...
 
 
 def _adamw(groups: list[Group], arguments: Arguments) -> Optimizer:
@@ -35,30 +46,29 @@ def _adafactor(groups: list[Group], arguments: Arguments) -> Optimizer:
     return Adafactor(groups, **arguments)  # type: ignore[no-untyped-call]
 
 
-def _from_package(module: str, name: str, extra: str | None = None) -> _Builder:
-    def build(groups: list[Group], arguments: Arguments) -> Optimizer:
-        try:
-            kind: Callable[..., Optimizer] = getattr(importlib.import_module(module), name)
-        except ImportError as error:
-            remedy = f"Install the extra “{extra}”" if extra else "Run the set-up again"
-            raise UserError(
-                f"The optimizer {name} needs the package {module.split('.')[0]}: {error}",
-                option="optimizer_type",
-                hint=f"{remedy}, or choose AdamW.",
-            ) from error
-        return kind(groups, **arguments)
+def _from_table(entry: OptimizerEntry, groups: list[Group], arguments: Arguments) -> Optimizer:
+    """Make what a row of the table names: only what stands there is ever imported."""
+    module, _, name = entry.target.partition(":")
+    try:
+        kind: Callable[..., Optimizer] = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise UserError(
+            f"The optimizer {entry.name} needs the package {entry.package}: {error}",
+            option="optimizer_type",
+            hint=package_remedy(entry),
+        ) from error
+    return kind(groups, **{**dict(entry.preset), **arguments})
 
-    return build
+
+def package_remedy(entry: OptimizerEntry) -> str:
+    """Say how the package of an optimizer comes in."""
+    how = f"with --extras {entry.extra}" if entry.extra else "again"
+    return f"Run the set-up {how}, or choose AdamW."
 
 
 _Builder = Callable[[list[Group], Arguments], Optimizer]
-BUILDERS: Final[Mapping[OptimizerName, _Builder]] = {
-    "AdamW": _adamw,
-    "AdamW8bit": _from_package("bitsandbytes.optim", "AdamW8bit", "8bit"),
-    "Adafactor": _adafactor,
-    "Lion": _from_package("lion_pytorch", "Lion"),
-    "Prodigy": _from_package("prodigyopt", "Prodigy"),
-}
+SPECIAL: Final[Mapping[str, _Builder]] = {"AdamW": _adamw, "Adafactor": _adafactor}
+"""Optimizers that take more than their arguments; all others are made as the table says."""
 
 
 def build_optimizer(job: TrainingJob, groups: Sequence[Group]) -> Optimizer:
@@ -68,9 +78,15 @@ def build_optimizer(job: TrainingJob, groups: Sequence[Group]) -> Optimizer:
     """
     options = job.optimizer
     arguments = {"lr": options.learning_rate, **options.optimizer_arguments}
+    build = SPECIAL.get(options.optimizer_type) or partial(
+        _from_table, OPTIMIZERS[options.optimizer_type]
+    )
     try:
-        return BUILDERS[options.optimizer_type]([dict(group) for group in groups], arguments)
-    except (TypeError, ValueError, AssertionError) as error:
+        optimizer = build([dict(group) for group in groups], arguments)
+        if isinstance(optimizer, Averaging):
+            optimizer.train()
+        return optimizer
+    except (TypeError, ValueError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"{options.optimizer_type} does not accept these settings: {error}",
             option="optimizer_args",
@@ -86,10 +102,36 @@ def describe_optimizer(optimizer: Optimizer, job: TrainingJob) -> str:
     return f"{kind.__module__}.{kind.__name__}" + (f"({told})" if told else "")
 
 
+@contextmanager
+def averaged_weights(optimizer: Optimizer) -> Iterator[None]:
+    """Have the weights as they are to be used (saved, previewed, validated) in here.
+
+    A schedule-free optimizer (https://arxiv.org/abs/2405.15682) learns on an interpolation, and
+    its average is what counts. Afterwards every weight is back, bit for bit: its own way back
+    rounds, so that a preview would change the training. The copies are in main memory.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if not isinstance(inner, Averaging):
+        yield
+        return
+    parameters = [p for group in inner.param_groups for p in group["params"]]  # type: ignore[attr-defined]
+    before = [parameter.detach().to("cpu", copy=True) for parameter in parameters]
+    inner.eval()
+    try:
+        yield
+    finally:
+        inner.train()
+        with torch.no_grad():
+            for parameter, value in zip(parameters, before, strict=True):
+                parameter.copy_(value)
+
+
 def learning_rates(optimizer: Optimizer) -> dict[str, float]:
     """Return the present rate of each group by its name; what adapts itself tells `d · lr`."""
     return {
-        str(group.get("name", f"group{number}")): float(group["lr"] or 0.0)
+        str(group.get("name", f"group{number}")): float(
+            group.get("scheduled_lr") or group["lr"] or 0.0
+        )
         * float(group.get("d", 1.0))
         for number, group in enumerate(optimizer.param_groups)
     }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.options.optimizer_table import OPTIMIZERS
+from sd_scripts.options.scheduler_table import TORCH_SCHEDULERS, TorchSchedulerEntry
 
 
 def steps_of(amount: float, total_steps: int) -> int:
@@ -47,11 +50,15 @@ def build_scheduler(job: TrainingJob, optimizer: Optimizer, total_steps: int) ->
     """Make the schedule of a job; it is stepped once an optimizer step, on every process alike."""
     options = job.optimizer
     name = options.lr_scheduler
+    if OPTIMIZERS[options.optimizer_type].schedule_free:
+        return LambdaLR(optimizer, lambda _: 1.0)
     if options.adafactor_sets_rate:
         from transformers.optimization import get_adafactor_schedule
 
         schedule: LRScheduler = get_adafactor_schedule(optimizer, options.learning_rate)  # type: ignore[no-untyped-call]
         return schedule
+    if options.lr_scheduler_type is not None:
+        return _of_torch(TORCH_SCHEDULERS[options.lr_scheduler_type], job, optimizer, total_steps)
     if name == "piecewise_constant":
         from diffusers.optimization import get_piecewise_constant_schedule
 
@@ -77,4 +84,25 @@ def build_scheduler(job: TrainingJob, optimizer: Optimizer, total_steps: int) ->
             f"{name} does not accept these settings: {error}",
             option="lr_scheduler, learning_rate",
             hint="Choose a larger learning rate or another course.",
+        ) from error
+
+
+def _of_torch(
+    entry: TorchSchedulerEntry, job: TrainingJob, optimizer: Optimizer, total_steps: int
+) -> LRScheduler:
+    """Make a scheduler class of PyTorch with `lr_scheduler_args`; the rest it is given here."""
+    given = {entry.whole_run: total_steps} if entry.whole_run else {}
+    arguments: dict[str, Any] = given | job.optimizer.lr_scheduler_arguments
+    if entry.name == "MultiStepLR" and isinstance(arguments["milestones"], int):
+        arguments["milestones"] = [arguments["milestones"]]
+    if entry.name == "OneCycleLR":
+        arguments["max_lr"] = [group["lr"] for group in optimizer.param_groups]
+    kind: Callable[..., LRScheduler] = getattr(lr_scheduler, entry.name)
+    try:
+        return kind(optimizer, **arguments)
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(
+            f"{entry.name} does not accept these settings: {error}",
+            option="lr_scheduler_args, lr_scheduler_type",
+            hint="Check the values of the course's arguments, or choose another course.",
         ) from error

@@ -7,8 +7,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sd_scripts.options.key_values import parse_pairs
-from sd_scripts.options.optimizer_table import LATER_OPTIMIZERS, OPTIMIZERS, OptimizerName
-from sd_scripts.options.scheduler_table import SCHEDULERS, SchedulerName, schedulers_reading
+from sd_scripts.options.optimizer_table import OPTIMIZERS, OptimizerName
+from sd_scripts.options.scheduler_table import (
+    SCHEDULERS,
+    TORCH_SCHEDULERS,
+    SchedulerName,
+    TorchSchedulerName,
+    schedulers_reading,
+)
 from sd_scripts.options.schema import Applies, Opt, Options
 from sd_scripts.options.types import KeyValues, Steps
 
@@ -30,13 +36,13 @@ class OptimizerOptions(Options):
         Opt(
             "Optimizer",
             tier="basic",
-            later=LATER_OPTIMIZERS,
             choice_help=tuple((entry.name, entry.text) for entry in OPTIMIZERS.values()),
             keywords=("optimizer",),
         ),
     ] = "AdamW"
-    """How weights are changed. Each optimizer wants learning rates of its own; AdamW8bit needs
-    the extra package bitsandbytes and an NVIDIA card."""
+    """How weights are changed. Each optimizer wants learning rates of its own. Those in 8 bits need
+    the extra `8bit`, many others the extra `optimizers`. Classes with a module before their name
+    are taken from this list only; nothing else is imported."""
 
     optimizer_args: Annotated[KeyValues, Opt("Optimizer arguments", tier="expert")] = ()
     """Further arguments of the optimizer as name=value, for example weight_decay=0.1
@@ -65,6 +71,17 @@ class OptimizerOptions(Options):
     ] = "constant"
     """How the learning rate moves over the run. Usual: constant, or cosine with a short warm-up;
     most courses can begin with a warm-up (lr_warmup_steps)."""
+
+    lr_scheduler_type: Annotated[
+        TorchSchedulerName | None,
+        Opt(
+            "Course of PyTorch",
+            tier="expert",
+            choice_help=tuple((entry.name, entry.text) for entry in TORCH_SCHEDULERS.values()),
+        ),
+    ] = None
+    """A course by its class in PyTorch, in place of lr_scheduler; without warm-up. Its arguments
+    stand in lr_scheduler_args. Empty: lr_scheduler decides."""
 
     lr_warmup_steps: Annotated[
         Steps,
@@ -123,10 +140,11 @@ class OptimizerOptions(Options):
 
     lr_scheduler_args: Annotated[
         KeyValues,
-        Opt("Course arguments", tier="expert", applies=_read_by("lr_scheduler_args")),
+        Opt("Course arguments", tier="expert"),
     ] = ()
     """Further arguments of the course as name=value. piecewise_constant needs step_rules, pairs of
-    factor:step and a last factor: step_rules=1:100,0.1:200,0.01."""
+    factor:step and a last factor: step_rules=1:100,0.1:200,0.01. The courses of lr_scheduler_type
+    take those of their class, as T_0=100."""
 
     @property
     def optimizer_arguments(self) -> dict[str, object]:
@@ -145,6 +163,11 @@ class OptimizerOptions(Options):
             return False
         return bool(self.optimizer_arguments.get("relative_step", True))
 
+    @property
+    def needs_no_course(self) -> bool:
+        """Whether the optimizer does without a course of the rate: none is used then."""
+        return self.adafactor_sets_rate or OPTIMIZERS[self.optimizer_type].schedule_free
+
 
 class NetworkOptimizerOptions(OptimizerOptions):
     """Optimizer and learning rate of a network, which may have a rate for each part."""
@@ -162,6 +185,14 @@ class NetworkOptimizerOptions(OptimizerOptions):
     """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
     it does not learn. SDXL has two text encoders: one number for both, or two numbers."""
 
+    embedding_lr: Annotated[
+        float | None,
+        Field(ge=0, le=1000),
+        Opt("Learning rate of the new word", applies=Applies(when=(("token_string", ()),))),
+    ] = None
+    """Learning rate of the vectors of a new word; usual is 1e-3 with AdamW. Empty: learning_rate.
+    0: the word stays as weights has it."""
+
     @property
     def effective_unet_lr(self) -> float:
         """Learning rate of the U-Net."""
@@ -173,3 +204,8 @@ class NetworkOptimizerOptions(OptimizerOptions):
         if rates is None:
             return self.learning_rate
         return rates[min(index, len(rates) - 1)]
+
+    @property
+    def effective_embedding_lr(self) -> float:
+        """Learning rate of the vectors of a new word."""
+        return self.learning_rate if self.embedding_lr is None else self.embedding_lr

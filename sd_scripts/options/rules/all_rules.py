@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from sd_scripts.options.rules import (
+    captioning_rules,
+    course_rules,
     data_rules,
+    embedding_rules,
+    network_rules,
     objective_rules,
     rate_rules,
     saving_rules,
@@ -13,4 +17,14 @@ from sd_scripts.options.rules.registry import RULES, Rule, run_rules
 
 __all__ = ["MODULES", "RULES", "Rule", "run_rules"]
 
-MODULES = (data_rules, objective_rules, rate_rules, saving_rules, training_rules)
+MODULES = (
+    captioning_rules,
+    course_rules,
+    data_rules,
+    embedding_rules,
+    network_rules,
+    objective_rules,
+    rate_rules,
+    saving_rules,
+    training_rules,
+)

@@ -8,11 +8,9 @@ from sd_scripts.errors import Problem
 from sd_scripts.options.explain import did_you_mean, plain_number
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
-from sd_scripts.options.groups.training import TrainingOptions
 from sd_scripts.options.key_values import parse_value, split_pair
 from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
 from sd_scripts.options.rules.registry import rule
-from sd_scripts.options.scheduler_table import SCHEDULERS
 
 _KIND_WORDS = {
     "float": "a number",
@@ -27,12 +25,8 @@ def argument_problem(argument: Argument, value: object) -> str | None:
     if value is None and argument.optional:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if argument.kind == "floats":
-        numbers = value if isinstance(value, tuple | list) else ()
-        fine = len(numbers) == argument.length and all(
-            isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
-        )
-        return None if fine else f"{argument.length} numbers, as in {argument.default}"
+    if argument.kind in ("floats", "ints"):
+        return _list_problem(argument, value)
     fine = {
         "float": is_number,
         "int": is_number and isinstance(value, int),
@@ -40,6 +34,18 @@ def argument_problem(argument: Argument, value: object) -> str | None:
         "text": True,
     }[argument.kind]
     return None if fine else _KIND_WORDS[argument.kind]
+
+
+def _list_problem(argument: Argument, value: object) -> str | None:
+    numbers = value if isinstance(value, tuple | list) else (value,)
+    kinds = int if argument.kind == "ints" else int | float
+    fine = argument.length in (None, len(numbers)) and all(
+        isinstance(number, kinds) and not isinstance(number, bool) for number in numbers
+    )
+    words = "whole numbers" if argument.kind == "ints" else "numbers"
+    if argument.length is None:
+        return None if fine else f"{words} with commas between them"
+    return None if fine else f"{argument.length} {words}, as in {argument.default}"
 
 
 @rule("optimizer_type", "optimizer_args")
@@ -65,11 +71,12 @@ def known_optimizer_arguments(optimizer: OptimizerOptions) -> Iterator[Problem]:
             yield Problem(
                 f"{name}={text}: {name} must be {wanted}",
                 both,
-                f"for example {name}={_spelled(argument)}",
+                f"for example {name}={spelled(argument)}",
             )
 
 
-def _spelled(argument: Argument) -> str:
+def spelled(argument: Argument) -> str:
+    """An example of an argument's value, as it is written."""
     example = argument.default
     if isinstance(example, tuple):
         return ",".join(str(number) for number in example)
@@ -149,7 +156,8 @@ def one_rate_for_all(
     network: NetworkOptions, optimizer: NetworkOptimizerOptions
 ) -> Iterator[Problem]:
     """An optimizer that finds the rate finds one for everything (prodigyopt raises otherwise)."""
-    if not OPTIMIZERS[optimizer.optimizer_type].sets_own_rate:
+    entry = OPTIMIZERS[optimizer.optimizer_type]
+    if not entry.sets_own_rate or entry.rates_may_differ:
         return
     rates = {optimizer.effective_unet_lr} if network.trains_unet else set()
     if network.trains_text_encoder:
@@ -190,130 +198,5 @@ def unusual_rate(network: NetworkOptions, optimizer: NetworkOptimizerOptions) ->
             f"{plain_number(rate)} is so high that a LoRA is likely to break",
             name,
             f"usual with {entry.name} are {low} to {high / 10}",
-            severity="warning",
-        )
-
-
-@rule("lr_scheduler", "lr_warmup_steps", "optimizer_type", "optimizer_args")
-def warmup_needs_scheduler(optimizer: OptimizerOptions) -> Iterator[Problem]:
-    """A warm-up needs a course that has one."""
-    entry = SCHEDULERS[optimizer.lr_scheduler]
-    if not optimizer.lr_warmup_steps or "lr_warmup_steps" in entry.reads:
-        return
-    if optimizer.adafactor_sets_rate:
-        yield Problem(
-            "Adafactor chooses the learning rate itself; the warm-up is not used",
-            "lr_warmup_steps, optimizer_type",
-            "set lr_warmup_steps to 0, or add relative_step=False to optimizer_args",
-            severity="warning",
-        )
-        return
-    instead = "constant_with_warmup" if optimizer.lr_scheduler == "constant" else "cosine"
-    yield Problem(
-        f"the course {optimizer.lr_scheduler} has no warm-up",
-        "lr_warmup_steps, lr_scheduler",
-        f"set lr_scheduler to {instead}, or lr_warmup_steps to 0",
-    )
-
-
-@rule("lr_scheduler", "lr_scheduler_min_lr_ratio")
-def lowest_rate_needed(optimizer: OptimizerOptions) -> Iterator[Problem]:
-    """cosine_with_min_lr falls to a rate that has to be given."""
-    needed = "lr_scheduler_min_lr_ratio" in SCHEDULERS[optimizer.lr_scheduler].needs
-    if needed and optimizer.lr_scheduler_min_lr_ratio is None:
-        yield Problem(
-            f"the course {optimizer.lr_scheduler} needs a lowest rate",
-            "lr_scheduler_min_lr_ratio, lr_scheduler",
-            "set lr_scheduler_min_lr_ratio, for example to 0.1",
-        )
-
-
-@rule("lr_scheduler", "lr_decay_steps")
-def decay_needed(optimizer: OptimizerOptions) -> Iterator[Problem]:
-    """warmup_stable_decay without a decay never falls."""
-    if optimizer.lr_scheduler == "warmup_stable_decay" and not optimizer.lr_decay_steps:
-        yield Problem(
-            "without decay the learning rate never falls",
-            "lr_decay_steps, lr_scheduler",
-            "set lr_decay_steps, for example to 0.2",
-            severity="warning",
-        )
-
-
-@rule("lr_scheduler", "lr_warmup_steps", "lr_decay_steps", "max_train_steps", "max_train_epochs")
-def warmup_fits(optimizer: OptimizerOptions, training: TrainingOptions) -> Iterator[Problem]:
-    """Warm-up and decay together leave room in the run."""
-    reads = SCHEDULERS[optimizer.lr_scheduler].reads
-    names = [name for name in ("lr_warmup_steps", "lr_decay_steps") if name in reads]
-    values = {
-        "lr_warmup_steps": optimizer.lr_warmup_steps,
-        "lr_decay_steps": optimizer.lr_decay_steps,
-    }
-    total = training.max_train_steps if training.max_train_epochs is None else None
-    shares = [
-        value if isinstance(value, float) else value / total if total else 0.0
-        for value in (values[name] for name in names)
-    ]
-    if sum(shares) > 1:
-        yield Problem(
-            f"{' and '.join(names)} take longer than the whole training",
-            ", ".join([*names, "max_train_steps"]),
-            "usual is a warm-up of at most 10% of all steps",
-            severity="warning",
-        )
-
-
-@rule("lr_scheduler", "lr_scheduler_args")
-def scheduler_arguments(optimizer: OptimizerOptions) -> Iterator[Problem]:
-    """Arguments of the course are those it takes, all of them."""
-    entry = SCHEDULERS[optimizer.lr_scheduler]
-    both = "lr_scheduler_args, lr_scheduler"
-    known = [argument.name for argument in entry.arguments]
-    given = dict(map(split_pair, optimizer.lr_scheduler_args))
-    for name in given:
-        if name not in known:
-            hint = f"it takes {', '.join(known)}" if known else "empty lr_scheduler_args"
-            yield Problem(f"the course {entry.name} has no argument {name}", both, hint)
-    for argument in entry.arguments:
-        if argument.name not in given:
-            yield Problem(
-                f"the course {entry.name} needs {argument.name}: {argument.help}",
-                both,
-                "for example step_rules=1:100,0.1:200,0.01",
-            )
-    if "step_rules" in known and "step_rules" in given:
-        yield from _step_rule_problems(given["step_rules"])
-
-
-def _step_rule_problems(text: str) -> Iterator[Problem]:
-    *pairs, last = text.strip("'\"").split(",")
-    try:
-        float(last)
-        steps = [(float(factor), int(step)) for factor, step in (p.split(":") for p in pairs)]
-    except ValueError:
-        steps = [(1.0, -1)]
-    numbers = [step for _, step in steps]
-    if any(step <= 0 for step in numbers) or numbers != sorted(set(numbers)):
-        yield Problem(
-            f"step_rules={text} cannot be read",
-            "lr_scheduler_args",
-            "write factor:step pairs with rising steps and a last factor: 1:100,0.1:200,0.01",
-        )
-
-
-@rule("lr_scheduler", "optimizer_type", "optimizer_args")
-def adafactor_course(optimizer: OptimizerOptions) -> Iterator[Problem]:
-    """The course "adafactor" belongs to Adafactor's own rate, and the other way round."""
-    if optimizer.lr_scheduler == "adafactor" and not optimizer.adafactor_sets_rate:
-        yield Problem(
-            "this course only shows the rate that Adafactor chooses itself",
-            "lr_scheduler, optimizer_type",
-            "choose another course, or the optimizer Adafactor without relative_step=False",
-        )
-    if optimizer.adafactor_sets_rate and optimizer.lr_scheduler not in ("adafactor", "constant"):
-        yield Problem(
-            "Adafactor chooses the learning rate itself; the course is not used",
-            "lr_scheduler, optimizer_type",
-            "choose adafactor, or add relative_step=False to optimizer_args",
             severity="warning",
         )
