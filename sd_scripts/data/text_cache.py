@@ -42,7 +42,8 @@ class TextCache:
     """Text encoder outputs of a job's captions.
 
     `identity` covers all text encoders of the model; `max_token_length` and `clip_skip` are the
-    job's options, since the outputs depend on them.
+    job's options, since the outputs depend on them, as they do on `weighted` (brackets in captions
+    say weights).
     """
 
     def __init__(
@@ -52,16 +53,19 @@ class TextCache:
         *,
         max_token_length: int | None,
         clip_skip: int | None,
+        weighted: bool = False,
         in_memory: bool,
     ) -> None:
         self.store = TensorStore(cache_dir / "text", in_memory=in_memory)
-        self._facts = {
+        self._facts: dict[str, object] = {
             "weights": identity.weights,
             "dtype": identity.dtype,
             "max_token_length": max_token_length,
             "clip_skip": clip_skip,
             "code": CODE_VERSION,
         }
+        if weighted:
+            self._facts["weighted"] = True
 
     def key(self, caption: str) -> str:
         """Return the key of one caption's outputs."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -93,6 +94,31 @@ class Target:
     is_conv3x3_group: bool
 
 
+class WholeSaver(Protocol):
+    """Writes a whole model, with the parts that learned as they are now."""
+
+    def num_bytes(self, dtype: torch.dtype | None) -> int:
+        """Return the bytes of all tensors of a saved model; `dtype` None: as they are."""
+
+    def save_file(
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, str],
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """Write one file in the format of its ending (`.safetensors`, `.ckpt`), atomically."""
+
+    def save_folder(
+        self,
+        path: str | os.PathLike[str],
+        metadata: Mapping[str, str],
+        dtype: torch.dtype | None = None,
+        *,
+        safetensors: bool = True,
+    ) -> None:
+        """Write a folder in diffusers' layout, atomically."""
+
+
 class Family(Protocol):
     """One model family; without state of its own, so one instance serves every run.
 
@@ -130,8 +156,14 @@ class Family(Protocol):
         captions: Sequence[str],
         max_token_length: int | None = None,
         clip_skip: int | None = None,
+        *,
+        weighted: bool = False,
     ) -> TextConditioning:
-        """Tokenize and encode captions on the text encoders' device."""
+        """Tokenize and encode captions on the text encoders' device.
+
+        With `weighted`, brackets in captions say how much a word counts: its token states are
+        multiplied by its weight. The pooled vector stays as it is.
+        """
 
     def conditioning_inputs(
         self, original: Tensor, crop_top_left: Tensor, target: Tensor
@@ -156,6 +188,12 @@ class Family(Protocol):
 
     def network_targets(self, model: LoadedModel) -> list[Target]:
         """Return every layer a network can train: text encoders first, then the U-Net."""
+
+    def saver(self, model: LoadedModel, learning: frozenset[Owner]) -> WholeSaver:
+        """Return what writes the model whole, while its parts `learning` learn.
+
+        What does not learn is written as it is in the model's files. Raises `UserError`.
+        """
 
     def enable_gradient_checkpointing(
         self, model: LoadedModel, *, unet: bool = True, text_encoders: bool = True

@@ -14,13 +14,19 @@ from sd_scripts.families.base import LoadedModel, LoadOptions, Part, TextConditi
 from sd_scripts.families.configs import family_configs
 from sd_scripts.families.detect import OPTION, FamilyName, inspect_model, resolve_model
 from sd_scripts.families.modules import Placing
+from sd_scripts.families.saving import ModelSaver
 from sd_scripts.families.sources import (
     VAE_OPTION,
     ModelSource,
     load_replacement_vae,
     open_source,
 )
-from sd_scripts.families.text import checkpoint_layers, tokenize, tokenizer_for
+from sd_scripts.families.text import (
+    checkpoint_layers,
+    tokenize,
+    tokenize_weighted,
+    tokenizer_for,
+)
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -155,15 +161,31 @@ class LatentDiffusion:
         captions: Sequence[str],
         max_token_length: int | None = None,
         clip_skip: int | None = None,
+        *,
+        weighted: bool = False,
     ) -> TextConditioning:
-        """Tokenize and encode captions on the text encoders' device."""
-        tokens = self.tokenize(model, captions, max_token_length)
+        """Tokenize and encode captions on the text encoders' device.
+
+        With `weighted`, brackets in captions say how much a word counts: its token states are
+        multiplied by its weight. The pooled vector stays as it is.
+        """
         device = model.text_encoders[0].device
-        return self.encode_tokens(model, [item.to(device) for item in tokens], clip_skip)
+        if not weighted:
+            tokens = self.tokenize(model, captions, max_token_length)
+            return self.encode_tokens(model, [item.to(device) for item in tokens], clip_skip)
+        pairs = [tokenize_weighted(t, captions, max_token_length) for t in model.tokenizers]
+        plain = self.encode_tokens(model, [item.to(device) for item, _ in pairs], clip_skip)
+        # All encoders have CLIP's words, so a token stands in the same place for each of them.
+        weights = pairs[0][1].to(device, plain.hidden.dtype).unsqueeze(-1)
+        return TextConditioning(plain.hidden * weights, plain.pooled)
 
     def noise_schedule(self, model: LoadedModel) -> Tensor:
         """Return alphas_cumprod [1000] (float32), rescaled if the model has zero terminal SNR."""
         return scaled_linear_alphas(model.zero_terminal_snr)
+
+    def saver(self, model: LoadedModel, learning: frozenset[Owner]) -> ModelSaver:
+        """Return what writes the model whole, while its parts `learning` learn."""
+        return ModelSaver(model, learning)
 
     def enable_gradient_checkpointing(
         self, model: LoadedModel, *, unet: bool = True, text_encoders: bool = True

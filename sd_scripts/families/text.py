@@ -13,12 +13,14 @@ from torch import Tensor
 
 from sd_scripts.errors import UserError
 from sd_scripts.families.configs import ASSETS
+from sd_scripts.families.prompt_weights import parse_weights
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
     from sd_scripts.families.base import TextEncoder
 
+BOS: Final = 49406
 EOS: Final = 49407
 WINDOW: Final = 77
 CHUNK: Final = WINDOW - 2
@@ -92,12 +94,52 @@ def tokenize(
 
     `max_token_length` (75 if None; 150 and 225 are usual) counts tokens without begin and end.
     """
-    length = max_token_length or CHUNK
-    assert length % CHUNK == 0, "a token length is a whole number of chunks of 75"
+    length = _length(max_token_length)
     numbers = tokenizer(
         list(captions), padding="max_length", truncation=True, max_length=length + 2
     ).input_ids
-    tokens = torch.tensor(numbers, dtype=torch.int64).reshape(len(captions), length + 2)
+    return _cut(tokenizer, numbers, length)
+
+
+def tokenize_weighted(
+    tokenizer: CLIPTokenizer, captions: Sequence[str], max_token_length: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return tokens as `tokenize` does, and each token's weight [B, 75 * chunks + 2] (float32).
+
+    Brackets in captions say the weights (`prompt_weights`); begin, end and padding have 1.
+    """
+    length = _length(max_token_length)
+    rows, weights = [], []
+    for caption in captions:
+        numbers: list[int] = []
+        row: list[float] = []
+        for piece in parse_weights(caption):
+            found = tokenizer(piece.text, add_special_tokens=False).input_ids
+            numbers += found
+            row += [piece.weight] * len(found)
+        numbers, row = numbers[:length], row[:length]
+        padding = length - len(numbers)
+        pad = int(tokenizer.pad_token_id or 0)
+        rows.append([BOS, *numbers, EOS] + [pad] * padding)
+        weights.append([1.0, *row, 1.0] + [1.0] * padding)
+    return _cut(tokenizer, rows, length), torch.tensor(weights)
+
+
+def count_tokens(tokenizer: CLIPTokenizer, caption: str) -> int:
+    """Return how many tokens a caption has, without begin and end; brackets are none."""
+    texts = [piece.text for piece in parse_weights(caption)]
+    return sum(len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts)
+
+
+def _length(max_token_length: int | None) -> int:
+    length = max_token_length or CHUNK
+    assert length % CHUNK == 0, "a token length is a whole number of chunks of 75"
+    return length
+
+
+def _cut(tokenizer: CLIPTokenizer, numbers: list[list[int]], length: int) -> Tensor:
+    """Turn rows of 75 n + 2 numbers into [B, n, 77]."""
+    tokens = torch.tensor(numbers, dtype=torch.int64).reshape(len(numbers), length + 2)
     if length == CHUNK:
         return tokens.unsqueeze(1)
     return _windows(tokens, int(tokenizer.pad_token_id or 0))

@@ -90,7 +90,7 @@ _ROWS: Final[list[Later]] = [
     ),
     *_flags("save_state_to_huggingface", "resume_from_huggingface"),
     # pictures and captions
-    *_flags("alpha_mask", "masked_loss", "weighted_captions"),
+    *_flags("alpha_mask", "masked_loss"),
     *_under("masked_loss", conditioning_data_dir=None),
     Later("dataset_class"),
     # memory, speed, several devices
@@ -104,7 +104,6 @@ _ROWS: Final[list[Later]] = [
     *_flags("ddp_gradient_as_bucket_view", "ddp_static_graph", "deepspeed"),
     *_under("deepspeed", **_DEEPSPEED),
     # learning rates and parts
-    Later("lr_scheduler_type", "", hint="take it out; choose a course in lr_scheduler"),
     *(Later(name) for name in ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")),
     Later("train_text_encoder", False),
     Later("stop_text_encoder_training", off=(0,)),

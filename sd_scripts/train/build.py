@@ -40,6 +40,7 @@ from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
 from sd_scripts.train.preflight import Preflight, disk_problems
 from sd_scripts.train.preview import Previewer, inference
+from sd_scripts.train.preview_text import encode_prompt, too_long
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.schedulers import build_scheduler
@@ -214,10 +215,10 @@ def _previewer(
 
     def encode(texts: list[str]) -> TextConditioning:
         with torch.no_grad(), inference(method.trainable_modules):
-            return model.family.encode_text(
-                model, texts, job.model.max_token_length, job.model.clip_skip
-            )
+            return encode_prompt(model, texts, job.model.clip_skip)
 
+    for note in too_long(model, checked.prompts):
+        foundation.reporter.warn(note)
     known: dict[tuple[str, ...], TextConditioning] = {}
     if not method.trains_text_encoder:
         for prompt in checked.prompts:

@@ -119,6 +119,7 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
 def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
     """Encode captions that the cache lacks; None if captions are not to be cached."""
     data, options = caching.job.data, caching.job.model
+    weighted = caching.job.caption.weighted_captions
     if not data.cache_text_encoder_outputs:
         return None
     model = caching.model
@@ -139,6 +140,7 @@ def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
         identity,
         max_token_length=options.max_token_length,
         clip_skip=options.clip_skip,
+        weighted=weighted,
         in_memory=not data.cache_text_encoder_outputs_to_disk,
     )
     captions = captions_to_cache(plan)
@@ -147,7 +149,7 @@ def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
 
         def encode(texts: Sequence[str]) -> TextConditioning:
             return model.family.encode_text(
-                model, texts, options.max_token_length, options.clip_skip
+                model, texts, options.max_token_length, options.clip_skip, weighted=weighted
             )
 
         if not cache.encode(captions, encode, caching.hooks):
@@ -185,7 +187,11 @@ def text_of(
             return TextConditioning(batch.text.hidden, batch.text.pooled)
         with torch.set_grad_enabled(learns):
             return model.family.encode_text(
-                model, batch.captions, job.model.max_token_length, job.model.clip_skip
+                model,
+                batch.captions,
+                job.model.max_token_length,
+                job.model.clip_skip,
+                weighted=job.caption.weighted_captions,
             )
 
     return text

@@ -74,7 +74,9 @@ def test_only_new_captions_are_encoded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"weights": "other"}, {"max_token_length": 225}, {"clip_skip": 2}], ids=str
+    "change",
+    [{"weights": "other"}, {"max_token_length": 225}, {"clip_skip": 2}, {"weighted": True}],
+    ids=str,
 )
 def test_another_encoder_or_setting_has_other_entries(
     tmp_path: Path, change: dict[str, Any]

@@ -52,6 +52,7 @@ DEFAULTS: dict[str, object] = {
     "caption_tag_dropout_rate": 0.0,
     "token_warmup_min": 1,
     "token_warmup_step": 0.0,
+    "weighted_captions": False,
     # network
     "network_module": "networks.lora",  # has to be given there
     "network_dim": None,

@@ -97,6 +97,12 @@ class CaptionOptions(Options):
     """Shows more and more tags until this step. Under 1: a share of all steps. 0: all tags at
     once."""
 
+    weighted_captions: Annotated[
+        bool, Opt("Weights in captions", tier="expert", keywords=("weights", "emphasis"))
+    ] = False
+    """Reads (word:1.3), (word) and [word] in captions as how much a word counts. A plain bracket is
+    then written \\( and \\). Previews always read weights."""
+
     @property
     def varies(self) -> bool:
         """Whether a caption can differ from one step to the next (so it cannot be cached)."""
