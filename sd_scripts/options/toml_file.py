@@ -127,14 +127,19 @@ def in_file(spec: OptionSpec, value: object) -> object:
 
 def job_to_toml(job: Job, *, only_changed: bool = False) -> str:
     """A job as TOML with a section for each group; options without a value are left out."""
-    values = values_of(job, only_changed=only_changed)
-    full = values_of(job)
-    specs = option_specs(type(job))
+    return values_to_toml(type(job), values_of(job, only_changed=only_changed))
+
+
+def values_to_toml(job_type: type[Job], given: Mapping[str, object]) -> str:
+    """Values as a job keeps them, as TOML with a section for each group; those that sd-scripts
+    knows as arguments of a name=value list stand in that list."""
+    values = dict(given)
+    specs = option_specs(job_type)
     carried = {spec.name: spec.carrier for spec in specs if spec.carrier}
     for name, carrier in carried.items():
         value = values.pop(name, None)
         if value is not None:
-            base = values.get(carrier, full[carrier])
+            base = values.get(carrier, ())
             assert isinstance(base, tuple)
             values[carrier] = (*base, f"{name}={value}")
     sections: dict[str, list[str]] = {}
