@@ -133,8 +133,11 @@ _TORCH_ENTRIES: Final = (
     TorchSchedulerEntry(
         "ConstantLR",
         "a share of the rate at first, then all of it",
-        (Argument("factor", "float", 1 / 3, "That share."), _length("total_iters")),
-        whole_run="total_iters",
+        (
+            Argument("factor", "float", 1 / 3, "That share."),
+            Argument("total_iters", "int", 100, "Steps of it."),
+        ),
+        needs=("total_iters",),
     ),
     TorchSchedulerEntry(
         "CosineAnnealingLR",

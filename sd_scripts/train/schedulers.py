@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -106,3 +106,20 @@ def _of_torch(
             option="lr_scheduler_args, lr_scheduler_type",
             hint="Check the values of the course's arguments, or choose another course.",
         ) from error
+
+
+_PROGRESS: Final = frozenset(
+    ("last_epoch", "_step_count", "_last_lr", "base_lrs", "T_cur", "T_i", "_is_initial")
+)
+
+
+def load_schedule(scheduler: LRScheduler, state: dict[str, Any]) -> None:
+    """Give a saved state back to a schedule; what its class was told now (lengths, factors) holds.
+
+    So a resumed run may be longer than the one that saved the state.
+    """
+    if isinstance(scheduler, LambdaLR):  # keeps its functions anyway
+        scheduler.load_state_dict(state)
+    else:
+        progress = {name: value for name, value in state.items() if name in _PROGRESS}
+        scheduler.load_state_dict(progress)

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import sync_folder
+from sd_scripts.train.schedulers import load_schedule
 from sd_scripts.train.state_facts import FACTS_FILE, WEIGHTS_FILE, StateFacts
 from sd_scripts.weights.files import save_tensors
 
@@ -131,7 +132,7 @@ def load_state(folder: Path, parts: Resumable) -> None:
     try:
         parts.weights.load_state_dict(weights, strict=True)
         parts.optimizer.load_state_dict(optimizer)
-        parts.scheduler.load_state_dict(scheduler)
+        load_schedule(parts.scheduler, scheduler)
     except (ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f"The training state {folder.name} does not fit this job: {_first_line(error)}",
