@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / "events.jsonl"
 
     @property
+    def validation(self) -> Path:
+        """`validation.json`, which pictures are held out and how they are measured."""
+        return self.path / "validation.json"
+
+    @property
     def control(self) -> Path:
         """The folder of request files (see `control`)."""
         return self.path / "control"
@@ -87,6 +92,11 @@ class RunFolder:
     def output(self) -> Path:
         """Where trained files go unless `output_dir` says otherwise."""
         return self.path / "output"
+
+    @property
+    def undo(self) -> Path:
+        """Where what the run changed among the user's files is kept (see `undo`)."""
+        return self.path / "undo"
 
     def make_folders(self) -> None:
         """Make the folder and its sub folders where they are missing. Raises `OSError`."""
