@@ -14,8 +14,9 @@ from sd_scripts.data.batch import Batch
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import TextConditioning
 from sd_scripts.train.guard import explain_invalid_loss
-from sd_scripts.train.optimizers import learning_rates
+from sd_scripts.train.optimizers import averaged_weights, learning_rates
 from sd_scripts.train.session import Session
+from sd_scripts.train.validation import validate
 
 _NO_PROMPTS: Final = Problem(
     "A preview was asked for, but this run has no prompts",
@@ -155,6 +156,7 @@ def after_step(session: Session, step: Step) -> bool:
     worked = saver.after_step(session.position)
     if step.ends_epoch:
         worked |= saver.after_epoch(session.position)
+    worked |= validate(session, step)
     if requests.due("save"):
         saver.on_request(session.position)
         requests.done("save")
@@ -178,4 +180,6 @@ def preview(session: Session, stage: str) -> None:
         if session.requests.due("sample"):
             session.reporter.warn(_NO_PROMPTS)
         return
-    session.previewer.make(stage, session.position.step, session.reporter, session.requests.stop)
+    step, reporter = session.position.step, session.reporter
+    with averaged_weights(session.optimizer):
+        session.previewer.make(stage, step, reporter, session.requests.stop)

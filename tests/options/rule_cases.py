@@ -425,6 +425,52 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         {"zero_terminal_snr": True, "v_parameterization": False},
         "zero_terminal_snr, v_parameterization",
     ),
+    (
+        "warmup_needs_scheduler",
+        "error",
+        {
+            "lr_scheduler_type": "StepLR",
+            "lr_scheduler_args": ["step_size=5"],
+            "lr_warmup_steps": 5,
+        },
+        "lr_warmup_steps, lr_scheduler_type",
+    ),
+    (
+        "warmup_needs_scheduler",
+        "warning",
+        {"optimizer_type": "AdamWScheduleFree", "lr_warmup_steps": 5},
+        "lr_warmup_steps, optimizer_type",
+    ),
+    (
+        "one_course",
+        "warning",
+        {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler": "linear"},
+        "lr_scheduler_type, lr_scheduler",
+    ),
+    (
+        "course_of_no_use",
+        "warning",
+        {"optimizer_type": "AdamWScheduleFree", "lr_scheduler": "cosine"},
+        "lr_scheduler, optimizer_type",
+    ),
+    (
+        "course_of_no_use",
+        "warning",
+        {"optimizer_type": "SGDScheduleFree", "lr_scheduler_type": "PolynomialLR"},
+        "lr_scheduler_type, optimizer_type",
+    ),
+    (
+        "scheduler_arguments",
+        "error",
+        {"lr_scheduler_type": "StepLR"},
+        "lr_scheduler_args, lr_scheduler_type",
+    ),
+    (
+        "scheduler_arguments",
+        "error",
+        {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler_args": ["T_max=soon"]},
+        "lr_scheduler_args, lr_scheduler_type",
+    ),
     ("tracker_needs_folder", "error", {"log_with": "tensorboard"}, "log_with, logging_dir"),
 ]
 
@@ -438,6 +484,17 @@ RIGHT: list[Mapping[str, object]] = [
     {**_ADAFACTOR, "lr_scheduler": "adafactor"},
     {**_ADAFACTOR, "optimizer_args": ["relative_step=False"], "learning_rate": 1e-4},
     {"optimizer_type": "Prodigy", "learning_rate": 1},
+    {
+        "optimizer_type": "prodigyplus.ProdigyPlusScheduleFree",
+        "learning_rate": 1,
+        "text_encoder_lr": 0.5,
+    },
+    {"optimizer_type": "AdamWScheduleFree", "learning_rate": 1e-3},
+    {
+        "lr_scheduler_type": "MultiStepLR",
+        "lr_scheduler_args": ["milestones=[10,20]", "gamma=0.3"],
+        "learning_rate": 1e-4,
+    },
     {"optimizer_type": "Prodigy", "learning_rate": 1, "text_encoder_lr": 0},
     {"optimizer_type": "Prodigy", "unet_lr": 1, "network_train_unet_only": True},
     {

@@ -112,7 +112,10 @@ def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
         "float": numbers.map(str),
         "int": st.integers(1, 9999).map(str),
         "bool": st.booleans().map(str),
-        "floats": st.tuples(numbers, numbers).map(lambda pair: f"{pair[0]},{pair[1]}"),
+        "floats": st.lists(numbers, min_size=argument.length or 2, max_size=argument.length).map(
+            lambda found: ",".join(map(str, found))
+        ),
+        "ints": st.just("5,10"),
         "text": _plain,
     }
     return by_kind[argument.kind].map(lambda text: f"{argument.name}={text}")
@@ -146,6 +149,11 @@ CHOICE_COMPANIONS: dict[str, dict[str, object]] = {
     "adafactor": {"optimizer_type": "Adafactor"},
     "cosine_with_min_lr": {"lr_scheduler_min_lr_ratio": 0.1},
     "piecewise_constant": COMPANIONS["lr_scheduler_args"],
+    "ConstantLR": {"lr_scheduler_args": ("total_iters=5",)},
+    "CosineAnnealingWarmRestarts": {"lr_scheduler_args": ("T_0=5",)},
+    "ExponentialLR": {"lr_scheduler_args": ("gamma=0.9",)},
+    "MultiStepLR": {"lr_scheduler_args": ("milestones=[5,10]",)},
+    "StepLR": {"lr_scheduler_args": ("step_size=5",)},
 }
 """What a choice needs beside it."""
 
