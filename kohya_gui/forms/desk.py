@@ -15,6 +15,7 @@ from kohya_gui.forms.live import Live
 from kohya_gui.forms.preparation import Prepared, draft_of_file, draft_of_toml, full_raw, prepare
 from kohya_gui.forms.presets import Preset, apply_preset, presets_of
 from kohya_gui.forms.report import problem_row
+from kohya_gui.forms.starter import starter_draft, starter_is_there
 from kohya_gui.jobs.launch import JobRequest, command_for, command_text
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.errors import Problem, UserError
@@ -53,8 +54,11 @@ class Desk:
 
         `draft` is the tab's own (after a reload), `last` the newest of this browser: a new tab
         begins with a copy of it. `from` names a run whose settings are wanted, `resume` goes on
-        from its last state.
+        from its last state. `starter` asks for the job on what ships with the program.
         """
+        if request.get("starter") and starter_is_there():
+            notice = self._text("form.from_starter")
+            return Opened(self._context.drafts.new_id(), starter_draft(), notice)
         run_id = str(request.get("from") or "")
         if run_id:
             return self._begin_with_run(run_id, resume=bool(request.get("resume")))

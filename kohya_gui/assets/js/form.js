@@ -20,6 +20,10 @@
       wish.resume = query.get("resume");
       window.history.replaceState(null, "", window.location.pathname);
     }
+    if (query.get("try") === "starter") {
+      wish.starter = true;
+      window.history.replaceState(null, "", window.location.pathname);
+    }
     return JSON.stringify(wish);
   };
 
