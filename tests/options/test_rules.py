@@ -80,6 +80,9 @@ def _watched_jobs() -> Iterator[Mapping[str, object]]:
 def test_a_rule_reads_only_the_options_it_names(rule: Rule) -> None:
     read: set[str] = set()
     for values in _watched_jobs():
-        by_type = {type(group): group for group in job(**values).groups().values()}
-        list(rule.check(*(_Watched(by_type[group], read) for group in rule.groups)))
+        groups = job(**values).groups().values()
+        given = [next((g for g in groups if isinstance(g, kind)), None) for kind in rule.groups]
+        if None in given:
+            pytest.skip("a rule of another job")
+        list(rule.check(*(_Watched(group, read) for group in given if group is not None)))
     assert read <= set(rule.options)
