@@ -1,0 +1,190 @@
+"""What a training on the starter has learned, judged: the subject, its word, and what remains."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from PIL import Image, ImageDraw
+
+from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
+from sd_scripts.families.detect import inspect_model
+from sd_scripts.families.registry import FAMILIES
+from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.values import replace_values
+from sd_scripts.train.paint import paint
+from sd_scripts.train.prompts import PreviewPrompt
+from tools.starter.judge_model import Judge
+from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
+
+GUIDANCE: Final = 4.0
+STEPS: Final = 20
+BATCH: Final = 10
+SEED: Final = 7000
+
+Strength = Callable[[float], AbstractContextManager[None]]
+"""Sets how strongly what was trained acts, for as long as the context is open."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prompt's parts; its picture always begins from the same noise."""
+
+    words: str
+    colour: str
+    size: str
+    seed: int
+
+    @property
+    def prompt(self) -> str:
+        """The text to paint."""
+        return sentence(self.words, self.colour, self.size)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares of pictures, 0 to 1: the new subject with and without its word, other subjects."""
+
+    with_trigger: float
+    without_trigger: float
+    others_before: float
+    others_after: float
+
+    @property
+    def lost(self) -> float:
+        """How much of the other subjects is lost."""
+        return self.others_before - self.others_after
+
+
+def load(path: Path) -> LoadedModel:
+    """Load a model as trainers do, with everything that painting needs. Raises `UserError`."""
+    info = inspect_model(path)
+    assert info.family is not None, "the starter is a Stable Diffusion model"
+    return FAMILIES[info.family].load(path, LoadOptions())
+
+
+@torch.no_grad()
+def pictures_of(
+    model: LoadedModel, scenes: Sequence[Scene], steps: int = STEPS
+) -> list[Image.Image]:
+    """Paint scenes, each from its own seed."""
+
+    def encode(texts: list[str]) -> TextConditioning:
+        return model.family.encode_text(model, texts)
+
+    made: list[Image.Image] = []
+    for first in range(0, len(scenes), BATCH):
+        part = scenes[first : first + BATCH]
+        prompts = [
+            PreviewPrompt(
+                scene.prompt,
+                width=PICTURE_SIZE,
+                height=PICTURE_SIZE,
+                sample_steps=steps,
+                scale=GUIDANCE,
+                sample_sampler="ddim",
+            )
+            for scene in part
+        ]
+        made += paint(model, prompts, [scene.seed for scene in part], encode)
+    return made
+
+
+def scenes_of(words: str, count: int) -> list[Scene]:
+    """Return scenes of one thing, over all grounds and sizes in turn."""
+    places = itertools.cycle(itertools.product(COLOURS, SIZES))
+    return [
+        Scene(words, colour, size, SEED + number)
+        for number, (colour, size) in enumerate(itertools.islice(places, count))
+    ]
+
+
+def scenes_of_others(count: int) -> list[Scene]:
+    """Return scenes of subjects that the base knows, each another one."""
+    places = itertools.cycle(itertools.product(SIZES, COLOURS))
+    return [
+        Scene(subject.word, colour, size, SEED + 500 + number)
+        for number, (subject, (size, colour)) in enumerate(
+            zip(itertools.islice(itertools.cycle(SUBJECTS), count), places, strict=False)
+        )
+    ]
+
+
+def share_showing(judge: Judge, pictures: Sequence[Image.Image], words: Sequence[str]) -> float:
+    """Return the share of pictures in which the judge finds the subject asked for."""
+    found = [verdict.subject for verdict in judge.see(pictures)]
+    return sum(one == word for one, word in zip(found, words, strict=True)) / len(found)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is asked: is this subject painted for this prompt, and not for the plain one?"""
+
+    subject: str
+    with_trigger: str
+    without_trigger: str
+    count: int = 20
+
+
+def score(model: LoadedModel, strength: Strength, judge: Judge, trial: Trial) -> Scores:
+    """Paint and judge a trained model."""
+    others = scenes_of_others(2 * trial.count)
+    words = [scene.words for scene in others]
+    with strength(0.0):
+        before = share_showing(judge, pictures_of(model, others), words)
+    with strength(1.0):
+        after = share_showing(judge, pictures_of(model, others), words)
+        shares = [
+            share_showing(
+                judge,
+                pictures_of(model, scenes_of(prompt, trial.count)),
+                [trial.subject] * trial.count,
+            )
+            for prompt in (trial.with_trigger, trial.without_trigger)
+        ]
+    return Scores(shares[0], shares[1], before, after)
+
+
+@contextmanager
+def trained_network(
+    job: TrainNetworkJob, file: Path, model: LoadedModel
+) -> Iterator[NetworkMethod]:
+    """Attach a LoRA that a job has trained, for as long as the context is open."""
+    again = replace_values(job, {"network_weights": str(file), "resume": None})
+    method = NetworkMethod(again, model)
+    try:
+        yield method
+    finally:
+        method.detach()
+
+
+def always(model: LoadedModel) -> Strength:
+    """Return the strength of a model that was trained itself: there is nothing to set."""
+    return lambda strength: nullcontext()
+
+
+GAP: Final = 8
+LABEL: Final = 16
+
+
+def grid(rows: Sequence[tuple[str, Sequence[Image.Image]]], columns: Sequence[str]) -> Image.Image:
+    """Lay pictures out in labelled rows and columns."""
+    side = PICTURE_SIZE + GAP
+    left = 8 + max(int(ImageDraw.Draw(Image.new("L", (1, 1))).textlength(name)) for name, _ in rows)
+    size = (left + side * len(columns) + GAP, LABEL + GAP + side * len(rows))
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, name in enumerate(columns):
+        draw.text((left + GAP + number * side, GAP // 2), name, fill="black")
+    for row, (name, pictures) in enumerate(rows):
+        top = LABEL + GAP + row * side
+        draw.text((GAP // 2, top + PICTURE_SIZE // 2), name, fill="black")
+        for number, picture in enumerate(pictures):
+            sheet.paste(picture, (left + GAP + number * side, top))
+    return sheet
