@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Final, TypeVar
 
 _Item = TypeVar("_Item")
@@ -20,7 +20,7 @@ class _End:
         self.error = error
 
 
-def prefetched(items: Iterable[_Item]) -> Iterator[_Item]:
+def prefetched(items: Iterable[_Item]) -> Generator[_Item, None, None]:
     """Yield `items`, up to two of them being made ahead in one thread.
 
     An error is raised where its item would have come. Closing this iterator ends the thread, and

@@ -1,0 +1,112 @@
+"""The captioning scripts: what `sd_scripts.script` has to know of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sd_scripts.errors import Problem, UserError
+from sd_scripts.options.jobs import Job, MakeCaptionsJob, TagImagesJob
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.requests import Requests
+from sd_scripts.script import Ending, Place, Script, run_command
+
+_MEMORY_FULL: Final = Problem(
+    "The memory is full",
+    "batch_size",
+    "Choose a smaller batch, another device, or a smaller model.",
+)
+_DISK_FULL: Final = Problem(
+    "The disk is full",
+    "train_data_dir",
+    "Free some space, then start again with only_missing.",
+)
+_SEVERAL: Final = Problem(
+    "Several processes were started for one folder of pictures",
+    None,
+    "Start it with plain python -m, or with one process.",
+)
+
+SomeJob = TypeVar("SomeJob", bound=Job)
+
+
+def run_tagging(argv: Sequence[str]) -> int:
+    """Be the tagging script; returns its exit code."""
+    return run_command(
+        Script(
+            name=TagImagesJob.name,
+            job_type=TagImagesJob,
+            work=_tag,
+            check=_check_tagging,
+            place=lambda job: Place(None, f"tags {Path(job.pictures.train_data_dir).name}"),
+            memory_full=_MEMORY_FULL,
+            disk_full=_DISK_FULL,
+            complete=_alone,
+            prepare=_quietly,
+        ),
+        argv,
+    )
+
+
+def run_captioning(argv: Sequence[str]) -> int:
+    """Be the captioning script; returns its exit code."""
+    return run_command(
+        Script(
+            name=MakeCaptionsJob.name,
+            job_type=MakeCaptionsJob,
+            work=_caption,
+            check=_check_captioning,
+            place=lambda job: Place(None, f"captions {Path(job.pictures.train_data_dir).name}"),
+            memory_full=_MEMORY_FULL,
+            disk_full=_DISK_FULL,
+            complete=_alone,
+            prepare=_quietly,
+        ),
+        argv,
+    )
+
+
+def _alone(job: SomeJob) -> SomeJob:
+    """Return the job; several processes would do the same work. Raises `UserError`."""
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise UserError.of([_SEVERAL])
+    return job
+
+
+def _quietly(job: Job) -> None:
+    """Set what the libraries read when they are imported."""
+    # Beside one other busy process, threads that spin make everything many times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if not (isinstance(job, TagImagesJob) and job.tagger.force_download):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _tag(
+    job: TagImagesJob, run: RunFolder, reporter: Reporter, requests: Requests
+) -> tuple[Ending, str]:
+    from sd_scripts.captioning.tagging import tag_pictures
+
+    return tag_pictures(job, run, reporter, requests)
+
+
+def _check_tagging(job: TagImagesJob, notes: Sequence[Problem]) -> int:
+    from sd_scripts.captioning.tagging import check_tagging
+
+    return check_tagging(job, notes)
+
+
+def _caption(
+    job: MakeCaptionsJob, run: RunFolder, reporter: Reporter, requests: Requests
+) -> tuple[Ending, str]:
+    from sd_scripts.captioning.describing import make_captions
+
+    return make_captions(job, run, reporter, requests)
+
+
+def _check_captioning(job: MakeCaptionsJob, notes: Sequence[Problem]) -> int:
+    from sd_scripts.captioning.describing import check_captioning
+
+    return check_captioning(job, notes)

@@ -1,0 +1,8 @@
+"""Write captions with BLIP or another captioner: `python -m sd_scripts.make_captions FOLDER`."""
+
+import sys
+
+from sd_scripts.captioning.entry import run_captioning
+
+if __name__ == "__main__":
+    sys.exit(run_captioning(sys.argv[1:]))

@@ -1,0 +1,8 @@
+"""Tag pictures with a WD14 tagger: `python -m sd_scripts.tag_images_by_wd14_tagger FOLDER`."""
+
+import sys
+
+from sd_scripts.captioning.entry import run_tagging
+
+if __name__ == "__main__":
+    sys.exit(run_tagging(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""Tiny taggers and captioners for tests, made on the fly: real files, a few numbers inside."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+Tags = Sequence[tuple[str, int]]
+
+TAGS: Tags = (
+    ("general", 9),
+    ("sensitive", 9),
+    ("questionable", 9),
+    ("explicit", 9),
+    ("red_background", 0),
+    ("green_background", 0),
+    ("blue_background", 0),
+    ("^_^", 0),
+    ("red_(paint)", 4),
+    ("old_hat_(hats)_(shop)", 4),
+)
+"""Names and categories of the tiny tagger, in the order of its outputs."""
+
+# Weights over the mean blue, green and red of a picture, and what is added: a pure red picture
+# gives about 0.99 for the tags of red, and so on.
+_WEIGHTS = {
+    "general": (0, 0, 0, 1),
+    "sensitive": (0, 0, 8, -1),
+    "red_background": (-5, -5, 9, -4),
+    "green_background": (-5, 9, -5, -4),
+    "blue_background": (9, -5, -5, -4),
+    "^_^": (6, 0, 0, -3),
+    "red_(paint)": (-5, -5, 7, -4),
+    "old_hat_(hats)_(shop)": (-5, -5, 6, -4),
+}
+
+
+def make_tagger(
+    folder: Path,
+    tags: Tags = TAGS,
+    *,
+    layout: str = "NHWC",
+    side: int | str = 16,
+    batch: int | str = "N",
+) -> Path:
+    """Write a tagger whose tags follow a picture's mean colour; returns its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(folder / "model.onnx", [name for name, _ in tags], layout, (batch, side), scale=255)
+    with open(folder / "selected_tags.csv", "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["tag_id", "name", "category", "count"])
+        writer.writerows((number, name, kind, 1) for number, (name, kind) in enumerate(tags))
+    return folder
+
+
+def make_mapping_tagger(folder: Path, tags: Sequence[tuple[str, str]]) -> Path:
+    """Write a tagger with `tag_mapping.json`: NCHW, -1 to 1, numbers before the sigmoid."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name for name, _ in tags]
+    _save(folder / "model_optimized.onnx", names, "NCHW", ("N", 16), scale=None)
+    mapping = {str(n): {"tag": name, "category": kind} for n, (name, kind) in enumerate(tags)}
+    (folder / "tag_mapping.json").write_text(json.dumps(mapping), encoding="utf-8")
+    return folder
+
+
+def _save(
+    path: Path,
+    names: Sequence[str],
+    layout: str,
+    size: tuple[int | str, int | str],
+    scale: int | None,
+) -> None:
+    batch, side = size
+    weights = np.array([_WEIGHTS.get(name, (0, 0, 0, -9)) for name in names], np.float32).T
+    colours, bias = weights[:3], weights[3]
+    if scale is None:  # -1 to 1 → 0 to 1
+        colours, bias = colours / 2, bias + colours.sum(0) / 2
+    else:
+        colours = colours / scale
+    space, shape = ([1, 2], [batch, side, side, 3])
+    if layout == "NCHW":
+        space, shape = ([2, 3], [batch, 3, side, side])
+    nodes = [
+        helper.make_node("ReduceMean", ["pictures", "space"], ["mean"], keepdims=0),
+        helper.make_node("Gemm", ["mean", "colours", "bias"], ["sums"]),
+        helper.make_node("Identity" if scale is None else "Sigmoid", ["sums"], ["tags"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tagger",
+        [helper.make_tensor_value_info("pictures", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("tags", TensorProto.FLOAT, [batch, len(names)])],
+        [
+            numpy_helper.from_array(np.array(space, np.int64), "space"),
+            numpy_helper.from_array(colours, "colours"),
+            numpy_helper.from_array(bias, "bias"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] [DEC] [ENC] a small big red green blue apple on sky".split()
+
+
+def make_captioner(folder: Path) -> Path:
+    """Write a tiny BLIP with random weights and its processor; returns its folder."""
+    from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipProcessor
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    size |= {"num_attention_heads": 2}
+    marks = {"bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    text = {"vocab_size": len(WORDS), "encoder_hidden_size": 16, "projection_dim": 8, **size}
+    text |= {"max_position_embeddings": 32, **marks}
+    torch.manual_seed(3)
+    config = BlipConfig(
+        text_config=text,
+        vision_config={**size, "image_size": 32, "patch_size": 16},
+        projection_dim=8,
+    )
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"))
+    picture = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    BlipProcessor(picture, tokenizer).save_pretrained(folder)
+    return folder
+
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def paint(folder: Path, *names: str, size: tuple[int, int] = (24, 24)) -> Path:
+    """Write plain pictures named by their colour, such as "red.png" or "sub/blue 2.png"."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colour = next(value for word, value in COLOURS.items() if word in path.stem)
+        Image.new("RGB", size, colour).save(path)
+    return folder
