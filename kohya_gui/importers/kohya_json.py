@@ -115,7 +115,7 @@ class _Conversion:
         mend(self._settling, sdxl=self._sdxl)
         self._leftovers()
         job, wrong = self._settling.finish()
-        refused = (*self._refused, *wrong)
+        refused = tuple(self._refused) or wrong
         lists = self._sorting.lists(self._settings)
         return Report(
             job=None if refused else job,

@@ -15,7 +15,9 @@ from sd_scripts.options.coerce import coerce, is_empty
 from sd_scripts.options.explain import shown
 from sd_scripts.options.jobs import Job
 from sd_scripts.options.network_table import NETWORKS
+from sd_scripts.options.optimizer_table import OPTIMIZER_ALIASES
 from sd_scripts.options.schema import OptionSpec, specs_by_name
+from sd_scripts.options.toml_file import in_file
 from sd_scripts.options.types import UnfitError, clean_pairs
 from sd_scripts.options.values import check_values, job_from_values, unknown_option
 from sd_scripts.options.words import value_words
@@ -145,6 +147,8 @@ class Settling:
         )
 
     def _keep(self, entry: Entry, spec: OptionSpec, value: object) -> None:
+        if spec.name == "optimizer_type" and isinstance(value, str):
+            value = OPTIMIZER_ALIASES.get(value.lower(), value)
         try:
             read = coerce(spec, value)
         except UnfitError as unfit:
@@ -156,7 +160,9 @@ class Settling:
             self._put(entry, "mapped", "off")
             return
         self._own(entry, spec.name, read)
-        words = f"{spec.name} = {shown(read)}"
+        words = "as by default" if read == spec.default else shown(in_file(spec, read))
+        if spec.name != entry.key:
+            words = f"{spec.name}: {words}" if read == spec.default else f"{spec.name} = {words}"
         if entry.note:
             self._put(entry, "changed", f"{words}; {entry.note}")
         else:
@@ -221,7 +227,7 @@ class Settling:
 
     def drop(self, option: str, why: str) -> None:
         """Take a value back, since it has no effect or stands in another's way."""
-        if option in self.values:
+        if self.values.get(option):
             del self.values[option]
             for key in self._owners.pop(option, []):
                 self._sorting.instead(key, "ignored", why)
