@@ -89,14 +89,14 @@ def initialise(unet: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             assert module.bias is not None
             nn.init.zeros_(module.bias)
-    blocks: Any = unet.modules()
-    for module in blocks:
+    untyped: Any = unet
+    for module in untyped.modules():
         if isinstance(module, ResnetBlock2D):
             module.conv2.weight.data.mul_(0.1)
         elif isinstance(module, BasicTransformerBlock):
             for last in (module.attn1.to_out[0], module.attn2.to_out[0], module.ff.net[2]):
                 last.weight.data.mul_(0.3)
-    nn.init.zeros_(unet.get_parameter("conv_out.weight"))
+    nn.init.zeros_(untyped.conv_out.weight)
 
 
 @dataclass
