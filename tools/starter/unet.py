@@ -90,11 +90,11 @@ def initialise(unet: nn.Module) -> None:
             assert module.bias is not None
             nn.init.zeros_(module.bias)
     untyped: Any = unet
-    for module in untyped.modules():
-        if isinstance(module, ResnetBlock2D):
-            module.conv2.weight.data.mul_(0.1)
-        elif isinstance(module, BasicTransformerBlock):
-            for last in (module.attn1.to_out[0], module.attn2.to_out[0], module.ff.net[2]):
+    for block in untyped.modules():
+        if isinstance(block, ResnetBlock2D):
+            block.conv2.weight.data.mul_(0.1)
+        elif isinstance(block, BasicTransformerBlock):
+            for last in (block.attn1.to_out[0], block.attn2.to_out[0], block.ff.net[2]):
                 last.weight.data.mul_(0.3)
     nn.init.zeros_(untyped.conv_out.weight)
 
