@@ -94,7 +94,12 @@ def initialise(unet: nn.Module) -> None:
         if isinstance(block, ResnetBlock2D):
             block.conv2.weight.data.mul_(0.1)
         elif isinstance(block, BasicTransformerBlock):
-            for last in (block.attn1.to_out[0], block.attn2.to_out[0], block.ff.net[2]):
+            attention: Any = block
+            for last in (
+                attention.attn1.to_out[0],
+                attention.attn2.to_out[0],
+                attention.ff.net[2],
+            ):
                 last.weight.data.mul_(0.3)
     nn.init.zeros_(untyped.conv_out.weight)
 
