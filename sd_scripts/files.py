@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,3 +54,35 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str, *, durable: bo
     """Write `data` (text as UTF-8, newlines kept) to `path` in one atomic step."""
     with atomic_path(path, durable=durable) as temporary:
         temporary.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new, empty folder beside `path`; on success it takes the place of `path`, else goes.
+
+    What was at `path` is there until the new one is whole and flushed. Raises `OSError` as the
+    file system gives it.
+    """
+    target = Path(path)
+    mark = secrets.token_hex(6)
+    temporary = target.with_name(f".{target.name[:60]}.{mark}.part")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb+") as written:
+                    os.fsync(written.fileno())
+        old = target.with_name(f".{target.name[:60]}.{mark}.old")
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def companion(path: Path, suffix: str) -> Path:
+    """Return the path of what is saved beside a file: `cat.safetensors`, `cat_emb.safetensors`."""
+    return path.with_name(f"{path.stem}{suffix}{path.suffix}")

@@ -27,6 +27,7 @@ from sd_scripts.families.text import (
     tokenize_weighted,
     tokenizer_for,
 )
+from sd_scripts.weights.model_kinds import Owner
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL

@@ -35,9 +35,12 @@ _READERS: Final = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class Placing:
-    """Where a module's tensors go: their dtype and device, and the option errors are told with."""
+    """Where a module's tensors go: their dtype and device, and the option errors are told with.
 
-    dtype: torch.dtype
+    `dtype` None: as they are stored.
+    """
+
+    dtype: torch.dtype | None
     device: torch.device | str
     option: str
 
@@ -95,7 +98,7 @@ def fill(
 
     def place(name: str) -> Tensor:
         tensor = read_source(weights, prefix, sources[name], read_as)
-        placed = tensor.to(device=placing.device).to(dtype=placing.dtype)
+        placed = tensor.to(device=placing.device).to(dtype=placing.dtype or tensor.dtype)
         return placed.reshape(wanted[name]).contiguous()
 
     with ThreadPoolExecutor(_READERS) as pool:  # one reads while another converts

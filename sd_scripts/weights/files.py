@@ -101,7 +101,8 @@ def tensor_bytes(
             yield flat.view(torch.uint8).numpy().data
 
 
-def _check_space(path: Path, needed: int) -> None:
+def check_space(path: Path, needed: int) -> None:
+    """Raise `OSError` (`ENOSPC`) if the disk of `path` has no room for `needed` bytes."""
     free = shutil.disk_usage(path.parent).free
     if free < needed + _SPARE_BYTES:
         text = f"no space left: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free"
@@ -135,7 +136,7 @@ def stream_safetensors_atomic(
     path = Path(path)
     header = header_bytes(layout, metadata)
     size = sum(tensor.numel() * tensor.element_size() for tensor in layout.values())
-    _check_space(path, len(header) + size)
+    check_space(path, len(header) + size)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header)
         for data in tensor_bytes(layout, read):
@@ -158,10 +159,18 @@ def save_tensors(
         save_safetensors_atomic(tensors, path, metadata)
         return
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    _check_space(path, sum(tensor.numel() * tensor.element_size() for tensor in plain.values()))
+    check_space(path, sum(tensor.numel() * tensor.element_size() for tensor in plain.values()))
+    save_pickle_atomic(plain, path)
+
+
+def save_pickle_atomic(content: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write tensors and plain values as PyTorch's own format, in one atomic step.
+
+    Raises `OSError`; what was at `path` is then still there.
+    """
     with atomic_path(path) as temporary:
         try:
-            torch.save(plain, temporary)
+            torch.save(content, temporary)
         except RuntimeError as error:  # PyTorch's writer says so when a write fails
             raise OSError(errno.EIO, f"writing failed: {error}", str(path)) from error
 
