@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kohya_gui.jobs.feed import RunFeed
+from kohya_gui.jobs.launch import JOB_PAGES
 from kohya_gui.jobs.log_tail import LogTail
 from kohya_gui.jobs.series import Chart, Curve
 from kohya_gui.jobs.store import RunStore, RunSummary
@@ -124,6 +125,7 @@ class RunViews:
             "folder": str(run.path),
             "log_file": str(run.log),
             "argv": list(record.argv) if record else [],
+            "page": JOB_PAGES.get(record.job) if record else None,
         }
 
     def _data(self, run: RunFolder, feed: RunFeed) -> dict[str, Any]:

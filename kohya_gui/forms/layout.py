@@ -38,7 +38,14 @@ FIRST_STEPS: Final[dict[str, tuple[Step, ...]]] = {
         Step("name", ("output_name",)),
         Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
         Step("previews", ("sample_every_n_epochs",), prompts=True),
-    )
+    ),
+    "train_textual_inversion": (
+        Step("model", ("pretrained_model_name_or_path",), slot="family"),
+        Step("pictures", ("train_data_dir", "dataset_repeats", "caption_extension"), slot="data"),
+        Step("name", ("token_string", "init_word", "num_vectors_per_token")),
+        Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
+        Step("previews", ("sample_every_n_epochs",), prompts=True),
+    ),
 }
 
 

@@ -28,8 +28,19 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, identity_of, own_identity
 from sd_scripts.runs.record import RunRecord, installed_versions, write_record
 
-JOB_MODULES: Final[dict[str, str]] = {"train_network": "sd_scripts.train_network"}
+JOB_MODULES: Final[dict[str, str]] = {
+    "train_network": "sd_scripts.train_network",
+    "train_textual_inversion": "sd_scripts.train_textual_inversion",
+    "tag_images_by_wd14_tagger": "sd_scripts.tag_images_by_wd14_tagger",
+    "make_captions": "sd_scripts.make_captions",
+}
 """Every job that can be started, with the module that does it: the only modules ever run."""
+
+JOB_PAGES: Final[dict[str, str]] = {
+    "train_network": "lora",
+    "train_textual_inversion": "textual-inversion",
+}
+"""The page that a job's settings can be opened in."""
 
 RUN_VARIABLE: Final = "SD_SCRIPTS_RUN_DIR"
 """Set for the process and so for all its children: shows to which run a process belongs."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from kohya_gui.pages import lora, runs, settings, start
+from kohya_gui.pages import lora, runs, settings, start, textual_inversion
 from kohya_gui.pages.shell import Page
 
-PAGES: Final[tuple[Page, ...]] = (start.PAGE, lora.PAGE, runs.PAGE, settings.PAGE)
+PAGES: Final[tuple[Page, ...]] = (
+    start.PAGE,
+    lora.PAGE,
+    textual_inversion.PAGE,
+    runs.PAGE,
+    settings.PAGE,
+)

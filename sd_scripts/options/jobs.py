@@ -8,7 +8,18 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from sd_scripts.errors import raise_if_errors
 from sd_scripts.options.groups.caption import CaptionOptions
+from sd_scripts.options.groups.captioning import (
+    CaptionerOptions,
+    InferenceOptions,
+    PictureFolderOptions,
+    SentenceFileOptions,
+    TagFileOptions,
+    TaggerOptions,
+    TagOptions,
+    WordingOptions,
+)
 from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.embedding import EmbeddingOptions, TextualInversionOptions
 from sd_scripts.options.groups.metadata import MetadataOptions
 from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.network import NetworkOptions
@@ -16,8 +27,10 @@ from sd_scripts.options.groups.objective import ObjectiveOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
 from sd_scripts.options.groups.saving import LoggingOptions, PreviewOptions, SavingOptions
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
+from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.rules.all_rules import run_rules
 from sd_scripts.options.schema import Options, group_types
+from sd_scripts.options.types import UnfitError, check_file_name
 
 
 class Job(BaseModel):
@@ -26,6 +39,8 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: ClassVar[str]
     title: ClassVar[str]
+    positional: ClassVar[str | None] = None
+    """An option whose value may stand on the command line without its name."""
 
     def groups(self) -> dict[str, Options]:
         """The groups of options by attribute name."""
@@ -55,6 +70,7 @@ class TrainingJob(Job):
     objective: ObjectiveOptions = ObjectiveOptions()
     saving: SavingOptions = SavingOptions()
     preview: PreviewOptions = PreviewOptions()
+    validation: ValidationOptions = ValidationOptions()
     metadata: MetadataOptions = MetadataOptions()
     logging: LoggingOptions = LoggingOptions()
 
@@ -62,6 +78,28 @@ class TrainingJob(Job):
     def input_files(self) -> dict[str, str | None]:
         """The files and folders that a method's own options name, by option."""
         return {}
+
+    @property
+    def new_word(self) -> EmbeddingOptions | None:
+        """The new word that is learned, if there is one."""
+        return None
+
+    @property
+    def result_name(self) -> str | None:
+        """What the trained files are called, if anything says so."""
+        return self.saving.output_name
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """What is added to the name of a trained file for each that is saved beside it."""
+        return ()
+
+
+def _is_file_name(word: str) -> bool:
+    try:
+        return check_file_name(word) == word
+    except UnfitError:
+        return False
 
 
 class TrainNetworkJob(TrainingJob):
@@ -72,12 +110,83 @@ class TrainNetworkJob(TrainingJob):
     tracker_name: ClassVar[str] = "network_train"
 
     network: NetworkOptions = NetworkOptions()
+    embedding: EmbeddingOptions = EmbeddingOptions()
     optimizer: NetworkOptimizerOptions = NetworkOptimizerOptions()
 
     @property
     def input_files(self) -> dict[str, str | None]:
+        """The files to start from."""
+        return {
+            "network_weights": self.network.network_weights,
+            "weights": self.embedding.weights,
+        }
+
+    @property
+    def new_word(self) -> EmbeddingOptions | None:
+        """The new word that is learned together with the network, if one is named."""
+        return self.embedding if self.embedding.token_string is not None else None
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """The embedding of a new word has a file of its own beside the network's."""
+        return ("_emb",) if self.new_word is not None else ()
+
+
+class TrainTextualInversionJob(TrainingJob):
+    """Learn a new word for what is on a folder of pictures; the model stays as it is."""
+
+    name: ClassVar[str] = "train_textual_inversion"
+    title: ClassVar[str] = "Textual Inversion"
+    tracker_name: ClassVar[str] = "textual_inversion"
+
+    embedding: TextualInversionOptions
+
+    @property
+    def input_files(self) -> dict[str, str | None]:
         """The file to start from."""
-        return {"network_weights": self.network.network_weights}
+        return {"weights": self.embedding.weights}
+
+    @property
+    def new_word(self) -> EmbeddingOptions:
+        """The word that is learned."""
+        return self.embedding
+
+    @property
+    def result_name(self) -> str | None:
+        """The word is the file's name unless `output_name` says otherwise, where it can be."""
+        word = self.embedding.token_string
+        return self.saving.output_name or (word if _is_file_name(word) else None)
 
 
-JOBS: Final[dict[str, type[Job]]] = {job.name: job for job in (TrainNetworkJob,)}
+class TagImagesJob(Job):
+    """Write tags for a folder of pictures, as a WD14 tagger sees them."""
+
+    name: ClassVar[str] = "tag_images_by_wd14_tagger"
+    title: ClassVar[str] = "Tagging"
+    positional: ClassVar[str | None] = "train_data_dir"
+
+    pictures: PictureFolderOptions
+    tagger: TaggerOptions = TaggerOptions()
+    tags: TagOptions = TagOptions()
+    files: TagFileOptions = TagFileOptions()
+    inference: InferenceOptions = InferenceOptions()
+
+
+class MakeCaptionsJob(Job):
+    """Write a sentence for each picture of a folder, with BLIP or another captioner."""
+
+    name: ClassVar[str] = "make_captions"
+    title: ClassVar[str] = "Captioning"
+    positional: ClassVar[str | None] = "train_data_dir"
+
+    pictures: PictureFolderOptions
+    captioner: CaptionerOptions = CaptionerOptions()
+    wording: WordingOptions = WordingOptions()
+    files: SentenceFileOptions = SentenceFileOptions()
+    inference: InferenceOptions = InferenceOptions()
+
+
+JOBS: Final[dict[str, type[Job]]] = {
+    job.name: job
+    for job in (TrainNetworkJob, TrainTextualInversionJob, TagImagesJob, MakeCaptionsJob)
+}

@@ -111,14 +111,6 @@ _ROWS: Final[list[Later]] = [
     # where to start
     *(Later(name, off=(0,), hint="use resume") for name in ("initial_epoch", "initial_step")),
     Later("skip_until_initial_step", False, hint="resume always goes on at the exact step"),
-    # validation
-    Later("validation_split", 0.0, off=(0,), records="ss_validation_split"),
-    Later("validation_seed", master="validation_split", records="ss_validation_seed"),
-    Later("validate_every_n_steps", master="validation_split", records="ss_validate_every_n_steps"),
-    Later(
-        "validate_every_n_epochs", master="validation_split", records="ss_validate_every_n_epochs"
-    ),
-    Later("max_validation_steps", master="validation_split", records="ss_max_validation_steps"),
 ]
 
 LATER: Final[dict[str, Later]] = {row.name: row for row in _ROWS}

@@ -82,7 +82,7 @@ def _check(job: TrainingJob, notes: Sequence[Problem]) -> int:
 
 
 def _place(job: TrainingJob) -> Place:
-    return Place(job.saving.output_dir, job.saving.output_name or "last")
+    return Place(job.saving.output_dir, job.result_name or "last")
 
 
 _MEMORY_FULL: Final = Problem(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sd_scripts.dataset.new_word import teach_word
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.dataset.scan import Progress
@@ -16,6 +17,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
 from sd_scripts.families.noise_options import resolve_noise
 from sd_scripts.files import nearest_folder
+from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.values import job_warnings
 from sd_scripts.train.prompts import PreviewPrompt, read_prompts, resolved
@@ -51,10 +53,13 @@ def look_ahead(
     plan = plan_dataset(
         job.data,
         job.caption,
+        seeded_validation(job),
         family=model.family if model else None,
         prediction_type=model.prediction_type if model else None,
         progress=progress,
     )
+    if job.new_word is not None:
+        plan = teach_word(plan, job.new_word)
     problems += plan.problems
     arithmetic = step_arithmetic(
         plan,
@@ -74,6 +79,14 @@ def look_ahead(
     if output is not None:
         problems += folder_problems(output, "output_dir")
     return Preflight(info, model, plan, arithmetic, prompts, tuple(problems))
+
+
+def seeded_validation(job: TrainingJob) -> ValidationOptions:
+    """Return the job's validation options with a seed: the job's, unless they have their own."""
+    options = job.validation
+    if options.validation_seed is not None:
+        return options
+    return options.model_copy(update={"validation_seed": job.training.seed})
 
 
 def _model(

@@ -13,16 +13,19 @@ from accelerate.state import PartialState
 from sd_scripts.dataset.index import cache_folder
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
+from sd_scripts.files import companion
 from sd_scripts.methods.base import Method
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.guard import all_finite, broken_weights
-from sd_scripts.train.optimizers import describe_optimizer
+from sd_scripts.train.optimizers import averaged_weights, describe_optimizer
 from sd_scripts.train.preflight import Preflight
 from sd_scripts.train.state_facts import (
     Position,
+    Stamp,
     StateFacts,
     find_state,
     read_facts,
+    stamp_of,
 )
 from sd_scripts.train.states import (
     Resumable,
@@ -70,6 +73,7 @@ class Recorder:
         )
         self.position = Position()
         self._resumed_step = 0
+        self._files: dict[str, Stamp] = {}
         folder = cache_folder(job.data.cache_dir)
         self._base = BaseHashes(job.model.pretrained_model_name_or_path, job.model.vae, folder)
         self._facts = self._training_facts(checked, model)
@@ -116,7 +120,10 @@ class Recorder:
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
         metadata = self._method.file_metadata(self._job, self._facts, save)
-        self._method.save(path, metadata, self._saved_dtype)
+        with averaged_weights(self._parts.optimizer):
+            self._method.save(path, metadata, self._saved_dtype)
+        beside = (companion(path, suffix) for suffix in self._job.companions)
+        self._files |= {str(file.absolute()): stamp_of(file) for file in (path, *beside)}
 
     def write_state(self, path: Path) -> None:
         """Write everything a later run needs to go on from here. Raises `OSError`."""
@@ -132,6 +139,7 @@ class Recorder:
             rates=self._rates,
             optimizer=self._job.optimizer.optimizer_type,
             optimizer_args=self._job.optimizer.optimizer_args,
+            files=tuple(item for item in self._files.items() if _is_there(*item)),
         )
         save_state(path, self._parts, facts)
 
@@ -140,6 +148,9 @@ class Recorder:
 
         What another way on from that state has written since is not ours to replace.
         """
+        known = self._files.get(str(path.absolute()))
+        if known is not None and _is_there(str(path), known):
+            return True
         try:
             if path.is_dir():
                 facts = read_facts(path)
@@ -163,6 +174,7 @@ class Recorder:
         load_state(folder, self._parts)
         self.position = Position(facts.current_step, facts.current_epoch, facts.batch_in_epoch)
         self._resumed_step = facts.current_step
+        self._files = dict(facts.files)
         self._session = int(facts.session)
         self._facts = replace(self._facts, session_id=self._session)
         told = apply_changed_rates(self._parts, facts.rates, self._rates)
@@ -187,3 +199,11 @@ class Recorder:
                 )
             )
         return told
+
+
+def _is_there(path: str, stamp: Stamp) -> bool:
+    """Tell whether a file or folder is still the one that has this stamp."""
+    try:
+        return stamp_of(Path(path)) == stamp
+    except OSError:
+        return False

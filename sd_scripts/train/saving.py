@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import companion
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.reporter import Reporter
-from sd_scripts.train.state_facts import Position
+from sd_scripts.train.state_facts import Position, Stamp, stamp_of
 
 
 class SaveWeights(Protocol):
@@ -81,15 +82,6 @@ class _Saved(NamedTuple):
     state: bool
 
 
-_Stamp = tuple[int, int, int]
-
-
-def _stamp(path: Path) -> _Stamp:
-    """Return what tells this very file or folder from another put in its place."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
 class Saver:
     """Writes files and states of one run. It replaces and removes only what the run itself made."""
 
@@ -111,8 +103,9 @@ class Saver:
         self._is_ours = is_ours
         self._reporter = reporter
         self._suffix = job.saving.save_model_as or "safetensors"
-        self._given_name = job.saving.output_name
-        self._written: dict[Path, _Stamp] = {}
+        self._given_name = job.result_name
+        self._companions = job.companions
+        self._written: dict[Path, Stamp] = {}
 
     def _name(self, default: str) -> str:
         return self._given_name or default
@@ -226,24 +219,31 @@ class Saver:
             raise _cannot_save(name, self._spare, error) from error
 
     def _weights(self, folder: Path, name: str, position: Position, *, final: bool) -> None:
-        path = folder / f"{name}.{self._suffix}"
+        files = self._files(folder, name)
         folder.mkdir(parents=True, exist_ok=True)
-        self._keep_foreign(path)
-        self._write_weights(path, position.step, position.epoch, final=final)
-        self._written[path] = _stamp(path)
-        self._reporter.saved(path, position.step, state=False)
+        for path in files:
+            self._keep_foreign(path)
+        self._write_weights(files[0], position.step, position.epoch, final=final)
+        for path in files:
+            self._written[path] = stamp_of(path)
+            self._reporter.saved(path, position.step, state=False)
+
+    def _files(self, folder: Path, name: str) -> list[Path]:
+        """Return what one save writes: the trained file, and those that belong to it."""
+        path = folder / f"{name}.{self._suffix}"
+        return [path, *(companion(path, suffix) for suffix in self._companions)]
 
     def _state(self, folder: Path, name: str, position: Position) -> None:
         path = folder / f"{name}-state"
         self._keep_foreign(path)
         self._write_state(path)
-        self._written[path] = _stamp(path)
+        self._written[path] = stamp_of(path)
         self._reporter.saved(path, position.step, state=True)
 
     def _is_own(self, path: Path) -> bool:
         """Tell whether this run, or what it resumes, wrote what lies at `path` now."""
         written = self._written.get(path)
-        return (written is not None and written == _stamp(path)) or self._is_ours(path)
+        return (written is not None and written == stamp_of(path)) or self._is_ours(path)
 
     def _keep_foreign(self, path: Path) -> None:
         """Move aside what another run left under our name: old results are never lost."""
@@ -268,9 +268,13 @@ class Saver:
         )
 
     def _remove(self, name: str, *, weights: bool) -> None:
-        path = (
-            self._output / f"{name}.{self._suffix}" if weights else self._states / f"{name}-state"
-        )
+        if not weights:
+            self._remove_one(self._states / f"{name}-state", weights=False)
+            return
+        for path in self._files(self._output, name):
+            self._remove_one(path, weights=True)
+
+    def _remove_one(self, path: Path, *, weights: bool) -> None:
         if not path.exists() or not self._is_own(path):
             return
         try:
@@ -296,12 +300,13 @@ def _cannot_save(name: str, folder: Path, error: OSError) -> UserError:
 def planned_names(job: TrainingJob, plan: SavePlan, arithmetic: StepArithmetic) -> list[str]:
     """Return the names of the files that a whole run writes, long lists shortened to their ends."""
     suffix = job.saving.save_model_as or "safetensors"
-    name = job.saving.output_name
+    name = job.result_name
     epochs = range(plan.every_epochs, arithmetic.num_epochs, plan.every_epochs or 1)
     steps = range(plan.every_steps, arithmetic.total_steps + 1, plan.every_steps or 1)
     by_epoch = [f"{name or 'epoch'}-{n:06d}.{suffix}" for n in epochs if plan.every_epochs]
     by_step = [f"{name or 'at'}-step{n:08d}.{suffix}" for n in steps if plan.every_steps]
-    return [*_shortened(by_step), *_shortened(by_epoch), f"{name or 'last'}.{suffix}"]
+    names = [*_shortened(by_step), *_shortened(by_epoch), f"{name or 'last'}.{suffix}"]
+    return [*names, *(f"{name or 'last'}{added}.{suffix}" for added in job.companions)]
 
 
 def _shortened(names: list[str]) -> list[str]:

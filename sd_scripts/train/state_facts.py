@@ -23,13 +23,23 @@ class Position:
     batch: int = 0
 
 
+Stamp = tuple[int, int, int]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return what tells this very file or folder from another put in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 @dataclass(frozen=True)
 class StateFacts:
     """What identifies a state: its position and what the run was made of.
 
     `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
     learning rates the job asked for, `optimizer` and `optimizer_args` (name=value) what it learned
-    with, `session` the id shared by a run and what resumes it.
+    with, `session` the id shared by a run and what resumes it, `files` the trained files there are
+    so far, with their stamps.
     """
 
     current_step: int
@@ -41,6 +51,7 @@ class StateFacts:
     rates: tuple[float | None, ...] = ()
     optimizer: str = ""
     optimizer_args: tuple[str, ...] = ()
+    files: tuple[tuple[str, Stamp], ...] = ()
     format: int = FORMAT
 
 
@@ -74,7 +85,8 @@ def read_facts(folder: Path) -> StateFacts:
     try:
         values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         lists = {name: tuple(values.get(name, ())) for name in ("rates", "optimizer_args")}
-        facts = StateFacts(**{**values, **lists})
+        files = tuple((str(path), tuple(stamp)) for path, stamp in values.get("files", ()))
+        facts = StateFacts(**{**values, **lists, "files": files})
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"The training state {folder} cannot be read: {error}",

@@ -14,7 +14,7 @@ from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.metadata import MINIMUM_METADATA, metadata_values
 from sd_scripts.weights.dataset_facts import DatasetFacts
 from sd_scripts.weights.model_kinds import FamilyName, PredictionType
-from sd_scripts.weights.model_spec import model_spec
+from sd_scripts.weights.model_spec import Kind, model_spec
 
 _PACKAGE: Final = "kohya-gui"
 
@@ -78,14 +78,20 @@ def build_metadata(
     entries["ss_epoch"] = str(save.epoch)
     if job.metadata.no_metadata:
         entries = {name: entries[name] for name in MINIMUM_METADATA if name in entries}
-    spec = model_spec(
+    return {**entries, **build_model_spec(job, facts, save, "lora")}
+
+
+def build_model_spec(
+    job: TrainingJob, facts: TrainingFacts, save: SaveFacts, kind: Kind
+) -> dict[str, str]:
+    """Return the modelspec entries of a file; raises `UserError` if the thumbnail is not read."""
+    return model_spec(
         (facts.family, facts.prediction_type),
-        "lora",
+        kind,
         job.metadata,
         known=_known_spec(job),
         timestamp=save.finished_at,
     )
-    return {**entries, **spec}
 
 
 def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
@@ -110,8 +116,8 @@ def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
 
 def _known_spec(job: TrainingJob) -> dict[str, str]:
     known = {"implementation_version": program_version()}
-    if job.saving.output_name is not None:
-        known["title"] = job.saving.output_name
+    if job.result_name is not None:
+        known["title"] = job.result_name
     if job.data.resolution is not None:
         known["resolution"] = "{}x{}".format(*job.data.resolution)
     low, high = job.objective.min_timestep, job.objective.max_timestep

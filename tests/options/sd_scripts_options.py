@@ -63,6 +63,13 @@ DEFAULTS: dict[str, object] = {
     "network_train_text_encoder_only": False,
     "network_weights": None,
     "dim_from_weights": False,
+    # new word
+    "token_string": None,
+    "num_vectors_per_token": 1,
+    "init_word": None,
+    "weights": None,
+    "use_object_template": False,
+    "use_style_template": False,
     # length, precision
     "max_train_steps": 1600,
     "max_train_epochs": None,
@@ -141,7 +148,16 @@ DEFAULTS: dict[str, object] = {
     "log_tracker_name": None,
 }
 
-OURS = frozenset({"bad_images", "cache_dir", "conv_dim", "conv_alpha", "kohya_crop_conditioning"})
+OURS = frozenset(
+    {
+        "bad_images",
+        "cache_dir",
+        "conv_dim",
+        "conv_alpha",
+        "embedding_lr",
+        "kohya_crop_conditioning",
+    }
+)
 """Options that sd-scripts does not have under that name."""
 
 _NAMES = """

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 from sd_scripts.runs.events import EndEvent, Event, StepEvent, read_events
 from sd_scripts.train.entry import main
 
@@ -36,6 +36,7 @@ class TinyJob:
     place: Path
     model: Path
     options: dict[str, object] = field(default_factory=dict)
+    job_type: type[TrainingJob] = TrainNetworkJob
 
     def values(self, **changes: object) -> dict[str, object]:
         """Return all options; a change to None takes one away."""
@@ -72,7 +73,7 @@ class TinyJob:
         """Run the job in this process, in a run folder of that name; returns the exit code."""
         reset_accelerate()
         arguments = [*self.arguments(**changes), "--run_dir", str(self.place / name), *more]
-        return main(TrainNetworkJob, "train_network", arguments)
+        return main(self.job_type, self.job_type.name, arguments)
 
     def events(self, name: str = "run") -> list[Event]:
         """Return the events of a run."""

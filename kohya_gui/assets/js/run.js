@@ -205,8 +205,8 @@
           wish("sample"), wish("save"), h("span.kg-quiet.kg-small", {}, t("run.goes_on")));
       } else {
         fill(buttons,
-          h("a.kg-button.kg-primary", { href: page("lora", { from: id }) }, t("run.again")),
-          now.resume_from ? h("a.kg-button", { href: page("lora", { from: id, resume: "1" }) }, t("run.resume")) : null,
+          now.page ? h("a.kg-button.kg-primary", { href: page(now.page, { from: id }) }, t("run.again")) : null,
+          now.page && now.resume_from ? h("a.kg-button", { href: page(now.page, { from: id, resume: "1" }) }, t("run.resume")) : null,
           now.alive ? h("button.kg-button.kg-danger", { type: "button", "data-ask": "kill", onclick: kill }, t("run.kill")) : null);
       }
     }
