@@ -17,6 +17,7 @@ from torch import Tensor
 from sd_scripts.data.check import content_hashes, note_broken
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Job, Outcome, View, encode_jobs
 from sd_scripts.data.identity import EncoderIdentity
+from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.manifest import Facts, Manifest, reason_for
 from sd_scripts.data.store import TensorStore, content_key
 from sd_scripts.dataset.index import PictureIndex
@@ -56,6 +57,7 @@ class LatentCache:
         self, cache_dir: Path, identity: EncoderIdentity, index: PictureIndex, *, in_memory: bool
     ) -> None:
         self.store = TensorStore(cache_dir / "latents", in_memory=in_memory)
+        self.masks = MaskCache(cache_dir, index, in_memory=in_memory)
         self._manifest = Manifest(cache_dir / "latents" / "made_from")
         self._identity = identity
         self._index = index
@@ -88,7 +90,7 @@ class LatentCache:
 
     def plan(self, plan: DatasetPlan, hooks: Hooks) -> Encoding:
         """Say what has to be encoded for `plan`. Reads and hashes new and changed pictures."""
-        samples = [sample for sample in plan.samples if self.covers(sample)]
+        samples = [sample for sample in plan.all_samples if self.covers(sample)]
         paths = list({sample.path for sample in samples})
         self._hashes = content_hashes(self._index, paths, hooks)
         wanted = {

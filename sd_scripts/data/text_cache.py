@@ -128,7 +128,7 @@ def captions_to_cache(plan: DatasetPlan) -> set[str]:
     The rules must be static (`CaptionRules.is_static`): the options refuse the others.
     """
     captions = {""}
-    for sample in plan.samples:
+    for sample in plan.all_samples:
         assert sample.rules.is_static, "captions that change can't be cached"
         rng = random.Random(0)
         captions.add(

@@ -11,7 +11,6 @@ from sd_scripts.dataset.folders import Found, subsets_of_folder
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, Values
 from sd_scripts.errors import Problem, errors_among
-from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
 
 
@@ -30,9 +29,11 @@ class Asked:
         return "reso" not in wrong
 
 
-def datasets_asked_for(data: DataOptions, caption: CaptionOptions, family: str | None) -> Asked:
-    """Read the dataset file or the layout of the folders; no picture is opened yet."""
-    values = Values.of_options(data, caption)
+def datasets_asked_for(data: DataOptions, values: Values, family: str | None) -> Asked:
+    """Read the dataset file or the layout of the folders; no picture is opened yet.
+
+    `values` are what the job's options say.
+    """
     if data.dataset_config:
         asked = _from_file(Path(data.dataset_config), data, values, family)
     else:
@@ -70,9 +71,8 @@ def _from_folders(data: DataOptions, values: Values, family: str | None) -> Aske
         folder = Path(data.reg_data_dir)
         found.append(subsets_of_folder(folder, values, "reg_data_dir", is_reg=True))
     subsets = tuple(subset for one in found for subset in one.subsets)
-    buckets = values.buckets(family)
     return Asked(
-        datasets=[DatasetSettings(buckets, values.batch_size, subsets)] if subsets else [],
+        datasets=[values.dataset(subsets, family)] if subsets else [],
         problems=[problem for one in found for problem in one.problems],
         notes=[note for one in found for note in one.notes],
     )

@@ -128,8 +128,7 @@ def _read_dataset(reading: Reading, number: int, table: Mapping[str, Any], value
             reading.complain(f"{where} is not used: {folder} is there already", hint, warn=True)
             continue
         subsets.append(settings)
-    buckets = values.buckets(reading.family)
-    reading.datasets.append(DatasetSettings(buckets, values.batch_size, tuple(subsets)))
+    reading.datasets.append(values.dataset(subsets, reading.family))
 
 
 def _source(settings: SubsetSettings) -> Path:
@@ -144,7 +143,7 @@ def _read_subset(
     found, problems = check_table(table, Place("[[datasets.subsets]]", words))
     reading.problems += problems
     image_dir, is_reg = found.pop("image_dir", None), found.pop("is_reg", False)
-    metadata = found.pop("metadata_file", None)
+    metadata, masks = found.pop("metadata_file", None), found.pop("conditioning_data_dir", None)
     values = _inherit(values, found)
     if image_dir is None and not metadata:
         if "image_dir" not in table:
@@ -161,8 +160,17 @@ def _read_subset(
     else:
         assert file is not None
         folder = file.parent
-    subset = values.subset(folder, where, _OPTION, is_reg=bool(is_reg))
-    return replace(subset, metadata_file=file)
+    subset = replace(
+        values.subset(folder, where, _OPTION, is_reg=bool(is_reg)), metadata_file=file
+    )
+    if not masks:
+        return subset
+    if not values.masked_loss:
+        hint = "switch masked_loss on, or take conditioning_data_dir out"
+        told = f"{words}: the masks in conditioning_data_dir are not used without masked_loss"
+        reading.complain(told, hint, warn=True)
+        return subset
+    return replace(subset, mask_dir=_find(reading.file, Path(str(masks)).expanduser()))
 
 
 def _find(file: Path, folder: Path) -> Path:

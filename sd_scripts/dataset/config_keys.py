@@ -69,6 +69,13 @@ def _size(value: object) -> object:
     raise UnfitValue("must be a whole number, or two of them as [width, height]")
 
 
+def _share(value: object) -> object:
+    number = _number(0, 1)(value)
+    if number == 1:
+        raise UnfitValue("must be below 1: something has to be trained on")
+    return number
+
+
 def _range(value: object) -> object:
     if value == []:
         return None
@@ -93,6 +100,8 @@ DATASET_KEYS: Final[Mapping[str, Check]] = {
     "max_bucket_reso": _whole(1),
     "bucket_reso_steps": _whole(1),
     "bucket_no_upscale": _yes_or_no,
+    "validation_split": _share,
+    "validation_seed": _whole(0, 2**63 - 1),
 }
 SHARED_KEYS: Final[Mapping[str, Check]] = {
     "resize_interpolation": _interpolation,
@@ -121,14 +130,13 @@ SUBSET_KEYS: Final[Mapping[str, Check]] = {
     "image_dir": _text(may_be_empty=False),
     "metadata_file": _text(),
     "is_reg": _yes_or_no,
+    "alpha_mask": _yes_or_no,
+    "conditioning_data_dir": _text(),
 }
 # Read by our own means anyway: sizes and captions are always remembered.
-NO_MATTER_KEYS: Final = ("cache_info", "validation_seed")
+NO_MATTER_KEYS: Final = ("cache_info",)
 # Known to sd-scripts, not brought by this program yet; the values that mean "off" are fine.
 LATER_KEYS: Final[Mapping[str, tuple[object, ...]]] = {
-    "conditioning_data_dir": ("",),
-    "alpha_mask": (False,),
-    "validation_split": (0,),
     "network_multiplier": (1,),
     "custom_attributes": ({},),
 }

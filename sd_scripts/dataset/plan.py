@@ -6,20 +6,26 @@ same options and files; the GUI's preview and the trainer both stand on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from sd_scripts.dataset.asking import datasets_asked_for
 from sd_scripts.dataset.balance import balance_repeats
-from sd_scripts.dataset.buckets import Placement, Placer, Size
+from sd_scripts.dataset.buckets import Placer, Size
 from sd_scripts.dataset.findings import folder_findings
 from sd_scripts.dataset.folders import folder_problem
 from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.listing import list_folder
+from sd_scripts.dataset.masks import MaskFinder
 from sd_scripts.dataset.metadata_files import MetadataProblem
 from sd_scripts.dataset.metadata_scan import metadata_findings, scan_metadata
-from sd_scripts.dataset.pictures import MAX_PIXELS
+from sd_scripts.dataset.ready import (
+    Placed,
+    Ready,
+    place_pictures,
+    planned_subset,
+    unfit_problem,
+)
 from sd_scripts.dataset.samples import (
     DatasetPlan,
     PlannedDataset,
@@ -27,12 +33,18 @@ from sd_scripts.dataset.samples import (
     Sample,
     SkippedPicture,
 )
-from sd_scripts.dataset.scan import FolderScan, FoundPicture, Progress, scan_folder
-from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, native_resolution
-from sd_scripts.dataset.words import count, some
+from sd_scripts.dataset.scan import Progress, scan_folder
+from sd_scripts.dataset.settings import (
+    DatasetSettings,
+    SubsetSettings,
+    Values,
+    native_resolution,
+)
+from sd_scripts.dataset.split import hold_out, without_chance
 from sd_scripts.errors import Problem, errors_among
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.validation import ValidationOptions
 
 __all__ = [
     "DatasetPlan",
@@ -48,6 +60,7 @@ __all__ = [
 def plan_dataset(
     data: DataOptions,
     caption: CaptionOptions,
+    validation: ValidationOptions | None = None,
     *,
     family: str | None = None,
     prediction_type: str | None = None,
@@ -55,20 +68,26 @@ def plan_dataset(
 ) -> DatasetPlan:
     """Plan what a job trains: read its folders, pictures and captions.
 
-    `family` ("sd1", "sd2" or "sdxl") and `prediction_type` ("epsilon" or "v_prediction") decide
-    the resolution where none is given. `progress` hears (text, done, total). Everything wrong is
-    in the plan's `problems`; with an error among them there may be no samples.
+    `validation` says which share of the pictures is held out. `family` ("sd1", "sd2" or "sdxl")
+    and `prediction_type` ("epsilon" or "v_prediction") decide the resolution where none is given.
+    `progress` hears (text, done, total). Everything wrong is in the plan's `problems`; with an
+    error among them there may be no samples.
     """
     if data.resolution is None:
         native = native_resolution(family, prediction_type)
         data = data.model_copy(update={"resolution": native})
-    asked = datasets_asked_for(data, caption, family)
+    values = Values.of_options(data, caption, validation)
+    asked = datasets_asked_for(data, values, family)
     index = PictureIndex(cache_folder(data.cache_dir))
     planner = _Planner(index, data.bad_images == "error", progress, list(asked.problems))
+    ready = [planner.read(settings, place=asked.sizes_are_sound) for settings in asked.datasets]
+    planner.masks.finish(asked.datasets, masked_loss=data.masked_loss)
+    planner.hold_out(asked.datasets, ready)
     datasets = [
-        planner.plan(number, settings, place=asked.sizes_are_sound)
-        for number, settings in enumerate(asked.datasets)
+        planner.plan(number, settings, subsets)
+        for number, (settings, subsets) in enumerate(zip(asked.datasets, ready, strict=True))
     ]
+    first_id = len(planner.samples)
     if index.problem:
         planner.problems.append(index.problem)
     num_reg = sum(sample.num_repeats for sample in planner.samples if sample.is_reg)
@@ -82,7 +101,10 @@ def plan_dataset(
         problems=tuple(dict.fromkeys(planner.problems)),
         num_train_images=num_train,
         num_reg_images=num_reg,
-        notes=tuple(asked.notes),
+        notes=(*asked.notes, *planner.notes),
+        validation=tuple(
+            replace(sample, id=first_id + place) for place, sample in enumerate(planner.validation)
+        ),
     )
 
 
@@ -95,24 +117,6 @@ def _nothing_to_train(datasets: Sequence[DatasetSettings], option: str) -> Probl
     )
 
 
-class _Placed(NamedTuple):
-    """A picture with its place in a bucket and how often it is shown."""
-
-    picture: FoundPicture
-    placement: Placement
-    repeats: int
-
-
-@dataclass
-class _Ready:
-    """One scanned folder whose pictures are placed, and those that can't be."""
-
-    settings: SubsetSettings
-    scan: FolderScan = field(default_factory=FolderScan)
-    placed: list[_Placed] = field(default_factory=list)
-    skipped: list[SkippedPicture] = field(default_factory=list)
-
-
 @dataclass
 class _Planner:
     """Plans one dataset after the other, collecting samples and problems."""
@@ -122,11 +126,21 @@ class _Planner:
     progress: Progress | None
     problems: list[Problem]
     samples: list[Sample] = field(default_factory=list)
+    validation: list[Sample] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
-    def plan(self, number: int, settings: DatasetSettings, *, place: bool) -> PlannedDataset:
-        """Scan, place and balance the folders of dataset `number`."""
+    def __post_init__(self) -> None:
+        self.masks = MaskFinder(self.index, self.progress, self.problems)
+
+    def read(self, settings: DatasetSettings, *, place: bool) -> list[Ready]:
+        """Scan and place the folders of one dataset."""
         placer = Placer(settings.buckets) if place else None
-        ready = [self._read(subset, placer) for subset in settings.subsets]
+        return [self._read(subset, placer) for subset in settings.subsets]
+
+    def plan(
+        self, number: int, settings: DatasetSettings, ready: Sequence[Ready]
+    ) -> PlannedDataset:
+        """Balance the folders of dataset `number` and make its samples."""
         self._balance(ready)
         counts: dict[Size, int] = {}
         for position, subset in enumerate(ready):
@@ -134,49 +148,51 @@ class _Planner:
                 if placed.repeats:
                     bucket = placed.placement.bucket
                     counts[bucket] = counts.get(bucket, 0) + placed.repeats
-                    self._add_sample(number, position, subset.settings, placed)
-        planned = tuple(_planned(subset) for subset in ready)
+                    self.samples.append(self._sample((number, position), subset, placed))
+            for placed in subset.held_out:
+                sample = self._sample((number, position), subset, placed)
+                self.validation.append(without_chance(sample))
+        planned = tuple(planned_subset(subset) for subset in ready)
         return PlannedDataset(settings, planned, dict(sorted(counts.items())))
 
-    def _add_sample(
-        self, dataset: int, subset: int, settings: SubsetSettings, placed: _Placed
-    ) -> None:
+    def _sample(self, place: tuple[int, int], ready: Ready, placed: Placed) -> Sample:
         picture, placement, repeats = placed
-        self.samples.append(
-            Sample(
-                id=len(self.samples),
-                dataset=dataset,
-                subset=subset,
-                path=settings.image_dir / picture.name,
-                image_size=picture.info.size,
-                bucket=placement.bucket,
-                resized=placement.resized,
-                caption=picture.caption,
-                num_repeats=repeats,
-                is_reg=settings.is_reg,
-                flip=settings.flip_aug,
-                random_crop=settings.random_crop,
-                color_aug=settings.color_aug,
-                face_crop_aug_range=settings.face_crop_aug_range,
-                rules=settings.rules,
-                resize_interpolation=settings.resize_interpolation,
-            )
+        settings = ready.settings
+        return Sample(
+            id=len(self.samples),
+            dataset=place[0],
+            subset=place[1],
+            path=ready.path(placed),
+            image_size=picture.info.size,
+            bucket=placement.bucket,
+            resized=placement.resized,
+            caption=picture.caption,
+            num_repeats=repeats,
+            is_reg=settings.is_reg,
+            flip=settings.flip_aug,
+            random_crop=settings.random_crop,
+            color_aug=settings.color_aug,
+            face_crop_aug_range=settings.face_crop_aug_range,
+            mask=ready.masks.get(picture.name),
+            rules=settings.rules,
+            resize_interpolation=settings.resize_interpolation,
         )
 
-    def _read(self, settings: SubsetSettings, placer: Placer | None) -> _Ready:
+    def _read(self, settings: SubsetSettings, placer: Placer | None) -> Ready:
         """Scan one folder or metadata file, tell what was found, and place its pictures."""
-        ready = _Ready(settings)
+        ready = Ready(settings)
         if settings.metadata_file is not None:
             self._scan_metadata(ready)
         else:
             self._scan_folder(ready)
+        ready.masks = self.masks.find(settings, ready.scan)
         ready.skipped += [SkippedPicture(bad.path, bad.reason) for bad in ready.scan.bad]
-        if placer and (unfit := list(_place(ready, placer))):
+        if placer and (unfit := list(place_pictures(ready, placer))):
             ready.skipped += unfit
-            self.problems.append(_unfit(settings, unfit, refuse=self.refuse_bad))
+            self.problems.append(unfit_problem(settings, unfit, refuse=self.refuse_bad))
         return ready
 
-    def _scan_folder(self, ready: _Ready) -> None:
+    def _scan_folder(self, ready: Ready) -> None:
         settings = ready.settings
         try:
             listing = list_folder(settings.image_dir)
@@ -186,7 +202,7 @@ class _Planner:
         ready.scan = scan_folder(listing, settings, self.index, self.progress)
         self.problems += folder_findings(listing, settings, ready.scan, refuse_bad=self.refuse_bad)
 
-    def _scan_metadata(self, ready: _Ready) -> None:
+    def _scan_metadata(self, ready: Ready) -> None:
         settings = ready.settings
         try:
             ready.scan, wrong = scan_metadata(settings, self.index, self.progress)
@@ -198,7 +214,22 @@ class _Planner:
             SkippedPicture(settings.image_dir / name, "is not there") for name in ready.scan.missing
         ]
 
-    def _balance(self, ready: Sequence[_Ready]) -> None:
+    def hold_out(
+        self, datasets: Sequence[DatasetSettings], ready: Sequence[Sequence[Ready]]
+    ) -> None:
+        """Take what is kept for validation from every folder; nothing if no share is asked for."""
+        if not any(settings.validation_split for settings in datasets):
+            return
+        try:
+            taken = hold_out(self.index, datasets, ready, self.progress)
+        except OSError as error:
+            message = f"a picture can't be read any more: {error}"
+            self.problems.append(Problem(message, "train_data_dir", "start again"))
+            return
+        self.problems += taken.problems
+        self.notes += taken.notes
+
+    def _balance(self, ready: Sequence[Ready]) -> None:
         """Show regularisation pictures as often as all the others together."""
         regular = [one for one in ready if one.settings.is_reg]
         num_train = sum(
@@ -219,41 +250,3 @@ class _Planner:
                     "warning",
                 )
             )
-
-
-def _place(ready: _Ready, placer: Placer) -> Iterator[SkippedPicture]:
-    """Place the pictures of a folder; yields those that fit into no bucket."""
-    for picture in ready.scan.pictures:
-        width, height = picture.info.size
-        placement = placer.place(picture.info.size)
-        if not all(placement.bucket):
-            reason = f"is too small ({width}x{height})"
-        elif placement.resized[0] * placement.resized[1] > MAX_PIXELS:
-            reason = f"is too narrow ({width}x{height})"
-        else:
-            ready.placed.append(_Placed(picture, placement, ready.settings.num_repeats))
-            continue
-        yield SkippedPicture(ready.settings.image_dir / picture.name, reason)
-
-
-def _unfit(settings: SubsetSettings, unfit: Sequence[SkippedPicture], *, refuse: bool) -> Problem:
-    told = some((f"{picture.path.name} {picture.reason}" for picture in unfit), between="; ")
-    return Problem(
-        f"{count(len(unfit), 'picture')} in {settings.where} can't be used: {told}",
-        "bad_images",
-        "delete them, or crop them to an ordinary shape",
-        "error" if refuse else "warning",
-    )
-
-
-def _planned(ready: _Ready) -> PlannedSubset:
-    folder, scan = ready.settings.image_dir, ready.scan
-    return PlannedSubset(
-        settings=ready.settings,
-        num_images=len(scan.pictures) - len(ready.skipped) + len(scan.bad) + len(scan.missing),
-        num_captions=scan.num_captions,
-        missing_captions=tuple(folder / name for name in scan.without_caption),
-        empty_captions=tuple(folder / name for name in scan.empty_captions),
-        skipped=tuple(ready.skipped),
-        num_unused=sum(not placed.repeats for placed in ready.placed),
-    )

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from sd_scripts.dataset.buckets import Size
 from sd_scripts.dataset.captions import CaptionRules
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings
 from sd_scripts.errors import Problem, errors_among
+
+
+class MaskSource(NamedTuple):
+    """Where a mask is: the red channel of a mask file, or the alpha channel of the picture."""
+
+    path: Path
+    channel: Literal["red", "alpha"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +30,8 @@ class Sample:
     `image_size` as the picture is seen (after its EXIF rotation), `resized` covers `bucket`, which
     is cropped out of it. `caption` is the text before the caption pipeline: one line, or all lines
     when `rules.enable_wildcard` is on. `flip`, `random_crop`, `color_aug` and
-    `face_crop_aug_range` say what may vary from one showing to the next.
+    `face_crop_aug_range` say what may vary from one showing to the next. `mask` is what the loss is
+    limited to.
     """
 
     id: int
@@ -41,6 +50,7 @@ class Sample:
     resize_interpolation: str | None = None
     color_aug: bool = False
     face_crop_aug_range: tuple[float, float] | None = None
+    mask: MaskSource | None = None
 
     @property
     def has_fixed_pixels(self) -> bool:
@@ -60,7 +70,8 @@ class SkippedPicture:
 class PlannedSubset:
     """One folder as it was found. Counts are pictures, without repeats.
 
-    `num_unused` counts regularisation pictures beyond what balancing needs.
+    `num_unused` counts regularisation pictures beyond what balancing needs, `num_held_out` those
+    that are kept for validation.
     """
 
     settings: SubsetSettings
@@ -70,6 +81,7 @@ class PlannedSubset:
     empty_captions: tuple[Path, ...] = ()
     skipped: tuple[SkippedPicture, ...] = ()
     num_unused: int = 0
+    num_held_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,7 +104,8 @@ class DatasetPlan:
     """Everything that will be trained, and everything that is wrong with it.
 
     `num_train_images` and `num_reg_images` count pictures with their repeats. `notes` are plain
-    sentences about what was found and chosen that are neither errors nor warnings.
+    sentences about what was found and chosen that are neither errors nor warnings. `validation`
+    are the samples that are held out; their ids go on after those of `samples`.
     """
 
     datasets: tuple[PlannedDataset, ...]
@@ -101,6 +114,25 @@ class DatasetPlan:
     num_train_images: int = 0
     num_reg_images: int = 0
     notes: tuple[str, ...] = ()
+    validation: tuple[Sample, ...] = ()
+
+    @property
+    def all_samples(self) -> tuple[Sample, ...]:
+        """What is trained and what is held out: everything that may be encoded beforehand."""
+        return self.samples + self.validation
+
+    def for_validation(self) -> DatasetPlan:
+        """The held-out samples as a plan of their own."""
+        counts: list[dict[Size, int]] = [{} for _ in self.datasets]
+        for sample in self.validation:
+            buckets = counts[sample.dataset]
+            buckets[sample.bucket] = buckets.get(sample.bucket, 0) + 1
+        datasets = zip(self.datasets, counts, strict=True)
+        return DatasetPlan(
+            datasets=tuple(replace(one, bucket_counts=buckets) for one, buckets in datasets),
+            samples=tuple(replace(one, id=place) for place, one in enumerate(self.validation)),
+            num_train_images=len(self.validation),
+        )
 
     @property
     def num_batches_per_epoch(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sd_scripts.dataset.buckets import BucketSettings, Size
 from sd_scripts.dataset.captions import CaptionRules
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.validation import ValidationOptions
 
 DEFAULT_RESOLUTIONS = {"sd1": (512, 512), "sd2": (768, 768), "sdxl": (1024, 1024)}
 
@@ -42,16 +44,20 @@ class SubsetSettings:
     face_crop_aug_range: tuple[float, float] | None = None
     resize_interpolation: str | None = None
     metadata_file: Path | None = None
+    mask_dir: Path | None = None
+    alpha_mask: bool = False
     rules: CaptionRules = field(default_factory=CaptionRules)
 
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """Subsets that share one batch size and one set of buckets."""
+    """Subsets that share one batch size, one set of buckets, and the share that is held out."""
 
     buckets: BucketSettings
     batch_size: int = 1
     subsets: tuple[SubsetSettings, ...] = ()
+    validation_split: float = 0.0
+    validation_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class Values:
     random_crop: bool = False
     color_aug: bool = False
     face_crop_aug_range: tuple[float, float] | None = None
+    masked_loss: bool = False
+    mask_dir: str | None = None
+    alpha_mask: bool = False
     class_tokens: str | None = None
     caption_extension: str = ".caption"
     caption_separator: str = ","
@@ -90,10 +99,18 @@ class Values:
     caption_tag_dropout_rate: float = 0.0
     token_warmup_min: int = 1
     token_warmup_step: float = 0.0
+    validation_split: float = 0.0
+    validation_seed: int = 0
 
     @classmethod
-    def of_options(cls, data: DataOptions, caption: CaptionOptions) -> Values:
+    def of_options(
+        cls,
+        data: DataOptions,
+        caption: CaptionOptions,
+        validation: ValidationOptions | None = None,
+    ) -> Values:
         """The lowest level: what the job's options say."""
+        validation = validation or ValidationOptions()
         return cls(
             batch_size=data.train_batch_size,
             resolution=data.resolution,
@@ -108,6 +125,9 @@ class Values:
             random_crop=data.random_crop,
             color_aug=data.color_aug,
             face_crop_aug_range=data.face_crop_range,
+            masked_loss=data.masked_loss,
+            mask_dir=data.conditioning_data_dir,
+            alpha_mask=data.alpha_mask,
             caption_extension=caption.caption_extension,
             caption_separator=caption.caption_separator,
             shuffle_caption=caption.shuffle_caption,
@@ -122,6 +142,18 @@ class Values:
             caption_tag_dropout_rate=caption.caption_tag_dropout_rate,
             token_warmup_min=caption.token_warmup_min,
             token_warmup_step=caption.token_warmup_step,
+            validation_split=validation.validation_split,
+            validation_seed=validation.validation_seed or 0,
+        )
+
+    def dataset(self, subsets: Sequence[SubsetSettings], family: str | None) -> DatasetSettings:
+        """A dataset of `subsets` with these values."""
+        return DatasetSettings(
+            self.buckets(family),
+            self.batch_size,
+            tuple(subsets),
+            self.validation_split,
+            self.validation_seed,
         )
 
     def buckets(self, family: str | None) -> BucketSettings:
@@ -152,9 +184,19 @@ class Values:
             random_crop=self.random_crop,
             color_aug=self.color_aug,
             face_crop_aug_range=self.face_crop_aug_range,
+            mask_dir=None if is_reg else self._mask_dir(image_dir),
+            alpha_mask=self.alpha_mask,
             resize_interpolation=self.resize_interpolation,
             rules=self._rules(),
         )
+
+    def _mask_dir(self, image_dir: Path) -> Path | None:
+        """The folder of the masks: the one named as the pictures' folder, if there is one."""
+        if not self.masked_loss or not self.mask_dir:
+            return None
+        shared = Path(self.mask_dir).expanduser()
+        own = shared / image_dir.name
+        return own if image_dir.name and own.is_dir() else shared
 
     def _rules(self) -> CaptionRules:
         return CaptionRules(

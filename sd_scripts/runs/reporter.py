@@ -20,6 +20,7 @@ from sd_scripts.runs.events import (
     SaveEvent,
     StartEvent,
     StepEvent,
+    ValidationEvent,
     WarningEvent,
 )
 
@@ -130,6 +131,12 @@ class Reporter:
             f"step {step}/{self._total_steps}  epoch {epoch}  loss {mean:.4f}  "
             f"{seconds:.2f} s/step  {duration(eta)} left"
         )
+
+    def validation(self, step: int, epoch: int, loss: float, losses: Mapping[str, float]) -> None:
+        """Tell the loss on held-out pictures, in all and by timestep."""
+        self._emit(ValidationEvent(step=step, epoch=epoch, loss=loss, losses=dict(losses)))
+        told = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        self.say(f"validation after step {step}: loss {loss:.4f} ({told})")
 
     def sample(self, path: Path, prompt: str, seed: int, step: int, index: int) -> None:
         """Tell a finished preview picture."""

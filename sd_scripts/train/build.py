@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from sd_scripts.data.encoding import Hooks
+from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.loader import BatchSource, LoaderSettings
 from sd_scripts.data.schedule import Sharing
+from sd_scripts.data.text_cache import TextCache
 from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
 from sd_scripts.families.registry import FAMILIES
 from sd_scripts.methods.base import Method
-from sd_scripts.objective.objective import build_objective
+from sd_scripts.objective.objective import Objective, build_objective
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
@@ -35,10 +38,11 @@ from sd_scripts.train.inputs import (
     text_cache,
     text_of,
 )
+from sd_scripts.train.measure import Measure
 from sd_scripts.train.methods import make_method
 from sd_scripts.train.optimizers import build_optimizer
 from sd_scripts.train.precision import Precision, allow_half_gradients, precision_of
-from sd_scripts.train.preflight import Preflight, disk_problems
+from sd_scripts.train.preflight import Preflight, disk_problems, seeded_validation
 from sd_scripts.train.preview import Previewer, inference
 from sd_scripts.train.preview_text import encode_prompt, too_long
 from sd_scripts.train.resume import Recorder
@@ -47,6 +51,7 @@ from sd_scripts.train.schedulers import build_scheduler
 from sd_scripts.train.session import Session
 from sd_scripts.train.states import Resumable
 from sd_scripts.train.trackers import build_tracker
+from sd_scripts.train.validation import Validator, note_split, validation_timesteps
 
 
 @dataclass
@@ -129,6 +134,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         latents=latents,
         text=text,
     )
+    validator = _validator(job, run, checked, foundation, (latents, text))
     torch.manual_seed(seed)
     method = foundation.method
     optimizer = build_optimizer(job, method.parameter_groups())
@@ -146,9 +152,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         accelerator=accelerator,
         model=model,
         method=method,
-        objective=build_objective(
-            job.objective, model.family.noise_schedule(model), model.prediction_type
-        ),
+        objective=_objective(job, model),
         source=source,
         optimizer=prepared,
         scheduler=scheduler,
@@ -166,6 +170,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
             reporter=reporter,
         ),
         previewer=previewer,
+        validator=validator,
         reporter=reporter,
         requests=requests,
         tracker=build_tracker(job),
@@ -181,6 +186,55 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         ),
         recorder=recorder,
     )
+
+
+def _objective(job: TrainingJob, model: LoadedModel) -> Objective:
+    return build_objective(job.objective, model.family.noise_schedule(model), model.prediction_type)
+
+
+def _validator(
+    job: TrainingJob,
+    run: RunFolder,
+    checked: Preflight,
+    foundation: Foundation,
+    caches: tuple[LatentCache | None, TextCache | None],
+) -> Validator | None:
+    """Make what measures the held-out pictures, and write down which ones they are."""
+    if not checked.plan.validation:
+        return None
+    if foundation.accelerator.is_main_process:
+        note_split(job, checked.plan, run)
+    seed = seeded_validation(job).validation_seed
+    assert seed is not None, "the entry draws a seed"
+    accelerator, model, method = foundation.accelerator, foundation.model, foundation.method
+    sharing = Sharing(accelerator.process_index, accelerator.num_processes)
+    settings = LoaderSettings.of(
+        job.data, seed=seed, total_steps=1, accumulation=1, sharing=sharing
+    )
+    latents, text = caches
+    source = BatchSource(
+        checked.plan.for_validation(),
+        settings,
+        scaling=scaling_of(model),
+        latents=latents,
+        text=text,
+    )
+    measure = Measure(
+        model,
+        _objective(job, model),
+        latents_of(model, job.data.vae_batch_size),
+        text_of(job, model, learns=False),
+        foundation.autocast,
+        foundation.precision.frozen,
+        accelerator.device,
+        method.trainable_modules,
+    )
+
+    def total(sums: Tensor) -> Tensor:
+        added: Tensor = accelerator.reduce(sums.float().to(accelerator.device))
+        return added.cpu()
+
+    return Validator(job.validation, source, measure, validation_timesteps(job), total)
 
 
 def _resume(job: TrainingJob, recorder: Recorder) -> list[Problem]:

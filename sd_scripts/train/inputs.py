@@ -89,7 +89,7 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
     index = PictureIndex(caching.folder)
     settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
     if not data.cache_latents:
-        paths = [sample.path for sample in plan.samples]
+        paths = [sample.path for sample in plan.all_samples]
         _heed(check_pictures(paths, index, caching.folder, settings, caching.hooks))
         return None
     family, model = caching.model.family, caching.model

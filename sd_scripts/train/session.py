@@ -27,6 +27,7 @@ from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.state_facts import Position
 from sd_scripts.train.trackers import Tracker
+from sd_scripts.train.validation import Validator
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Session:
     dtype: torch.dtype
     saver: Saver
     previewer: Previewer | None
+    validator: Validator | None
     reporter: Reporter
     requests: Requests
     tracker: Tracker
@@ -68,4 +70,6 @@ class Session:
         """Let go of worker processes and open files."""
         self.recorder.close()
         self.source.close()
+        if self.validator is not None:
+            self.validator.source.close()
         self.tracker.close()

@@ -17,6 +17,8 @@ class Tracker(Protocol):
 
     def step(self, step: int, loss: float, rates: Mapping[str, float]) -> None: ...
 
+    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -24,6 +26,9 @@ class NoTracker:
     """What is used when nothing was asked for."""
 
     def step(self, step: int, loss: float, rates: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -47,6 +52,15 @@ class TensorBoardTracker:
         self._writer.add_scalar("loss/average", self._sum / self._count, step)
         for name, rate in rates.items():
             self._writer.add_scalar(f"lr/{name}", rate, step)
+
+    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
+        """Write the loss on held-out pictures, and how far the training loss is below it."""
+        self._writer.add_scalar("loss/validation/step_average", loss, step)
+        if self._count:
+            average = self._sum / self._count
+            self._writer.add_scalar("loss/validation/step_divergence", loss - average, step)
+        for name, value in losses.items():
+            self._writer.add_scalar(f"loss/validation/{name.replace(' ', '_')}", value, step)
 
     def close(self) -> None:
         """Flush and close the file."""

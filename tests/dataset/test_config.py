@@ -12,6 +12,7 @@ from sd_scripts.dataset.config_keys import LATER_KEYS, LEVELS
 from sd_scripts.dataset.settings import Values, native_resolution
 from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.validation import ValidationOptions
 
 MINIMAL = """
 [[datasets]]
@@ -117,6 +118,8 @@ VALUES = {
     "max_bucket_reso": 1280,
     "bucket_reso_steps": 32,
     "bucket_no_upscale": True,
+    "validation_split": 0.25,
+    "validation_seed": 9,
     "resize_interpolation": "box",
     "num_repeats": 5,
     "shuffle_caption": True,
@@ -175,15 +178,17 @@ def test_values_of_options_reach_every_setting():
                 OTHERWISE.get(key, value)
             )
             for key, value in VALUES.items()
-            if key not in CaptionOptions.model_fields and key != "class_tokens"
+            if key not in CaptionOptions.model_fields
+            and key not in ("class_tokens", *ValidationOptions.model_fields)
         }
     )
+    validation = ValidationOptions(validation_split=0.25, validation_seed=9)
     caption = CaptionOptions(
         **{key: value for key, value in VALUES.items() if key in CaptionOptions.model_fields}
     )
     pairs = {"resolution": (512, 768), "face_crop_aug_range": (2.0, 4.0)}
     expected = {**VALUES, "resize_interpolation": "area", **pairs}
-    assert vars(Values.of_options(data, caption)) == {**expected, "class_tokens": None}
+    assert vars(Values.of_options(data, caption, validation)) == {**expected, "class_tokens": None}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +278,6 @@ OFF = {key: values[0] for key, values in LATER_KEYS.items()}
 ON = {
     "conditioning_data_dir": "masks",
     "alpha_mask": True,
-    "validation_split": 0.1,
     "network_multiplier": 0.5,
     "custom_attributes": {"diff_output_preservation": True},
 }
@@ -294,7 +298,7 @@ def test_keys_of_later_work_are_refused_by_name_unless_off(tmp_path, key):
 
 
 def test_keys_that_do_not_matter_are_no_mistake(tmp_path):
-    text = "[general]\ncache_info = true\nvalidation_seed = 5\nvalidation_split = 0.0\n" + MINIMAL
+    text = "[general]\ncache_info = true\n" + MINIMAL
     assert read(tmp_path, text).problems == []
 
 
