@@ -1,4 +1,5 @@
-"""Writes docs/options.md from the options, and checks that it is up to date.
+"""Writes docs/options.md and docs/compatibility.md from the options, and checks that they are up to
+date.
 
 Run as `python -m sd_scripts.options.docs --check` or `--write`.
 """
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sd_scripts.files import write_atomic
+from sd_scripts.options import compatibility
 from sd_scripts.options.jobs import JOBS, Job
 from sd_scripts.options.later import LATER
 from sd_scripts.options.network_table import NETWORKS
@@ -19,6 +21,7 @@ from sd_scripts.options.schema import OptionSpec, group_titles, option_specs
 from sd_scripts.options.words import applies_words, default_words, kind_words, limits_words
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "options.md"
+COMPATIBILITY = DOCUMENT.with_name("compatibility.md")
 
 _INTRODUCTION = """\
 # Options
@@ -98,20 +101,25 @@ def document() -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`--check`: 1 if the file is out of date; `--write`: bring it up to date."""
+    """`--check`: 1 if a file is out of date; `--write`: bring them up to date."""
+    documents = {DOCUMENT: document, COMPATIBILITY: compatibility.document}
     if argv == ["--write"]:
-        write_atomic(DOCUMENT, document())
+        for path, text in documents.items():
+            write_atomic(path, text())
         return 0
     if argv == ["--check"]:
-        current = DOCUMENT.read_text(encoding="utf-8") if DOCUMENT.is_file() else ""
-        if current == document():
-            return 0
-        sys.stderr.write(
-            f"{DOCUMENT} is out of date: run python -m sd_scripts.options.docs --write\n"
-        )
-        return 1
+        stale = [path for path, text in documents.items() if _content(path) != text()]
+        for path in stale:
+            sys.stderr.write(
+                f"{path} is out of date: run python -m sd_scripts.options.docs --write\n"
+            )
+        return 1 if stale else 0
     sys.stderr.write("usage: python -m sd_scripts.options.docs --check|--write\n")
     return 2
+
+
+def _content(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/options.md is up to date, and the package opens without torch."""
+"""The documents made from options are up to date, and the package opens without torch."""
 
 from __future__ import annotations
 
@@ -32,11 +32,13 @@ def test_a_stale_document_is_noticed_and_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docs, "DOCUMENT", tmp_path / "options.md")
+    monkeypatch.setattr(docs, "COMPATIBILITY", tmp_path / "compatibility.md")
     assert docs.main(["--check"]) == 1
     assert docs.main(["--write"]) == 0
     assert docs.main(["--check"]) == 0
-    docs.DOCUMENT.write_text("old", encoding="utf-8")
-    assert docs.main(["--check"]) == 1
+    for path in (docs.DOCUMENT, docs.COMPATIBILITY):
+        path.write_text("old", encoding="utf-8")
+        assert docs.main(["--check"]) == 1
     assert docs.main([]) == 2
 
 
