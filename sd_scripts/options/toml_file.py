@@ -20,6 +20,13 @@ _BARE_ESCAPES = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
 def _parse(text: str, source: str) -> dict[str, object]:
+    if text.lstrip("\ufeff \t\r\n").startswith("{"):
+        raise UserError(
+            "this is JSON, not TOML",
+            option=source,
+            hint="settings of kohya_ss are translated by: python -m kohya_gui.importers FILE.json "
+            "--out job.toml",
+        )
     try:
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:

@@ -198,3 +198,9 @@ def test_dates_and_numbers_beyond_reason_are_refused_in_words() -> None:
     with pytest.raises(UserError) as caught:
         job_from_toml(TrainNetworkJob, MINIMUM + "seed = 1979-05-27\nlearning_rate = 1e999\n")
     assert set(problems_of(caught.value)) == {"seed", "learning_rate"}
+
+
+def test_settings_of_kohya_ss_are_told_how_to_become_a_job() -> None:
+    with pytest.raises(UserError, match="JSON") as caught:
+        read_toml('\ufeff{"LoRA_type": "Standard"}', "old.json")
+    assert "kohya_gui.importers" in (caught.value.problems[0].hint or "")
