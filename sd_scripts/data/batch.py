@@ -28,6 +28,7 @@ class Batch:
     `text` is there when text encoder outputs are cached. `names` are the pictures' paths, for
     messages. The sizes are [B, 2] int64 in pixels, height before width: the picture as it is seen,
     the crop's top left corner, the bucket.
+    `masks` [B, 1, h, w] (0 … 1, float32) say where the loss counts; None: everywhere.
     `loss_weights` is [B] float32. `noise_seeds` name each sample's streams for the objective,
     `latent_seeds` the ones the VAE's distribution is sampled from.
     """
@@ -44,6 +45,7 @@ class Batch:
     latents: Tensor | None = None
     pixels: Tensor | None = None
     text: CachedText | None = None
+    masks: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -67,4 +69,5 @@ class Batch:
             latents=moved_if(self.latents),
             pixels=moved_if(self.pixels),
             text=text,
+            masks=moved_if(self.masks),
         )

@@ -17,8 +17,8 @@ from torch import Tensor
 from sd_scripts.data.check import content_hashes, note_broken
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Job, Outcome, View, encode_jobs
 from sd_scripts.data.identity import EncoderIdentity
-from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.manifest import Facts, Manifest, reason_for
+from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.store import TensorStore, content_key
 from sd_scripts.dataset.index import PictureIndex
 from sd_scripts.dataset.samples import DatasetPlan, Sample

@@ -20,6 +20,7 @@ from sd_scripts.data.assemble import Assembler, Showing
 from sd_scripts.data.batch import Batch, CachedText
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, sample_moments, to_tensor
+from sd_scripts.data.mask_cache import mask_at_latents
 from sd_scripts.data.pixels import (
     Cutout,
     Pixels,
@@ -151,9 +152,12 @@ class BatchSource:
             for draft in drafts:
                 text = self._text.get(draft.captions) if self._text else None
                 if self._wants_pixels(draft):
-                    yield _Loaded(draft, None, _next_pixels(pictures), text)
+                    pixels = _next_pixels(pictures)
+                    masks = torch.from_numpy(pixels[..., 3]) if pixels.shape[-1] == 4 else None
+                    at_latents = None if masks is None else mask_at_latents(masks)
+                    yield _Loaded(draft, None, pixels[..., :3], text, at_latents)
                 else:
-                    yield _Loaded(draft, self._moments(draft), None, text)
+                    yield _Loaded(draft, self._moments(draft), None, text, self._masks(draft))
 
     def _pictures(self, wanted: Iterable[list[Cutout]]) -> Generator[Pixels]:
         """Yield the pixels of the batches `wanted`, decoded by worker processes or here."""
@@ -175,9 +179,16 @@ class BatchSource:
         found = [self._latents.moments(one.sample, one.crop.flipped) for one in draft.showings]
         return torch.stack(found)
 
+    def _masks(self, draft: _Draft) -> Tensor | None:
+        assert self._latents is not None
+        if not any(one.sample.mask for one in draft.showings):
+            return None
+        masks = self._latents.masks
+        return torch.stack([masks.mask(one.sample, one.crop.flipped) for one in draft.showings])
+
     def _batch(self, loaded: _Loaded) -> Batch:
         """Turn a loaded batch into tensors, sampling its latents."""
-        (share, showings), moments, pixels, text = loaded
+        (share, showings), moments, pixels, text, masks = loaded
         prior = self._settings.prior_loss_weight
         latent_seeds = tuple(one.latent_seed for one in showings)
         return Batch(
@@ -197,6 +208,7 @@ class BatchSource:
             ),
             pixels=None if pixels is None else to_tensor(pixels),
             text=text,
+            masks=masks,
         )
 
     def _crop_told(self, showing: Showing) -> tuple[int, int]:
@@ -222,12 +234,14 @@ class _Draft(NamedTuple):
 
 
 class _Loaded(NamedTuple):
-    """A batch with moments [B, 2C, h, w] or pixels [B, H, W, 3], and text encoder outputs."""
+    """A batch with moments [B, 2C, h, w] or pixels [B, H, W, 3], text encoder outputs, and masks
+    [B, 1, h, w] if there are any."""
 
     draft: _Draft
     moments: Tensor | None
     pixels: Pixels | None
     text: CachedText | None
+    masks: Tensor | None
 
 
 def _next_pixels(pictures: Iterator[Pixels]) -> Pixels:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from sd_scripts.data.colors import ColorShift, shift_color
 from sd_scripts.dataset.buckets import Size
-from sd_scripts.dataset.pictures import open_rgb
+from sd_scripts.dataset.pictures import open_alpha, open_mask, open_rgb
 from sd_scripts.dataset.samples import Sample
 
 Pixels = NDArray[np.uint8]
@@ -97,7 +97,10 @@ def letter_box(image_size: Size, bucket: Size) -> tuple[float, float, float, flo
 
 
 class Cutout(NamedTuple):
-    """One picture as a batch wants it: where it is, how it is resized, what is taken of it."""
+    """One picture as a batch wants it: where it is, how it is resized, what is taken of it.
+
+    `mask` is (path, channel) of its mask, where it has one.
+    """
 
     path: str
     resized: Size
@@ -105,26 +108,49 @@ class Cutout(NamedTuple):
     crop: Crop
     bucket: Size
     color: ColorShift | None = None
+    mask: tuple[str, str] | None = None
 
 
 def cutout(sample: Sample, crop: Crop, color: ColorShift | None = None) -> Cutout:
     """Return what to load for one showing of a sample."""
     resized = crop.resized or sample.resized
     interpolation = sample.resize_interpolation
-    return Cutout(str(sample.path), resized, interpolation, crop, sample.bucket, color)
+    mask = (str(sample.mask.path), sample.mask.channel) if sample.mask else None
+    return Cutout(str(sample.path), resized, interpolation, crop, sample.bucket, color, mask)
 
 
 def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
-    """Load pictures of one bucket: [B, H, W, 3].
+    """Load pictures of one bucket: [B, H, W, 3], or [B, H, W, 4] if one of them has a mask.
 
-    Raises `PictureProblem` if one of them can't be decoded.
+    The fourth channel is the mask, cut as its picture is, 255 for pictures without one. Raises
+    `PictureProblem` if one of them can't be decoded.
     """
     parts = []
     for one in cutouts:
         pixels = resize(open_rgb(Path(one.path)), one.resized, one.interpolation)
         part = cut(pixels, one.crop, one.bucket)
         parts.append(shift_color(part, one.color) if one.color else part)
-    return np.stack(parts)
+    pixels = np.stack(parts)
+    if not any(one.mask for one in cutouts):
+        return pixels
+    return np.concatenate([pixels, np.stack([_mask_part(one) for one in cutouts])], axis=-1)
+
+
+def _mask_part(one: Cutout) -> Pixels:
+    if one.mask is None:
+        return np.full((one.bucket[1], one.bucket[0], 1), 255, np.uint8)
+    path, channel = one.mask
+    mask = load_mask(Path(path), channel, one.resized, one.interpolation)
+    return cut(mask, one.crop, one.bucket)
+
+
+def load_mask(path: Path, channel: str, resized: Size, interpolation: str | None) -> Pixels:
+    """Decode a mask ("red" or "alpha" of a file) and resize it: [height, width, 1].
+
+    Raises `PictureProblem` if it can't be decoded.
+    """
+    opener = open_alpha if channel == "alpha" else open_mask
+    return resize(opener(path), resized, interpolation)
 
 
 def load_pixels(sample: Sample) -> Pixels:
@@ -144,7 +170,7 @@ def cut(pixels: Pixels, crop: Crop, bucket: Size) -> Pixels:
 
 
 def resize(picture: Image.Image, size: Size, interpolation: str | None = None) -> Pixels:
-    """Resize an RGB picture to `size` (width, height).
+    """Resize a picture (RGB, or one channel) to `size` (width, height): [height, width, channels].
 
     Without `interpolation`: area averaging if neither side grows, else Lanczos. "area" falls back
     to bilinear where a side grows, as OpenCV does.
@@ -153,12 +179,17 @@ def resize(picture: Image.Image, size: Size, interpolation: str | None = None) -
     if interpolation is None:
         interpolation = "area" if shrinks else "lanczos"
     if picture.size == size:
-        return np.array(picture)
+        return _array(picture)
     if interpolation == "area":
         if shrinks:
             return _area(picture, size)
         interpolation = "bilinear"
-    return np.array(picture.resize(size, PILLOW_FILTERS[interpolation]))
+    return _array(picture.resize(size, PILLOW_FILTERS[interpolation]))
+
+
+def _array(picture: Image.Image) -> Pixels:
+    pixels = np.array(picture)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 def _area(picture: Image.Image, size: Size) -> Pixels:
@@ -167,7 +198,7 @@ def _area(picture: Image.Image, size: Size) -> Pixels:
     This is OpenCV's INTER_AREA. Pillow's BOX filter takes whole pixels only, which near scale 1 is
     as coarse as nearest neighbour.
     """
-    rows = _area_rows(np.asarray(picture), size[1])
+    rows = _area_rows(_array(picture), size[1])
     columns = _area_rows(np.ascontiguousarray(rows.transpose(1, 0, 2)), size[0])
     return np.rint(columns.transpose(1, 0, 2)).clip(0, 255).astype(np.uint8)
 

@@ -61,8 +61,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
                 Crop(*crop),
                 tuple(bucket),
                 ColorShift(*color) if color else None,
+                mask,
             )
-            for path, resized, interpolation, crop, bucket, color in json.loads(line)
+            for path, resized, interpolation, crop, bucket, color, mask in json.loads(line)
         ]
         try:
             pixels = load_batch(cutouts)

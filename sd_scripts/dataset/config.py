@@ -160,9 +160,7 @@ def _read_subset(
     else:
         assert file is not None
         folder = file.parent
-    subset = replace(
-        values.subset(folder, where, _OPTION, is_reg=bool(is_reg)), metadata_file=file
-    )
+    subset = replace(values.subset(folder, where, _OPTION, is_reg=bool(is_reg)), metadata_file=file)
     if not masks:
         return subset
     if not values.masked_loss:

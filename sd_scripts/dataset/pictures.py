@@ -9,6 +9,7 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -117,13 +118,33 @@ def open_rgb(path: Path) -> Image.Image:
     Transparent parts become white; 16-bit greys keep their upper eight bits. Raises
     `PictureProblem` for everything that `probe` refuses, and for damage inside the file.
     """
+    return _opened(path, _to_rgb)
+
+
+def open_mask(path: Path) -> Image.Image:
+    """Decode the red channel of a picture to mode L, as `open_rgb` does; transparency is ignored.
+
+    Raises what `open_rgb` raises.
+    """
+    return _opened(path, _red)
+
+
+def open_alpha(path: Path) -> Image.Image:
+    """Decode how opaque a picture is to mode L, all 255 where it has no transparency.
+
+    Raises what `open_rgb` raises.
+    """
+    return _opened(path, _alpha)
+
+
+def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with open(reachable(path), "rb") as file:
             picture = _open(path, file)
             _info(path, picture)
             turn = _TURNS.get(_orientation(picture.info.get("exif")))
-            rgb = _to_rgb(_decode(path, picture))
-            return rgb if turn is None else rgb.transpose(turn)
+            converted = convert(_decode(path, picture))
+            return converted if turn is None else converted.transpose(turn)
     except OSError as error:
         raise _unreachable(path, error) from error
 
@@ -276,6 +297,18 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGBA", layer.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, layer).convert("RGB")
     return picture.convert("RGB")
+
+
+def _red(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I;16"):
+        return _upper_bits(picture)
+    return picture.convert("RGB").getchannel("R")
+
+
+def _alpha(picture: Image.Image) -> Image.Image:
+    if not _has_alpha(picture):
+        return Image.new("L", picture.size, 255)
+    return picture.convert("RGBA").getchannel("A")
 
 
 def _upper_bits(picture: Image.Image) -> Image.Image:

@@ -90,8 +90,6 @@ _ROWS: Final[list[Later]] = [
     ),
     *_flags("save_state_to_huggingface", "resume_from_huggingface"),
     # pictures and captions
-    *_flags("alpha_mask", "masked_loss"),
-    *_under("masked_loss", conditioning_data_dir=None),
     Later("dataset_class"),
     # memory, speed, several devices
     Later("fp8_base", False, records="ss_fp8_base"),

@@ -90,6 +90,7 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
     settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
     if not data.cache_latents:
         paths = [sample.path for sample in plan.all_samples]
+        paths += [sample.mask.path for sample in plan.all_samples if sample.mask]
         _heed(check_pictures(paths, index, caching.folder, settings, caching.hooks))
         return None
     family, model = caching.model.family, caching.model
@@ -113,6 +114,10 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
     if encoding.jobs:
         vae: Any = load()[0]
         _heed(cache.encode(encoding, vae, settings, caching.hooks))
+    outcome, told = cache.masks.fill(plan, settings, caching.hooks)
+    for problem in told:
+        caching.reporter.warn(problem)
+    _heed(outcome)
     return cache
 
 

@@ -123,7 +123,7 @@ def forward(session: Session, batch: Batch) -> tuple[Tensor, tuple[Tensor, TextC
             model, prepared.noisy.to(session.dtype), prepared.timesteps, text, extra
         )
     loss = session.objective.loss(
-        prediction, prepared.target, prepared.timesteps, batch.loss_weights
+        prediction, prepared.target, prepared.timesteps, batch.loss_weights, batch.masks
     )
     return loss, (latents, text)
 

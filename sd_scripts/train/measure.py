@@ -75,4 +75,4 @@ class Measure:
                 self.model, prepared.noisy.to(self.dtype), times, *told
             )
         ones = torch.ones(len(batch))
-        return self.objective.sample_losses(prediction, prepared.target, times, ones)
+        return self.objective.sample_losses(prediction, prepared.target, times, ones, batch.masks)

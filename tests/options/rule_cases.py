@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sd_scripts.options.jobs import Job, TrainTextualInversionJob
+
 _UNET_ONLY = {"network_train_unet_only": True}
 _CACHED = {"cache_text_encoder_outputs": True, **_UNET_ONLY}
 _ADAFACTOR = {"optimizer_type": "Adafactor"}
+_WORD = {"token_string": "mycat7", "learning_rate": 1e-4}
 _PIECEWISE = {"lr_scheduler": "piecewise_constant"}
 
 CASES: list[tuple[str, str, Mapping[str, object], str]] = [
@@ -471,10 +474,97 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler_args": ["T_max=soon"]},
         "lr_scheduler_args, lr_scheduler_type",
     ),
+    (
+        "masks_are_given",
+        "error",
+        {"masked_loss": True},
+        "masked_loss, conditioning_data_dir",
+    ),
+    (
+        "masks_of_no_use",
+        "warning",
+        {"conditioning_data_dir": "m"},
+        "conditioning_data_dir, masked_loss",
+    ),
+    (
+        "one_kind_of_mask",
+        "warning",
+        {"masked_loss": True, "conditioning_data_dir": "m", "alpha_mask": True},
+        "conditioning_data_dir, alpha_mask",
+    ),
     ("tracker_needs_folder", "error", {"log_with": "tensorboard"}, "log_with, logging_dir"),
+    ("new_word_is_one_word", "error", {**_WORD, "token_string": "my cat"}, "token_string"),
+    ("new_word_is_one_word", "error", {**_WORD, "token_string": "cat,(7)"}, "token_string"),
+    ("new_word_is_named", "error", {"init_word": "cat"}, "token_string, init_word"),
+    ("new_word_is_named", "error", {"embedding_lr": 1e-3}, "token_string, embedding_lr"),
+    (
+        "one_template",
+        "error",
+        {**_WORD, "use_object_template": True, "use_style_template": True},
+        "use_object_template, use_style_template",
+    ),
+    (
+        "vectors_fit_in_a_caption",
+        "error",
+        {**_WORD, "num_vectors_per_token": 76},
+        "num_vectors_per_token, max_token_length",
+    ),
+    (
+        "one_start_of_the_word",
+        "warning",
+        {**_WORD, "weights": "old.pt", "init_word": "cat"},
+        "weights, init_word",
+    ),
+    (
+        "state_holds_the_word",
+        "warning",
+        {**_WORD, "weights": "old.pt", "resume": "x-state"},
+        "resume, weights",
+    ),
+    (
+        "cached_captions_cannot_learn_words",
+        "error",
+        {**_CACHED, **_WORD},
+        "cache_text_encoder_outputs, token_string",
+    ),
+    (
+        "word_beside_a_network_learns",
+        "error",
+        {**_WORD, "embedding_lr": 0},
+        "embedding_lr, token_string",
+    ),
+    ("word_beside_a_network_learns", "warning", {**_WORD, "embedding_lr": 1e-7}, "embedding_lr"),
+    (
+        "word_has_the_rate_of_all",
+        "error",
+        {**_WORD, "optimizer_type": "Prodigy", "learning_rate": 1.0, "embedding_lr": 0.5},
+        "optimizer_type, embedding_lr",
+    ),
+    (
+        "word_has_the_rate_of_all",
+        "warning",
+        {**_WORD, **_ADAFACTOR, "embedding_lr": 1e-3},
+        "optimizer_type, embedding_lr",
+    ),
+]
+
+_INVERSION = {"token_string": "mycat7"}
+
+CASES_OF_OTHERS: list[tuple[type[Job], str, str, Mapping[str, object], str]] = [
+    # job, rule, severity, values, options named
+    (
+        TrainTextualInversionJob,
+        "word_learns",
+        "error",
+        {**_INVERSION, "learning_rate": 0},
+        "learning_rate",
+    ),
+    (TrainTextualInversionJob, "word_learns", "warning", _INVERSION, "learning_rate"),
 ]
 
 RIGHT: list[Mapping[str, object]] = [
+    {**_WORD, "embedding_lr": 1e-3, "init_word": "cat", "num_vectors_per_token": 4},
+    {**_WORD, "embedding_lr": 0, "weights": "word.safetensors", "use_style_template": True},
     {"learning_rate": 1e-4},
     {"train_data_dir": None, "dataset_config": "d.toml", "learning_rate": 1e-4},
     {**_CACHED, "learning_rate": 1e-4},
@@ -503,6 +593,8 @@ RIGHT: list[Mapping[str, object]] = [
         "learning_rate": 1e-4,
     },
     {"huber_c": 0.3, "learning_rate": 1e-4},
+    {"masked_loss": True, "conditioning_data_dir": "m", "learning_rate": 1e-4},
+    {"masked_loss": True, "alpha_mask": True, "learning_rate": 1e-4},
     {
         "noise_offset": 0.1,
         "noise_offset_random_strength": True,

@@ -80,8 +80,10 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
 
 
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
-    if spec.name in ("output_name", "caption_extension"):
-        return _plain if spec.name == "output_name" else _plain.map(lambda text: f".{text}")
+    if spec.name in ("output_name", "token_string"):
+        return _plain
+    if spec.name == "caption_extension":
+        return _plain.map(lambda text: f".{text}")
     if spec.name == "face_crop_aug_range":
         return st.sampled_from(["2.0,4.0", "1.5,1.5"])
     if spec.path:
@@ -122,6 +124,12 @@ def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
 
 
 COMPANIONS: dict[str, dict[str, object]] = {
+    "num_vectors_per_token": {"token_string": "mycat7", "max_token_length": 225},
+    "init_word": {"token_string": "mycat7"},
+    "weights": {"token_string": "mycat7"},
+    "use_object_template": {"token_string": "mycat7"},
+    "use_style_template": {"token_string": "mycat7"},
+    "embedding_lr": {"token_string": "mycat7", "weights": "word.safetensors"},
     "dataset_config": {"train_data_dir": None, "in_json": None},
     "full_fp16": {"mixed_precision": "fp16"},
     "full_bf16": {"mixed_precision": "bf16"},
@@ -142,6 +150,7 @@ COMPANIONS: dict[str, dict[str, object]] = {
     "save_last_n_steps_state": {"save_every_n_steps": 2},
     "log_with": {"logging_dir": "logs"},
     "adaptive_noise_scale": {"noise_offset": 0.1},
+    "masked_loss": {"alpha_mask": True},
 }
 """What an option needs beside it."""
 

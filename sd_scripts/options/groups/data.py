@@ -147,6 +147,33 @@ class DataOptions(Options):
     of the crop that was really taken. For going on exactly as there. (An option of this
     program.)"""
 
+    masked_loss: Annotated[bool, Opt("Learn only what masks show", keywords=("mask", "masks"))] = (
+        False
+    )
+    """Limits what is learned to the white parts of masks, which lie in conditioning_data_dir: black
+    is not looked at, grey a little."""
+
+    conditioning_data_dir: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt(
+            "Masks",
+            path="folder",
+            keywords=("mask", "masks"),
+            applies=Applies(when=(("masked_loss", (True,)),)),
+        ),
+    ] = None
+    """Folder of the masks for masked_loss: for each picture one of the same name and size, white
+    where it is to be learned (the red channel counts). Folders in it that are named as those of the
+    pictures (10_mycat) are used for them. Regularisation pictures have none. A dataset file may
+    name a folder for each subset."""
+
+    alpha_mask: Annotated[
+        bool, Opt("Transparency is a mask", keywords=("mask", "transparent", "alpha"))
+    ] = False
+    """Transparent parts of pictures are not learned. They are painted white before training either
+    way, so that nothing of what lies under them shows."""
+
     prior_loss_weight: Annotated[
         float, Field(ge=0, le=100), Opt("Weight of regularisation", step=0.1, records=True)
     ] = 1.0
