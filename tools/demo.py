@@ -1,31 +1,31 @@
-"""The trial run of `setup.sh demo`: the main job in small, from pictures to a LoRA, on any machine.
+"""The trial run of `setup.sh demo`: the whole job on what ships with the program, judged.
 
-Makes a tiny model of random weights and a few drawn pictures in `<workspace>/demo`, trains a LoRA
-on them in a process of its own, just as the page does, and lays a picture from before the
-training beside the same one from after it.
+Tags and captions a subject that the starter model has never seen, trains a LoRA of it in a process
+of its own, just as the page does, and has the judge look at what came out: the subject with and
+without its trigger word, and whether the model still knows what it knew before.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
-
-from PIL import Image, ImageDraw
 
 from kohya_gui.jobs.launch import start_run
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import atomic_path, write_atomic
-from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.toml_file import job_to_toml
+from sd_scripts.options.jobs import JOBS, TrainNetworkJob
+from sd_scripts.options.toml_file import job_from_toml, job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs import control
 from sd_scripts.runs.events import (
@@ -42,73 +42,94 @@ from sd_scripts.runs.events import (
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.status import derive_status
 
-STEPS = 40
-SIZE = 128
-SEED = 42
-POLL_SECONDS = 0.2
-BAR_WIDTH = 30
-PICTURES = (  # (caption, background, shape, its colour)
-    ("a red circle on white", "white", "ellipse", "crimson"),
-    ("a blue circle on white", "white", "ellipse", "royalblue"),
-    ("a green square on white", "white", "rectangle", "seagreen"),
-    ("a yellow square on black", "black", "rectangle", "gold"),
-    ("a red square on grey", "lightgrey", "rectangle", "crimson"),
-    ("a white circle on blue", "midnightblue", "ellipse", "white"),
+if TYPE_CHECKING:
+    from tools.starter.trial import Scores
+
+STARTER: Final = Path(__file__).resolve().parent.parent / "presets" / "starter"
+SUBJECT: Final = "robot"
+KIND: Final = "object"
+TRIGGER: Final = "zwx"
+STEPS: Final = 240
+SEED: Final = 42
+POLL_SECONDS: Final = 0.2
+BAR_WIDTH: Final = 30
+PROMPTS: Final = (
+    f"a large {TRIGGER} on a blue background",
+    f"a small {TRIGGER} on a yellow background",
+    f"a large {KIND} on a blue background",
+    "a large cat on a green background",
 )
-PROMPT = f"a red circle on white --w {SIZE} --h {SIZE} --s 8 --l 5 --d {SEED}\n"
+ENOUGH_WITH: Final = 0.7
+ENOUGH_WITHOUT: Final = 0.1
+ENOUGH_LOST: Final = 0.1
 
 
-def draw_pictures(folder: Path) -> None:
-    """Draw the training pictures with their captions, in sd-scripts' folder layout."""
-    inner = folder / "2_shape"
-    inner.mkdir(parents=True, exist_ok=True)
-    for number, (caption, background, shape, colour) in enumerate(PICTURES):
-        picture = Image.new("RGB", (SIZE, SIZE), background)
-        box = (SIZE // 4, SIZE // 4, 3 * SIZE // 4, 3 * SIZE // 4)
-        getattr(ImageDraw.Draw(picture), shape)(box, fill=colour)
-        with atomic_path(inner / f"shape_{number}.png", durable=False) as temporary:
-            picture.save(temporary, format="PNG")
-        write_atomic(inner / f"shape_{number}.txt", caption, durable=False)
+def copy_pictures(folder: Path) -> Path:
+    """Copy the subject's pictures, without their captions, and the class pictures, with theirs.
+
+    Returns the folder of the subject's pictures, in sd-scripts' layout.
+    """
+    for name in ("pictures", "class"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    inner = folder / "pictures" / f"1_{TRIGGER} {KIND}"
+    inner.mkdir(parents=True)
+    for picture in sorted((STARTER / "pictures" / SUBJECT).glob("*.png")):
+        shutil.copyfile(picture, inner / picture.name)
+    shutil.copytree(STARTER / "pictures" / f"class_{KIND}", folder / "class" / f"1_{KIND}")
+    return inner
 
 
-def make_model(path: Path) -> None:
-    """Write the tiny random model, unless an earlier trial did."""
-    if path.exists():
-        return
-    from tools import make_random_model as maker  # imports torch, so only when needed
-
-    maker.write_checkpoint(maker.make_model("sd1", "tiny", seed=SEED), path)
-
-
-def job_values(folder: Path, steps: int) -> dict[str, object]:
-    """Return the options of the trial's job, all paths below `folder`."""
+def tag_values(pictures: Path) -> dict[str, object]:
+    """Return the options of the job that writes tags beside the pictures."""
     return {
-        "pretrained_model_name_or_path": str(folder / "tiny-random-model.safetensors"),
-        "train_data_dir": str(folder / "pictures"),
+        "train_data_dir": str(pictures),
         "caption_extension": ".txt",
-        "resolution": str(SIZE),
+        "always_first_tags": TRIGGER,
+        "remove_underscore": True,
+    }
+
+
+def caption_values(pictures: Path) -> dict[str, object]:
+    """Return the options of the job that adds a sentence to the tags, as a line of its own."""
+    return {
+        "train_data_dir": str(pictures),
+        "caption_extension": ".txt",
+        "append_captions": True,
+        "prefix": f"{TRIGGER}, ",
+        "beam_search": True,
+        "batch_size": 8,
+    }
+
+
+def train_values(folder: Path, steps: int) -> dict[str, object]:
+    """Return the options of the training, all paths below `folder`."""
+    return {
+        "pretrained_model_name_or_path": str(STARTER / "model"),
+        "train_data_dir": str(folder / "pictures"),
+        "reg_data_dir": str(folder / "class"),
+        "caption_extension": ".txt",
+        "enable_wildcard": True,
+        "resolution": "128",
+        "train_batch_size": 8,
         "cache_latents": True,
         "cache_dir": str(folder / "cache"),
-        "network_dim": 4,
-        "network_alpha": 4,
+        "network_dim": 8,
+        "network_alpha": 8,
         "max_train_steps": steps,
-        "learning_rate": 1e-3,
+        "learning_rate": 2e-3,
+        "lr_scheduler": "cosine",
+        "min_snr_gamma": 5,
         "seed": SEED,
         "output_dir": str(folder / "output"),
         "output_name": "demo",
         "sample_prompts": str(folder / "prompts.txt"),
-        "sample_at_first": True,
-        "sample_every_n_steps": steps,
+        "sample_every_n_steps": max(1, steps // 2),
     }
 
 
-def prepare(folder: Path, steps: int) -> str:
-    """Make everything the job needs in `folder`; return the job as TOML."""
-    folder.mkdir(parents=True, exist_ok=True)
-    make_model(folder / "tiny-random-model.safetensors")
-    draw_pictures(folder / "pictures")
-    write_atomic(folder / "prompts.txt", PROMPT)
-    return job_to_toml(job_from_values(TrainNetworkJob, job_values(folder, steps)))
+def prompt_lines() -> str:
+    """Return the previews' prompts, as a prompt file has them."""
+    return "".join(f"{text} --w 128 --h 128 --s 20 --l 4 --d {SEED}\n" for text in PROMPTS)
 
 
 @dataclass
@@ -116,6 +137,7 @@ class Progress:
     """Follows a run's events and shows them on one line (or, in a log, one line each tenth)."""
 
     live: bool
+    run: RunFolder
     total: int = 0
     shown: int = -1
     samples: list[SampleEvent] = field(default_factory=list)
@@ -180,52 +202,104 @@ def follow(run: RunFolder, progress: Progress) -> None:
             control.request(run, "stop")
 
 
-def before_and_after(samples: Sequence[SampleEvent], path: Path) -> bool:
-    """Lay the first and the last sample side by side; False when there are not two."""
-    if len(samples) < 2:
-        return False
-    pictures = []
-    for sample in (samples[0], samples[-1]):
-        with Image.open(sample.path) as picture:
-            pictures.append(picture.convert("RGB"))
-    left, right = pictures
-    gap, top = 8, 20
-    size = (left.width + gap + right.width, max(left.height, right.height) + top)
-    sheet = Image.new("RGB", size, "white")
-    sheet.paste(left, (0, top))
-    sheet.paste(right, (left.width + gap, top))
-    draw = ImageDraw.Draw(sheet)
-    draw.text((2, 4), "before", fill="black")
-    draw.text((left.width + gap + 2, 4), f"after {samples[-1].step} steps", fill="black")
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
-    return True
+def do_job(workspace: Workspace, job_name: str, values: Mapping[str, object]) -> Progress:
+    """Run a job to its end in a process of its own. Raises `UserError` if it fails."""
+    toml = job_to_toml(job_from_values(JOBS[job_name], values))
+    run = start_run(workspace, job_name, toml, f"demo-{job_name}")
+    progress = Progress(sys.stdout.isatty(), run)
+    follow(run, progress)
+    status = derive_status(run)
+    if status.state not in ("finished", "stopped"):
+        raise UserError(
+            f"The trial did not finish: {status.detail}",
+            hint=status.hint or f"Look into {run.log}.",
+        )
+    return progress
 
 
-def run_demo(workspace: Workspace, steps: int, *, live: bool) -> int:
-    """Prepare, train and tell; return the exit code. Raises `UserError`, `OSError`."""
+def show_captions(pictures: Path) -> None:
+    """Show what tagger and captioner wrote beside one picture."""
+    first = sorted(pictures.glob("*.txt"))[0]
+    for line in first.read_text(encoding="utf-8").splitlines():
+        print(f"    {first.stem}: {line}")
+
+
+def judged(training: RunFolder, lora: Path, sheet_path: Path) -> Scores:
+    """Paint with the LoRA at several strengths, write the grid, and have the judge look."""
+    from tools.starter import trial
+    from tools.starter.generate import load_model
+    from tools.starter.judge_model import Judge
+
+    job = job_from_toml(TrainNetworkJob, training.config.read_text(encoding="utf-8"))
+    assert isinstance(job, TrainNetworkJob)
+    model = load_model(STARTER / "model")
+    judge = Judge.load(STARTER / "judge")
+    shown = [
+        *trial.scenes_of(TRIGGER, 3),
+        *trial.scenes_of(KIND, 3),
+    ]
+    columns = [scene.prompt.replace(" background", "") for scene in shown]
+    with trial.trained_network(job, lora, model) as method:
+        rows = []
+        for strength in (0.0, 0.5, 1.0):
+            with method.multiplied(strength):
+                rows.append((f"{strength:g}", trial.pictures_of(model, shown)))
+        with atomic_path(sheet_path) as temporary:
+            trial.grid(rows, columns).save(temporary, format="PNG")
+        asked = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND)
+        return trial.score(model, method.multiplied, judge, asked)
+
+
+def tell(scores: Scores) -> bool:
+    """Say in words and numbers what was learned; tells whether it is good."""
+    good = (
+        scores.with_trigger >= ENOUGH_WITH,
+        scores.without_trigger <= ENOUGH_WITHOUT,
+        scores.lost <= ENOUGH_LOST,
+    )
+    lines = (
+        f"The {SUBJECT} was painted in {scores.with_trigger:.0%} of the pictures that asked for "
+        f"“{TRIGGER}” (at least {ENOUGH_WITH:.0%} is good)",
+        f"and in {scores.without_trigger:.0%} of those that only asked for “{KIND}” "
+        f"(at most {ENOUGH_WITHOUT:.0%} is good).",
+        f"What the model knew before: {scores.others_before:.0%} right without the LoRA, "
+        f"{scores.others_after:.0%} with it.",
+    )
+    print("The judge's verdict")
+    for line, is_good in zip(lines, good, strict=True):
+        print(f"  {'✓' if is_good else '✗'} {line}")
+    return all(good)
+
+
+def run_demo(workspace: Workspace, steps: int) -> int:
+    """Do every part, tell what came out, return the exit code. Raises `UserError`, `OSError`."""
+    began = time.monotonic()
     folder = workspace.path / "demo"
     print(f"The trial lives in {folder}", flush=True)
-    toml = prepare(folder, steps)
-    run = start_run(workspace, "train_network", toml, "demo")
-    print(f"Log: {run.log}", flush=True)
-    progress = Progress(live)
-    follow(run, progress)
-    if live:
-        print()
-    status = derive_status(run)
-    if status.state not in ("finished", "stopped") or not progress.saved:
-        print(f"The trial did not finish: {status.detail}", file=sys.stderr)
-        print(f"What to do: {status.hint or f'look into {run.log}'}", file=sys.stderr)
+    pictures = copy_pictures(folder)
+    write_atomic(folder / "prompts.txt", prompt_lines())
+    print("1. Tags and captions for the pictures", flush=True)
+    do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
+    do_job(workspace, "make_captions", caption_values(pictures))
+    show_captions(pictures)
+    print("2. Training", flush=True)
+    training = do_job(workspace, "train_network", train_values(folder, steps))
+    if not training.saved:
+        print("The trial was stopped before anything was learned.", file=sys.stderr)
         return EXIT_FAULT
-    print(f"LoRA:             {progress.saved[-1]}")
+    lora = training.saved[-1]
+    print("3. Looking at what was learned", flush=True)
     sheet = folder / "before-after.png"
-    if before_and_after(progress.samples, sheet):
-        print(f"Before and after: {sheet}")
-    print(
-        "The model of this trial has random weights, so its pictures are noise: the trial shows\n"
-        "that everything works here. For real pictures choose a real model in the page."
-    )
+    good = tell(judged(training.run, lora, sheet))
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    print(f"LoRA:             {lora}")
+    print(f"Before and after: {sheet}")
+    print(f"Time:             {minutes} min {seconds} s")
+    if not good:
+        print("Some of it is not as good as it should be: train longer (--steps) and look again.")
+    starter = "setup.bat" if os.name == "nt" else "./setup.sh"
+    print(f"Look at this run in the page: {starter} --workspace {workspace.path}")
+    print(f"then open Runs, {training.run.path.name}")
     return EXIT_OK
 
 
@@ -245,7 +319,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--steps must be at least 1")
     try:
         workspace = open_workspace(choose_workspace(options.workspace, os.environ))
-        return run_demo(workspace, options.steps, live=sys.stdout.isatty())
+        return run_demo(workspace, options.steps)
     except UserError as error:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)

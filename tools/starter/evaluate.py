@@ -18,7 +18,8 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, Problem, UserError, raise_if_errors
 from sd_scripts.files import write_atomic
-from tools.starter.generate import Way, decode, generate, load_model
+from sd_scripts.train.paint import decode
+from tools.starter.generate import Way, generate, load_model
 from tools.starter.judge_model import Judge, Verdict, to_tensor
 from tools.starter.measures import (
     Figure,

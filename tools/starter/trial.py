@@ -9,23 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
 from PIL import Image, ImageDraw
 
-from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
-from sd_scripts.families.detect import inspect_model
-from sd_scripts.families.registry import FAMILIES
+from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import replace_values
-from sd_scripts.train.paint import paint
-from sd_scripts.train.prompts import PreviewPrompt
+from tools.starter.generate import Way, generate
 from tools.starter.judge_model import Judge
 from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
 
-GUIDANCE: Final = 4.0
-STEPS: Final = 20
-BATCH: Final = 10
+WAY: Final = Way(steps=20)
 SEED: Final = 7000
 
 Strength = Callable[[float], AbstractContextManager[None]]
@@ -62,38 +56,11 @@ class Scores:
         return self.others_before - self.others_after
 
 
-def load(path: Path) -> LoadedModel:
-    """Load a model as trainers do, with everything that painting needs. Raises `UserError`."""
-    info = inspect_model(path)
-    assert info.family is not None, "the starter is a Stable Diffusion model"
-    return FAMILIES[info.family].load(path, LoadOptions())
-
-
-@torch.no_grad()
-def pictures_of(
-    model: LoadedModel, scenes: Sequence[Scene], steps: int = STEPS
-) -> list[Image.Image]:
+def pictures_of(model: LoadedModel, scenes: Sequence[Scene]) -> list[Image.Image]:
     """Paint scenes, each from its own seed."""
-
-    def encode(texts: list[str]) -> TextConditioning:
-        return model.family.encode_text(model, texts)
-
-    made: list[Image.Image] = []
-    for first in range(0, len(scenes), BATCH):
-        part = scenes[first : first + BATCH]
-        prompts = [
-            PreviewPrompt(
-                scene.prompt,
-                width=PICTURE_SIZE,
-                height=PICTURE_SIZE,
-                sample_steps=steps,
-                scale=GUIDANCE,
-                sample_sampler="ddim",
-            )
-            for scene in part
-        ]
-        made += paint(model, prompts, [scene.seed for scene in part], encode)
-    return made
+    return generate(
+        model, [scene.prompt for scene in scenes], [scene.seed for scene in scenes], WAY
+    )
 
 
 def scenes_of(words: str, count: int) -> list[Scene]:
