@@ -119,6 +119,22 @@ class WholeSaver(Protocol):
         """Write a folder in diffusers' layout, atomically."""
 
 
+@dataclass(frozen=True)
+class NamedLayer:
+    """One linear, convolution or norm layer, wherever it stands in the model.
+
+    `name` is the kohya name, with its prefix, and `path` what it is made of, with dots: the path
+    that sd-scripts' models have. `within` are the class names of the modules around it, outermost
+    first, its own last.
+    """
+
+    name: str
+    owner: Owner
+    path: str
+    module: nn.Module
+    within: tuple[str, ...]
+
+
 class Family(Protocol):
     """One model family; without state of its own, so one instance serves every run.
 
@@ -188,6 +204,9 @@ class Family(Protocol):
 
     def network_targets(self, model: LoadedModel) -> list[Target]:
         """Return every layer a network can train: text encoders first, then the U-Net."""
+
+    def network_layers(self, model: LoadedModel) -> list[NamedLayer]:
+        """Return every linear, convolution and norm layer: text encoders first, then the U-Net."""
 
     def saver(self, model: LoadedModel, learning: frozenset[Owner]) -> WholeSaver:
         """Return what writes the model whole, while its parts `learning` learn.

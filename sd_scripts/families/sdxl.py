@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from sd_scripts.families.base import LoadedModel, Target, TextConditioning
+from sd_scripts.families.base import LoadedModel, NamedLayer, Target, TextConditioning
 from sd_scripts.families.latent_diffusion import LatentDiffusion
-from sd_scripts.families.targets import text_encoder_targets, unet_targets
+from sd_scripts.families.targets import (
+    text_encoder_layers,
+    text_encoder_targets,
+    unet_layers,
+    unet_targets,
+)
 from sd_scripts.families.text import penultimate_states, pooled_vector, rejoin
 from sd_scripts.weights.checkpoint_keys import UNetLayout
 from sd_scripts.weights.model_kinds import FamilyName
@@ -94,6 +99,17 @@ class SDXL(LatentDiffusion):
         if model.text_encoders:
             targets += text_encoder_targets(model.text_encoders[0], "te1", "lora_te1")
             targets += text_encoder_targets(model.text_encoders[1], "te2", "lora_te2")
-        config = model.unet.config
-        layout = UNetLayout.of(config["layers_per_block"], config["up_block_types"])
-        return targets + unet_targets(model.unet, layout)
+        return targets + unet_targets(model.unet, _unet_layout(model))
+
+    def network_layers(self, model: LoadedModel) -> list[NamedLayer]:
+        """Return every linear, convolution and norm layer: both text encoders', the U-Net's."""
+        layers: list[NamedLayer] = []
+        if model.text_encoders:
+            layers += text_encoder_layers(model.text_encoders[0], "te1", "lora_te1")
+            layers += text_encoder_layers(model.text_encoders[1], "te2", "lora_te2")
+        return layers + unet_layers(model.unet, _unet_layout(model))
+
+
+def _unet_layout(model: LoadedModel) -> UNetLayout:
+    config = model.unet.config
+    return UNetLayout.of(config["layers_per_block"], config["up_block_types"])

@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from sd_scripts.families.base import LoadedModel, Target, TextConditioning
+from sd_scripts.families.base import LoadedModel, NamedLayer, Target, TextConditioning
 from sd_scripts.families.latent_diffusion import LatentDiffusion
-from sd_scripts.families.targets import text_encoder_targets, unet_targets
+from sd_scripts.families.targets import (
+    text_encoder_layers,
+    text_encoder_targets,
+    unet_layers,
+    unet_targets,
+)
 from sd_scripts.families.text import last_states, rejoin
 from sd_scripts.weights.model_kinds import FamilyName
 
@@ -81,3 +86,10 @@ class StableDiffusion(LatentDiffusion):
         if model.text_encoders:
             targets += text_encoder_targets(model.text_encoders[0], "te1", "lora_te")
         return targets + unet_targets(model.unet, None)
+
+    def network_layers(self, model: LoadedModel) -> list[NamedLayer]:
+        """Return every linear, convolution and norm layer, the text encoder's first."""
+        layers = []
+        if model.text_encoders:
+            layers += text_encoder_layers(model.text_encoders[0], "te1", "lora_te")
+        return layers + unet_layers(model.unet, None)

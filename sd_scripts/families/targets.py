@@ -7,7 +7,7 @@ from typing import Final
 
 from torch import nn
 
-from sd_scripts.families.base import Target
+from sd_scripts.families.base import NamedLayer, Target
 from sd_scripts.weights.checkpoint_keys import UNetLayout, unet_key
 from sd_scripts.weights.model_kinds import Owner
 
@@ -67,6 +67,44 @@ def unet_targets(unet: nn.Module, layout: UNetLayout | None) -> list[Target]:
         )
     sides = ("down_blocks", "mid_block", "up_blocks")
     return sorted(targets, key=lambda target: _side(target.path, sides))
+
+
+def text_encoder_layers(encoder: nn.Module, owner: Owner, prefix: str) -> list[NamedLayer]:
+    """Return every layer of a text encoder, named as in `text_encoder_targets`."""
+    return [
+        _named(prefix, owner, f"text_model.{path.removeprefix('text_model.')}", module, within)
+        for path, module, within in _all_layers(encoder)
+    ]
+
+
+def unet_layers(unet: nn.Module, layout: UNetLayout | None) -> list[NamedLayer]:
+    """Return every layer of a U-Net in the order of its modules, named as in `unet_targets`."""
+    return [
+        _named(
+            "lora_unet",
+            "unet",
+            path if layout is None else unet_key(path, layout),
+            module,
+            within,
+        )
+        for path, module, within in _all_layers(unet)
+    ]
+
+
+def _named(
+    prefix: str, owner: Owner, path: str, module: nn.Module, within: tuple[str, ...]
+) -> NamedLayer:
+    return NamedLayer(f"{prefix}_{path.replace('.', '_')}", owner, path, module, within)
+
+
+def _all_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module, tuple[str, ...]]]:
+    """Yield path, module and the classes around it for every linear, convolution and norm."""
+    modules = dict(root.named_modules())
+    for path, module in modules.items():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
+            parts = path.split(".")
+            above = (modules[".".join(parts[:count])] for count in range(1, len(parts) + 1))
+            yield path, module, tuple(type(found).__name__ for found in above)
 
 
 def _side(path: str, sides: Sequence[str]) -> int:

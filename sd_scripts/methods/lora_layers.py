@@ -1,40 +1,46 @@
-"""The LoRA layer: what is learnt beside one frozen Linear or Conv2d, and how it hooks on.
+"""The LoRA layer: two low-rank factors that are learnt beside one frozen Linear or Conv2d.
 
-A layer adds `up(down(x)) · alpha / rank · multiplier` to the output of its base module. It takes
-over the base's `forward` by an attribute of that one instance: modules keep their classes and
-places, so state dict names stay as they were, attention processors that call `to_q` as a module
-go through the layer, and detaching is deleting one attribute. The layer holds no part of the base
-in its own module tree: its state dict is `alpha`, `lora_down.weight`, `lora_up.weight`.
+A layer adds `up(down(x)) · alpha / rank · multiplier` to the output of its base module. Its state
+dict is `alpha`, `lora_down.weight`, `lora_up.weight`, as in a file; with DoRA also `dora_scale`.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sd_scripts.methods.dora import dora_factor, row_norms
+from sd_scripts.methods.layer import NetworkLayer, is_plain, plain_product, random_stream
 from sd_scripts.methods.low_rank import (
     ConvShape,
     compute_dtype,
     low_rank_conv,
     low_rank_linear,
 )
+from sd_scripts.weights.lora_load import as_shape
+
+Start = Literal["kaiming", "normal"]
 
 
 @dataclass(frozen=True)
 class LoraShape:
-    """Rank, alpha and dropout of one layer; the product is scaled by `alpha / rank`."""
+    """Rank, alpha and dropouts of one layer; the product is scaled by `alpha / rank`.
+
+    `dropout` leaves out numbers of the narrow product, `rank_dropout` whole ranks of a picture,
+    `module_dropout` the layer.
+    """
 
     rank: int
     alpha: float
     dropout: float = 0.0
+    rank_dropout: float = 0.0
+    module_dropout: float = 0.0
 
 
 class Factor(nn.Module):
@@ -45,129 +51,192 @@ class Factor(nn.Module):
         self.weight = nn.Parameter(weight)
 
 
-class LoraLayer(nn.Module):
+class LoraLayer(NetworkLayer):
     """Low-rank update of one base module: ΔW = up @ down · alpha / rank · multiplier.
 
     Shapes: for a Linear down is [rank, in], up [out, rank]; for a Conv2d down is
     [rank, in, k, k] and walks like the base, up [out, rank, 1, 1]. `down` starts as
     kaiming_uniform(a=√5), drawn from a generator of its own (seed and name), `up` as zeros:
     an untrained layer changes nothing. Factors are float32 on the base's device.
+
+    With `dora` (DoRA, Liu et al. 2024, eq. 5) the weight is (W + ΔW) · dora_scale / ‖W + ΔW‖,
+    lengths by row (`dora="rows"`) or by column; the length is a constant for the gradient (4.3).
+    With `frozen_down` (LoRA-FA, Zhang et al. 2023) `down` keeps its start, normal(√(2/(in+rank))).
     """
 
     alpha: Tensor
 
-    def __init__(self, name: str, base: nn.Module, shape: LoraShape, seed: int) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        name: str,
+        base: nn.Module,
+        shape: LoraShape,
+        seed: int,
+        *,
+        frozen_down: bool = False,
+        dora: Literal["rows", "columns"] | None = None,
+    ) -> None:
+        super().__init__(name, base, shape.module_dropout)
         assert isinstance(base, nn.Linear | nn.Conv2d), f"{name} is neither Linear nor Conv2d"
         assert getattr(base, "groups", 1) == 1, f"{name} is a grouped convolution"
-        self.name = name
         self.shape = shape
-        self.multiplier = 1.0
-        self._base = (base,)  # in a tuple: not part of this module's tree
-        self._replaced: Callable[[Tensor], Tensor] | None = None
-        self._attached = False
+        self.rank, self.alpha_value = shape.rank, shape.alpha
+        self._frozen_down = frozen_down
+        self._dora = dora
         down_shape, up_shape = factor_shapes(base, shape.rank)
         device = base.weight.device
-        if device.type == "meta":
-            down = torch.empty(down_shape, device=device)
-        else:
-            down = _kaiming_uniform(down_shape, seed, name).to(device)
+        down = torch.empty(down_shape, device=device)
+        if device.type != "meta":
+            with random_stream(seed, name):
+                down = start_of_down(down_shape, "normal" if frozen_down else "kaiming").to(device)
         self.register_buffer("alpha", torch.tensor(float(shape.alpha)))
         self.lora_down = Factor(down)
         self.lora_up = Factor(torch.zeros(up_shape, device=device))
+        if dora:
+            self.dora_scale = nn.Parameter(row_norms(base.weight, columns=dora == "columns"))
+        self.learn(True)
 
-    @property
-    def base(self) -> nn.Linear | nn.Conv2d:
-        """The frozen module whose output this layer adds to."""
-        return self._base[0]
+    def learn(self, on: bool) -> None:
+        """Let the layer learn, or freeze it."""
+        self.requires_grad_(on)
+        if self._frozen_down:
+            self.lora_down.requires_grad_(False)
+
+    def upper_parameters(self) -> list[nn.Parameter]:
+        """Return what LoRA+ gives a higher rate: the upper factor."""
+        return [self.lora_up.weight]
 
     @property
     def scale(self) -> float:
         """`alpha / rank · multiplier`, the factor of the low-rank product."""
         return self.multiplier * self.shape.alpha / self.shape.rank
 
-    @property
-    def attached(self) -> bool:
-        return self._attached
-
-    def attach(self) -> None:
-        """Take over the base module's forward; an older takeover is kept beneath this one."""
-        assert not self._attached, f"{self.name} is attached twice"
-        self._replaced = self.base.__dict__.get("forward")
-        self.base.__dict__["forward"] = self.forward
-        self._attached = True
-
-    def detach(self) -> None:
-        """Give the base module back exactly the forward it had."""
-        assert self.base.__dict__.get("forward") == self.forward, f"{self.name} is not outermost"
-        if self._replaced is None:
-            del self.base.__dict__["forward"]
-        else:
-            self.base.__dict__["forward"] = self._replaced
-        self._replaced, self._attached = None, False
-
-    def forward(self, x: Tensor) -> Tensor:
+    def changed_forward(self, x: Tensor) -> Tensor:
         """Return the base module's output for `x`, plus the scaled low-rank product."""
-        base = self.base
-        if self.multiplier == 0.0:
-            return self._base_forward(x)
         down, up = self.lora_down.weight, self.lora_up.weight
-        if (self.training and self.shape.dropout > 0.0) or not self._can_fuse(base):
-            return torch.add(self._base_forward(x), self._low_rank(x), alpha=self.scale)
-        if isinstance(base, nn.Linear):
-            fixed = (base.weight, base.bias)
-            return low_rank_linear(x, fixed, down, up, self.scale)
-        walk = ConvShape(base.stride, base.padding, base.dilation)  # type: ignore[arg-type]
-        return low_rank_conv(x, (base.weight, base.bias, walk), down, up, self.scale)
+        if self._dora:
+            return self._dora_forward(x, down, up)
+        if not self._drops() and self._can_fuse():
+            return self.fused(x, down, up, self.scale)
+        scale = self.scale
+        if self.training:
+            scale /= 1.0 - self.shape.rank_dropout
+        return torch.add(self.base_forward(x), self._low_rank(x), alpha=scale)
 
-    def _can_fuse(self, base: nn.Linear | nn.Conv2d) -> bool:
+    def fused(
+        self, x: Tensor, down: Tensor, up: Tensor, scale: float, *, bias: bool = True
+    ) -> Tensor:
+        """Return the base's output plus `scale · up(down(x))`, in one go."""
+        base = self.base
+        own_bias = base.bias if bias else None
+        if isinstance(base, nn.Linear):
+            return low_rank_linear(x, (base.weight, own_bias), down, up, scale)
+        walk = ConvShape(base.stride, base.padding, base.dilation)
+        return low_rank_conv(x, (base.weight, own_bias, walk), down, up, scale)
+
+    def _dora_forward(self, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """Scale rows of the output, or columns of the input; W + ΔW itself is in no graph."""
+        assert self._dora
+        scale = self.shape.alpha / self.shape.rank
+        with torch.no_grad():
+            difference = (up.flatten(1) @ down.flatten(1)) * scale
+        columns = self._dora == "columns"
+        factor = dora_factor(self.base.weight, difference, self.dora_scale, columns=columns)
+
+        def low_rank(x: Tensor) -> Tensor:
+            if not self._drops() and self._can_fuse():
+                return self.fused(x, down, up, scale, bias=False)
+            kept = 1.0 - self.shape.rank_dropout if self.training else 1.0
+            return torch.add(self.product(x), self._low_rank(x), alpha=scale / kept)
+
+        return self.with_bias(self.with_factor(x, factor, low_rank, columns=columns))
+
+    def _drops(self) -> bool:
+        return self.training and (self.shape.dropout > 0.0 or self.shape.rank_dropout > 0.0)
+
+    def _can_fuse(self) -> bool:
         """True where the base's forward is PyTorch's own, on a plain frozen weight."""
-        weight = base.weight
-        if self._replaced is not None or weight.requires_grad:
-            return False
-        if not weight.is_floating_point() or weight.element_size() < 2:
+        base = self.base
+        if self._replaced is not None or base.weight.requires_grad or not is_plain(base):
             return False
         if isinstance(base, nn.Linear):
-            return type(base).forward is nn.Linear.forward
-        plain = base.padding_mode == "zeros" and isinstance(base.padding, tuple)
-        return plain and type(base).forward is nn.Conv2d.forward
+            return True
+        return base.padding_mode == "zeros" and isinstance(base.padding, tuple)
 
-    def _base_forward(self, x: Tensor) -> Tensor:
-        if self._replaced is not None:
-            return self._replaced(x)
-        forward: Callable[..., Tensor] = type(self.base).forward
-        return forward(self.base, x)
-
-    def _low_rank(self, x: Tensor) -> Tensor:
-        """Return `up(dropout(down(x)))`, unscaled, in the dtype that products run in here."""
-        dtype = compute_dtype(x)
-        x, base = x.to(dtype), self.base
-        down, up = self.lora_down.weight.to(dtype), self.lora_up.weight.to(dtype)
-        if isinstance(base, nn.Linear):
-            narrow = functional.linear(x, down)
-        else:  # with the base's padding mode, which conv2d itself does not know
-            narrow = base._conv_forward(x, down, None)
+    def _low_rank(self, x: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return `up(dropouts(down(x)))`, unscaled, in the dtype that products run in here."""
+        down, up = factors or (self.lora_down.weight, self.lora_up.weight)
+        narrow = plain_product(self.base, x, down)
+        up = up.to(compute_dtype(x))
         if self.training and self.shape.dropout > 0.0:
             narrow = functional.dropout(narrow, self.shape.dropout)
-        if isinstance(base, nn.Linear):
+        if self.training and self.shape.rank_dropout > 0.0:
+            narrow = narrow * self._rank_mask(narrow)
+        if isinstance(self.base, nn.Linear):
             return functional.linear(narrow, up)
         return functional.conv2d(narrow, up)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> LoraLayer:
-        """Copy the factors; the base only goes along where the copy starts from the base.
+    def _rank_mask(self, narrow: Tensor) -> Tensor:
+        """Return ones and zeros by (picture, rank), to broadcast over a narrow product."""
+        conv = isinstance(self.base, nn.Conv2d)
+        ranks = narrow.shape[1 if conv else -1]
+        drawn = torch.rand(len(narrow), ranks, device=narrow.device)
+        mask = (drawn > self.shape.rank_dropout).to(narrow.dtype)
+        if conv:
+            return mask[:, :, None, None]
+        return mask.view(len(mask), *[1] * (narrow.ndim - 2), -1)
 
-        A copied U-Net gets layers of its own on its own modules. A copy of the layers alone (an
-        average of the weights, say) refers to the same base and is not attached to it.
+    def file_tensors(self) -> dict[str, Tensor]:
+        """Return alpha and the two factors; with DoRA also the lengths."""
+        found = {
+            "alpha": self.alpha,
+            "lora_down.weight": self.lora_down.weight,
+            "lora_up.weight": self.lora_up.weight,
+        }
+        return {**found, "dora_scale": self.dora_scale} if self._dora else found
+
+    def misfit(self, tensors: Mapping[str, Tensor]) -> str | None:
+        """Say how a file's tensors are not those of this layer; 1x1 axes do not matter."""
+        own = self.file_tensors()
+        shaped = {
+            key: found
+            if key not in own or (fit := as_shape(found, own[key].shape)) is None
+            else fit
+            for key, found in tensors.items()
+        }
+        if wrong := super().misfit(shaped):
+            return wrong
+        alpha = float(tensors["alpha"]) if "alpha" in tensors else float(self.shape.rank)
+        return None if alpha == self.shape.alpha else f"has the alpha {alpha:g}"
+
+    @torch.no_grad()
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a file's factors, which fit; the alpha is that of this layer."""
+        for key, own in self.file_tensors().items():
+            if key != "alpha":
+                fitting = as_shape(tensors[key], own.shape)
+                assert fitting is not None, f"{self.name}: sizes were not checked"
+                own.copy_(fitting)
+
+    @torch.no_grad()
+    def scale_norm(self, largest: float) -> bool:
+        """Scale the factors so that ‖ΔW‖ is at most `largest`, both by the same root.
+
+        The Frobenius norm comes from the factors' small Gram matrices. A norm under half of
+        `largest` counts as that half, as in sd-scripts, which changes nothing.
         """
-        copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
-        with_base = id(self.base) in memo
-        for key, value in self.__dict__.items():
-            shared = key in ("_base", "_replaced") and not with_base
-            copied.__dict__[key] = value if shared else copy.deepcopy(value, memo)
-        if not with_base:
-            copied._replaced, copied._attached = None, False
-        return copied
+        down, up = self.lora_down.weight.flatten(1), self.lora_up.weight.flatten(1)
+        squared = ((up.t() @ up) * (down @ down.t())).sum().clamp(min=0.0)
+        norm = float(squared.sqrt()) * self.shape.alpha / self.shape.rank
+        if norm <= largest:
+            return False
+        ratio = largest / norm
+        if self._frozen_down:
+            self.lora_up.weight.mul_(ratio)
+        else:
+            self.lora_up.weight.mul_(math.sqrt(ratio))
+            self.lora_down.weight.mul_(math.sqrt(ratio))
+        return True
 
 
 def factor_shapes(base: nn.Linear | nn.Conv2d, rank: int) -> tuple[list[int], list[int]]:
@@ -177,13 +246,12 @@ def factor_shapes(base: nn.Linear | nn.Conv2d, rank: int) -> tuple[list[int], li
     return [rank, base.in_channels, *base.kernel_size], [base.out_channels, rank, 1, 1]
 
 
-def _kaiming_uniform(shape: list[int], seed: int, name: str) -> Tensor:
-    """Draw kaiming_uniform(a=√5), i.e. ±1/√fan_in, from the stream of (seed, name).
+def start_of_down(shape: list[int], start: Start) -> Tensor:
+    """Draw a lower factor from PyTorch's global random numbers.
 
-    The stream is the layer's own: it depends neither on global random state nor on which other
-    layers are made, or in what order.
+    "kaiming": kaiming_uniform(a=√5), i.e. ±1/√fan_in. "normal": standard deviation √(2/(in+rank)).
     """
-    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    if start == "normal":
+        return torch.empty(shape).normal_(std=math.sqrt(2.0 / (shape[1] + shape[0])))
     bound = 1.0 / math.sqrt(math.prod(shape[1:]))
-    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+    return torch.empty(shape).uniform_(-bound, bound)

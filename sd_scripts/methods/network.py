@@ -1,94 +1,68 @@
-"""The LoRA method: layers on the model, their learning rates, and the file that comes out."""
+"""The network method: layers on the model, their learning rates, and the file that comes out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.methods.lora_layers import LoraLayer
-from sd_scripts.methods.network_plan import PlannedLayer, Target, fits, plan_network
-from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions
+from sd_scripts.methods.base_weights import merge_base_weights
+from sd_scripts.methods.network_kinds import NETWORK_KINDS, TargetModel
+from sd_scripts.methods.network_rates import network_groups, rates_by_owner
 from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 from sd_scripts.weights.files import save_tensors
-from sd_scripts.weights.hashes import tensor_hashes
-from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape, read_lora
+from sd_scripts.weights.hashes import lycoris_hash, tensor_hashes
 from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_metadata
-from sd_scripts.weights.model_kinds import FamilyName, Owner
+from sd_scripts.weights.model_kinds import Owner
+from sd_scripts.weights.network_file import NetworkFile, read_network
 
 OWNERS: Final[tuple[Owner, ...]] = ("te1", "te2", "unet")
-
-
-class TargetFamily(Protocol):
-    """What the method asks of a model family: its name and the layers that can be trained."""
-
-    @property
-    def name(self) -> FamilyName: ...
-
-    def network_targets(self, model: Any) -> Sequence[Target]: ...
-
-
-class TargetModel(Protocol):
-    """What the method asks of a loaded model."""
-
-    @property
-    def family(self) -> TargetFamily: ...
-    @property
-    def unet(self) -> nn.Module: ...
-    @property
-    def text_encoders(self) -> Sequence[nn.Module]: ...
+_OWN_DIM_MODULES: Final = ("networks.oft", "lycoris.kohya")
 
 
 class NetworkMethod:
-    """A LoRA attached to a model: the base is frozen, the layers learn.
+    """A network (LoRA, LyCORIS and others) on a model: the base is frozen, the layers learn.
 
     The layers' forward goes through the model's own modules from construction to `detach`.
-    `trainable_modules` holds them by kohya name, text encoders first: its state dict has the names
-    and order of the saved file, its dtypes are those in memory. A part whose learning rate is 0
+    `trainable_modules` holds them by kohya name, text encoders first: its state dict is what a
+    state keeps, its dtypes are those in memory. A part whose learning rate is 0
     keeps its layers (untrained or as `network_weights` has them) and they are saved, as in
     sd-scripts; they are frozen and in no parameter group. With `network_train_unet_only` or
     `network_train_text_encoder_only` the other part has no layers and nothing of it is saved.
+    Files of `base_weights` are merged into the model first.
 
     Raises `UserError` with every problem of `network_weights`, and if nothing is left to train.
     """
 
     def __init__(self, job: TrainNetworkJob, model: TargetModel) -> None:
-        network = job.network
-        family = model.family
         _freeze(model)
-        start = None
-        if network.network_weights is not None:
-            start = read_lora(network.network_weights, family.name, "network_weights")
-        plan = plan_network(network, family.network_targets(model), start)
-        self.warnings: tuple[Problem, ...] = plan.warnings
-        self._family = family.name
-        self._owners: dict[str, Owner] = {
-            layer.target.name: layer.target.owner for layer in plan.layers
-        }
-        seed = job.training.seed or 0
-        self._layers = {item.target.name: _build(item, seed) for item in plan.layers}
+        merged = merge_base_weights(job.network, model)
+        plan = NETWORK_KINDS[job.network.network_module](job, model)
+        self.warnings: tuple[Problem, ...] = (*merged, *plan.warnings)
+        self._network = job.network
+        self._family = model.family.name
+        self._attachments = plan.layers
+        self._owners: dict[str, Owner] = {found.layer.name: found.owner for found in plan.layers}
+        self._layers = {found.layer.name: found.layer for found in plan.layers}
         self.trainable_modules = nn.ModuleDict(self._layers)
         self._rates = rates_by_owner(job.optimizer, len(model.text_encoders))
-        for name, layer in self._layers.items():
-            layer.requires_grad_(self._rates[self._owners[name]] > 0)
-        if not any(self._learns(name) for name in self._layers):
+        for found in plan.layers:
+            found.layer.learn(self._rates[found.owner] * found.rate_factor > 0)
+        if not any(layer.learns for layer in self._layers.values()):
             raise _nothing_to_train()
         if job.performance.full_fp16 or job.performance.full_bf16:
             self._cast(torch.float16 if job.performance.full_fp16 else torch.bfloat16)
         for layer in self._layers.values():
             layer.attach()
 
-    def _learns(self, name: str) -> bool:
-        return self._layers[name].lora_up.weight.requires_grad
-
     def _cast(self, dtype: torch.dtype) -> None:
-        """Cast the factors; alphas stay exact."""
+        """Cast what learns; alphas stay exact."""
         for parameter in self.trainable_modules.parameters():
             parameter.data = parameter.data.to(dtype)
 
@@ -106,17 +80,20 @@ class NetworkMethod:
     @property
     def trains_text_encoder(self) -> bool:
         """Whether any layer of a text encoder learns."""
-        return any(self._learns(name) for name in self._names("te1", "te2"))
+        return any(self._layers[name].learns for name in self._names("te1", "te2"))
 
     @property
     def rank_and_alpha(self) -> tuple[str, str]:
         """Rank and alpha as metadata tells them: of Linears and 1x1s; "Dynamic" if they differ."""
-        shapes = [
-            layer.shape
+        network = self._network
+        if network.network_module in _OWN_DIM_MODULES and not network.dim_from_weights:
+            return str(network.network_dim or 4), str(network.network_alpha)
+        small = [
+            layer
             for layer in self._layers.values()
             if not isinstance(layer.base, nn.Conv2d) or layer.base.kernel_size == (1, 1)
         ]
-        ranks, alphas = {shape.rank for shape in shapes}, {shape.alpha for shape in shapes}
+        ranks, alphas = {layer.rank for layer in small}, {layer.alpha_value for layer in small}
         rank = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
         return rank, str(alphas.pop()) if len(alphas) == 1 else "Dynamic"
 
@@ -127,21 +104,10 @@ class NetworkMethod:
         """Return the optimizer's groups: `params`, `lr`, and `name` for logs.
 
         One group "text_encoder" if its encoders have one rate, else "text_encoder_1" and
-        "text_encoder_2"; then "unet". A part with rate 0 has no group.
+        "text_encoder_2"; then "unet", or with rates by block "unet_block_3" and so on. With LoRA+
+        the upper factors follow as "…_plus". A part with rate 0 has no group.
         """
-        first, second = self._rates.get("te1", 0.0), self._rates.get("te2")
-        if second is None or second == first:
-            parts: list[tuple[str, tuple[Owner, ...]]] = [("text_encoder", ("te1", "te2"))]
-        else:
-            parts = [("text_encoder_1", ("te1",)), ("text_encoder_2", ("te2",))]
-        groups = []
-        for group, owners in [*parts, ("unet", ("unet",))]:
-            rate = self._rates.get(owners[0], 0.0)
-            names = list(self._names(*owners)) if rate > 0 else []
-            params = [p for name in names for p in self._layers[name].parameters()]
-            if params:
-                groups.append({"params": params, "lr": rate, "name": group})
-        return groups
+        return network_groups(self._attachments, self._rates, self._network.arguments)
 
     def set_training(self) -> None:
         """Put the layers into training mode (dropout acts)."""
@@ -160,7 +126,12 @@ class NetworkMethod:
                 layer.multiplier = before[name]
 
     def after_step(self, step: int) -> None:
-        """Nothing is due."""
+        """Limit the norm of each layer's change, if that is asked for."""
+        largest = self._network.scale_weight_norms
+        if largest is not None:
+            for layer in self._layers.values():
+                if layer.learns:
+                    layer.scale_norm(largest)
 
     def file_metadata(
         self, job: TrainingJob, facts: TrainingFacts, save: SaveFacts
@@ -175,14 +146,16 @@ class NetworkMethod:
             layer.detach()
 
     def export_state_dict(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-        """Return the file's tensors on the CPU: by module `alpha`, down, up; text encoders first.
+        """Return the file's tensors on the CPU, by module; text encoders first.
 
-        With `dtype` all of them are cast to it, alphas too; without, factors are as in memory.
+        With `dtype` all of them are cast to it, alphas too; without, they are as in memory.
         """
-        state = self.trainable_modules.state_dict()
         return {
-            key: tensor.detach().to("cpu", dtype or tensor.dtype, copy=True).contiguous()
-            for key, tensor in state.items()
+            f"{name}.{part}": tensor.detach()
+            .to("cpu", dtype or tensor.dtype, copy=True)
+            .contiguous()
+            for name, layer in self._layers.items()
+            for part, tensor in layer.file_tensors().items()
         }
 
     def save(
@@ -191,7 +164,7 @@ class NetworkMethod:
         metadata: Mapping[str, str],
         dtype: torch.dtype | None = None,
     ) -> None:
-        """Write the LoRA file atomically, in the format of its ending, with hashes added.
+        """Write the network's file atomically, in the format of its ending, with hashes added.
 
         Only `.safetensors` has room for `metadata`. Raises `OSError` if it cannot be written; what
         was at `path` is then still there.
@@ -200,23 +173,26 @@ class NetworkMethod:
         if Path(path).suffix != ".safetensors":
             save_tensors(state, path)
             return
-        hashes = tensor_hashes(state, metadata)
-        found = {"sshs_model_hash": hashes.model, "sshs_legacy_hash": hashes.legacy}
+        if self._network.network_module == "lycoris.kohya":
+            found = {"sshs_model_hash": lycoris_hash(state)}
+        else:
+            hashes = tensor_hashes(state, metadata)
+            found = {"sshs_model_hash": hashes.model, "sshs_legacy_hash": hashes.legacy}
         save_tensors(state, path, {**metadata, **found})
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Take weights from a LoRA file of exactly these modules, ranks and alphas.
+        """Take weights from a file of exactly these modules, ranks and alphas.
 
         Raises `UserError` if the file is another network's.
         """
-        self._take(read_lora(path, self._family), Path(path).name)
+        self._take(read_network(path, self._family), Path(path).name)
 
-    def _take(self, file: LoraFile, source: str) -> None:
+    def _take(self, file: NetworkFile, source: str) -> None:
         different = set(file.modules) ^ set(self._layers)
         different |= {
             name
             for name, layer in self._layers.items()
-            if name in file.modules and not _is_same(layer, file.modules[name])
+            if name in file.modules and layer.misfit(file.modules[name])
         }
         if different:
             raise UserError(
@@ -225,44 +201,12 @@ class NetworkMethod:
                 hint="Use the settings it was trained with.",
             )
         for name, layer in self._layers.items():
-            _copy_factors(layer, file.modules[name])
-
-
-def rates_by_owner(
-    optimizer: NetworkOptimizerOptions, num_text_encoders: int
-) -> dict[Owner, float]:
-    """Return the learning rate of each part; one `text_encoder_lr` counts for all encoders."""
-    owners: tuple[Owner, ...] = ("te1", "te2")
-    rates = {
-        owner: optimizer.effective_text_encoder_lr(index)
-        for index, owner in enumerate(owners[:num_text_encoders])
-    }
-    return {**rates, "unet": optimizer.effective_unet_lr}
+            layer.take(file.modules[name])
 
 
 def _freeze(model: TargetModel) -> None:
     for module in (model.unet, *model.text_encoders):
         module.requires_grad_(False)
-
-
-def _build(planned: PlannedLayer, seed: int) -> LoraLayer:
-    layer = LoraLayer(planned.target.name, planned.target.module, planned.shape, seed)
-    if planned.start is not None:
-        _copy_factors(layer, planned.start)
-    return layer
-
-
-def _copy_factors(layer: LoraLayer, source: LoraModule) -> None:
-    for factor, tensor in ((layer.lora_down, source.down), (layer.lora_up, source.up)):
-        fitting = as_shape(tensor, factor.weight.shape)
-        assert fitting is not None, f"{layer.name}: sizes were not checked"
-        with torch.no_grad():
-            factor.weight.copy_(fitting)
-
-
-def _is_same(layer: LoraLayer, module: LoraModule) -> bool:
-    same = (module.rank, module.alpha) == (layer.shape.rank, layer.shape.alpha)
-    return same and fits(module, layer.base)
 
 
 def _nothing_to_train() -> UserError:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from torch import nn
 
 from sd_scripts.dataset.words import some
 from sd_scripts.errors import Problem, raise_if_errors
+from sd_scripts.methods.blocks import Blocks
 from sd_scripts.methods.lora_layers import LoraShape, factor_shapes
+from sd_scripts.methods.plans import is_off_side, left_out_by_side
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.weights.lora_load import LoraFile, LoraModule, as_shape
 from sd_scripts.weights.model_kinds import Owner
@@ -55,7 +57,10 @@ class NetworkPlan:
 
 
 def plan_network(
-    network: NetworkOptions, targets: Sequence[Target], start: LoraFile | None = None
+    network: NetworkOptions,
+    targets: Sequence[Target],
+    blocks: Blocks,
+    start: LoraFile | None = None,
 ) -> NetworkPlan:
     """Decide the layers; `start` is the file that `network_weights` names.
 
@@ -66,7 +71,7 @@ def plan_network(
     """
     wanted = [target for target in targets if _is_on_side(target, network)]
     if start is None:
-        return NetworkPlan(tuple(_by_options(wanted, network)))
+        return NetworkPlan(tuple(_by_options(wanted, network, blocks)))
     if network.dim_from_weights:
         layers = [
             PlannedLayer(target, _shape_of(start.modules[target.name], network), found)
@@ -74,10 +79,11 @@ def plan_network(
             if (found := start.modules.get(target.name))
         ]
     else:
-        layers = [_started(layer, start) for layer in _by_options(wanted, network)]
+        layers = [_started(layer, start) for layer in _by_options(wanted, network, blocks)]
     problems = [*_misfits(layers), *_left_over(layers, targets, network, start)]
+    problems += _dora_problems(layers, network)
     if not network.dim_from_weights:
-        problems += _alpha_notes(layers, network)
+        problems += _alpha_notes(layers, network, blocks)
     problems += _fresh_notes(layers, start)
     raise_if_errors(problems)
     return NetworkPlan(tuple(layers), tuple(problems))
@@ -93,30 +99,65 @@ def _is_spatial(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
 
 
-def _by_options(targets: Sequence[Target], network: NetworkOptions) -> Iterator[PlannedLayer]:
-    dropout = network.network_dropout or 0.0
+def _by_options(
+    targets: Sequence[Target], network: NetworkOptions, blocks: Blocks
+) -> Iterator[PlannedLayer]:
     rank = DEFAULT_RANK if network.network_dim is None else network.network_dim
-    plain = LoraShape(rank, network.network_alpha or float(rank), dropout)
-    conv = plain
+    plain = _shape(network, rank, network.network_alpha)
+    conv = None
     if network.conv_dim is not None:
         conv_alpha = 1.0 if network.conv_alpha is None else network.conv_alpha
-        conv = LoraShape(network.conv_dim, conv_alpha or float(network.conv_dim), dropout)
+        conv = _shape(network, network.conv_dim, conv_alpha)
+    has_conv = conv is not None or blocks.conv_ranks is not None
     for target in targets:
-        if target.is_conv3x3_group and network.conv_dim is None:
+        if target.is_conv3x3_group and not has_conv:
             continue
-        yield PlannedLayer(target, conv if _is_spatial(target.module) else plain)
+        spatial = _is_spatial(target.module)
+        shape = _of_block(conv if spatial else plain, spatial, target.name, network, blocks)
+        if shape is not None:
+            yield PlannedLayer(target, shape)
+
+
+def _of_block(
+    shape: LoraShape | None, spatial: bool, name: str, network: NetworkOptions, blocks: Blocks
+) -> LoraShape | None:
+    """Return a layer's shape with what its block says; None if its block has no network."""
+    place = blocks.place(name)
+    if place is None:
+        return shape
+    if blocks.factors is not None and blocks.factors[place] == 0:
+        return None
+    ranks = blocks.conv_ranks if spatial else blocks.ranks
+    alphas = blocks.conv_alphas if spatial else blocks.alphas
+    if ranks is not None:
+        alpha = network.network_alpha
+        if spatial:
+            alpha = 1.0 if network.conv_alpha is None else network.conv_alpha
+        shape = _shape(network, ranks[place], alpha) if ranks[place] else None
+    if shape is None or alphas is None:
+        return shape
+    return replace(shape, alpha=alphas[place] or float(shape.rank))
+
+
+def _shape(network: NetworkOptions, rank: int, alpha: float) -> LoraShape:
+    return LoraShape(
+        rank,
+        alpha or float(rank),
+        network.network_dropout or 0.0,
+        network.rank_dropout or 0.0,
+        network.module_dropout or 0.0,
+    )
 
 
 def _shape_of(module: LoraModule, network: NetworkOptions) -> LoraShape:
-    return LoraShape(module.rank, module.alpha, network.network_dropout or 0.0)
+    return _shape(network, module.rank, module.alpha)
 
 
 def _started(layer: PlannedLayer, start: LoraFile) -> PlannedLayer:
     found = start.modules.get(layer.target.name)
     if found is None:
         return layer
-    shape = LoraShape(layer.shape.rank, found.alpha, layer.shape.dropout)
-    return PlannedLayer(layer.target, shape, found)
+    return PlannedLayer(layer.target, replace(layer.shape, alpha=found.alpha), found)
 
 
 def _misfits(layers: Sequence[PlannedLayer]) -> Iterator[Problem]:
@@ -165,19 +206,11 @@ def _left_over(
     known: Mapping[str, Target] = {target.name: target for target in targets}
     used = {layer.target.name for layer in layers}
     rest = [name for name in start.modules if name not in used]
-    off_side = [name for name in rest if _side_is_off(name, network)]
+    off_side = [name for name in rest if is_off_side(name, network)]
     strange = [name for name in rest if name not in known and name not in off_side]
     conv = [name for name in rest if name in known and name not in off_side]
     if off_side:
-        other = "unet" if network.trains_unet else "text_encoder"
-        option = f"network_train_{other}_only"
-        yield Problem(
-            f"{len(off_side)} modules of the LoRA file are left out by {option}, for instance "
-            f"{off_side[0]}; they will not be in the new file",
-            f"network_weights, {option}",
-            None,
-            "warning",
-        )
+        yield left_out_by_side(off_side, network)
     if conv:
         yield Problem(
             f"The LoRA file also trains convolutions, for instance {conv[0]}",
@@ -193,14 +226,20 @@ def _left_over(
         )
 
 
-def _side_is_off(name: str, network: NetworkOptions) -> bool:
-    if name.startswith("lora_unet_"):
-        return not network.trains_unet
-    return name.startswith("lora_te") and not network.trains_text_encoder
+def _dora_problems(layers: Sequence[PlannedLayer], network: NetworkOptions) -> Iterator[Problem]:
+    wanted = network.arguments.flag("dora_wd")
+    if any(layer.start and (layer.start.dora is None) is wanted for layer in layers):
+        yield Problem(
+            f"The LoRA file is {'no' if wanted else 'a'} DoRA",
+            "network_weights, network_args",
+            f"{'Take dora_wd out' if wanted else 'Add dora_wd=True'}, or choose another file.",
+        )
 
 
-def _alpha_notes(layers: Sequence[PlannedLayer], network: NetworkOptions) -> Iterator[Problem]:
-    asked = _by_options([layer.target for layer in layers], network)
+def _alpha_notes(
+    layers: Sequence[PlannedLayer], network: NetworkOptions, blocks: Blocks
+) -> Iterator[Problem]:
+    asked = _by_options([layer.target for layer in layers], network, blocks)
     pairs = zip(layers, asked, strict=True)
     other = [
         (ours.shape.alpha, told.shape.alpha) for ours, told in pairs if ours.shape != told.shape

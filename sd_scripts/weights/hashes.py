@@ -49,6 +49,15 @@ def tensor_hashes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
     return TensorHashes(model.hexdigest(), legacy.hexdigest()[:8])
 
 
+def lycoris_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Return `sshs_model_hash` as LyCORIS writes it: over the tensors' bytes in the given order."""
+    digest = hashlib.sha256()
+    for tensor in tensors.values():
+        for data in tensor_bytes({"tensor": tensor}):
+            digest.update(data)
+    return f"0x{digest.hexdigest()}"
+
+
 def _update_window(digest: hashlib._Hash, data: bytes | memoryview, position: int) -> int:
     """Feed the part of `data`, which starts at `position`, that lies in the window."""
     start, end = (max(0, edge - position) for edge in _WINDOW)

@@ -18,7 +18,7 @@ from sd_scripts.weights.model_kinds import FamilyName
 
 @dataclass(frozen=True)
 class LoraModule:
-    """One module's factors: ΔW = up @ down · alpha / rank.
+    """One module's factors: ΔW = up @ down · alpha / rank; with DoRA also lengths of the rows.
 
     For a Linear down is [rank, in] and up [out, rank]; for a Conv2d down is [rank, in, k, k] and
     up [out, rank, 1, 1]. 1x1 convolutions and Linears are told apart by who uses them: both forms
@@ -28,6 +28,7 @@ class LoraModule:
     down: Tensor
     up: Tensor
     alpha: float
+    dora: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -111,7 +112,7 @@ def lora_from_tensors(
 def _module(parts: Mapping[str, Tensor]) -> LoraModule:
     down, up = parts["down"], parts["up"]
     alpha = float(parts["alpha"]) if "alpha" in parts else float(down.shape[0])
-    return LoraModule(down, up, alpha or float(down.shape[0]))
+    return LoraModule(down, up, alpha or float(down.shape[0]), parts.get("dora"))
 
 
 def _faults(parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]:

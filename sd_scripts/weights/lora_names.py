@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from sd_scripts.weights.model_kinds import FamilyName
 
-Part = Literal["down", "up", "alpha"]
+Part = Literal["down", "up", "alpha", "dora"]
 
 UNET_PREFIX: Final = "lora_unet_"
 
@@ -23,6 +23,8 @@ _RESNET_PARTS: Final = {
     "time_emb_proj": "emb_layers_1",
     "conv2": "out_layers_3",
     "conv_shortcut": "skip_connection",
+    "norm1": "in_layers_0",
+    "norm2": "out_layers_0",
 }
 _RESNET_PARTS_BACK: Final = {theirs: ours for ours, theirs in _RESNET_PARTS.items()}
 
@@ -132,6 +134,9 @@ _SUFFIXES: Final[tuple[tuple[str, Part], ...]] = (
     (".lora_down.weight", "down"),
     (".lora_up.weight", "up"),
     (".alpha", "alpha"),
+    (".dora_scale", "dora"),
+    (".lora_magnitude_vector.weight", "dora"),
+    (".lora_magnitude_vector", "dora"),
     (".lora_A.default.weight", "down"),
     (".lora_B.default.weight", "up"),
     (".lora_A.weight", "down"),

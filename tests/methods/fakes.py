@@ -20,6 +20,17 @@ class FakeTarget:
     is_conv3x3_group: bool = False
 
 
+@dataclass(frozen=True)
+class FakeLayer:
+    """What a family tells of one layer wherever it stands."""
+
+    name: str
+    owner: Literal["unet", "te1", "te2"]
+    path: str
+    module: nn.Module
+    within: tuple[str, ...]
+
+
 class SmallUnet(nn.Module):
     """Attention-like Linear and 1x1 convolution; a ResNet-like 3x3 and its time projection."""
 
@@ -75,6 +86,16 @@ class FakeFamily:
                 f"lora_unet_{block}_{paths[2]}_transformer_blocks_0_attn1_to_q", "unet", unet.to_q
             ),
         ]
+
+
+    def network_layers(self, model: FakeModel) -> Sequence[FakeLayer]:
+        found = []
+        for target in self.network_targets(model):
+            assert isinstance(target, FakeTarget)
+            kind = "CLIPMLP" if target.owner != "unet" else "Transformer2DModel"
+            kinds = ("ResnetBlock2D" if target.is_conv3x3_group else kind, "Linear")
+            found.append(FakeLayer(target.name, target.owner, target.name, target.module, kinds))
+        return found
 
 
 @dataclass

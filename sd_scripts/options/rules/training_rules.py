@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.explain import did_you_mean
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.objective import ObjectiveOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
-from sd_scripts.options.key_values import split_pair
-from sd_scripts.options.network_table import NETWORKS
 from sd_scripts.options.rules.registry import rule
 
 
@@ -127,26 +124,6 @@ def rank_given_twice(network: NetworkOptions) -> Iterator[Problem]:
             "empty network_dim and conv_dim, or switch dim_from_weights off",
             severity="warning",
         )
-
-
-@rule("network_args", "network_module")
-def known_network_arguments(network: NetworkOptions) -> Iterator[Problem]:
-    """Arguments of the network are among those it knows."""
-    entry = NETWORKS[network.network_module]
-    known = [argument.name for argument in entry.arguments]
-    for name in (split_pair(pair)[0] for pair in network.network_args):
-        if name in entry.later_arguments:
-            yield Problem(
-                f"{name} is known from sd-scripts, but this program does not support it yet",
-                "network_args",
-                f"take {name} out",
-            )
-        elif name not in known:
-            yield Problem(
-                f"{entry.name} has no argument {name}",
-                "network_args",
-                did_you_mean(name, [*known, "conv_dim", "conv_alpha"], "take it out"),
-            )
 
 
 @rule("full_fp16", "mixed_precision")
