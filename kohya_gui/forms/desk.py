@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +12,19 @@ from kohya_gui.context import Context
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.live import Live
-from kohya_gui.forms.preparation import Prepared, draft_of_file, draft_of_toml, full_raw, prepare
+from kohya_gui.forms.preparation import (
+    Prepared,
+    draft_of_file,
+    draft_of_report,
+    draft_of_toml,
+    full_raw,
+    prepare,
+)
 from kohya_gui.forms.presets import Preset, apply_preset, presets_of
 from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.starter import starter_draft, starter_is_there
+from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
+from kohya_gui.importers.report import Report
 from kohya_gui.jobs.launch import JobRequest, command_for, command_text
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.errors import Problem, UserError
@@ -36,6 +45,29 @@ class Opened:
     draft: Draft
     notice: str = ""
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A file that somebody opens: sent by the browser as text, or lying on the server at `path`."""
+
+    source: str
+    text: str
+    path: Path | None
+
+    @classmethod
+    def of(cls, data: Mapping[str, object]) -> Opening:
+        """Read what the page's script sends."""
+        if data.get("file"):
+            path = Path(str(data["file"]))
+            return cls(path.name, "", path)
+        return cls(str(data.get("source") or "config"), str(data.get("text") or ""), None)
+
+    def report(self) -> Report | None:
+        """Report on it if it is no job's TOML. Raises `UserError` when it cannot be read."""
+        if self.path is not None:
+            return foreign_report(self.path)
+        return report_of_json(self.text, self.source) if is_json(self.text) else None
 
 
 class Desk:
@@ -128,20 +160,33 @@ class Desk:
                 preset = self.presets[str(data.get("preset"))]
                 notice = self._text("form.preset_applied", title=preset.title)
                 return apply_preset(preset, draft), notice, ()
-            case "open_text":
-                source = str(data.get("source") or "config")
-                found, problems = draft_of_toml(
-                    self.job_type, str(data.get("text") or ""), self._context.workspace, source
-                )
-                return found, self._text("form.opened", source=source), problems
-            case "open_file":
-                path = Path(str(data.get("file") or ""))
-                found, problems = draft_of_file(self.job_type, path, self._context.workspace)
-                return found, self._text("form.opened", source=path.name), problems
+            case "open_text" | "open_file":
+                return self._open(Opening.of(data))
             case "revert":
                 before = self.load(str(data.get("draft") or ""))
                 return before or draft, self._text("form.reverted"), ()
         raise AssertionError(f"unknown change {what!r}")
+
+    def _open(self, opening: Opening) -> tuple[Draft, str, tuple[Problem, ...]]:
+        """Return the draft that a file makes: a job's own, or somebody's old settings."""
+        notice = self._text("form.opened", source=opening.source)
+        report = opening.report()
+        if report is not None:
+            if report.job_type is not self.job_type:
+                raise UserError.of(Problem(words) for words in self._why_not(report))
+            return draft_of_report(self.job_type, report), notice, ()
+        workspace = self._context.workspace
+        if opening.path is not None:
+            found, problems = draft_of_file(self.job_type, opening.path, workspace)
+        else:
+            found, problems = draft_of_toml(self.job_type, opening.text, workspace, opening.source)
+        return found, notice, problems
+
+    def _why_not(self, report: Report) -> tuple[str, ...]:
+        """Return why a report's values cannot stand in this page's form."""
+        if report.job_type is None:
+            return report.refused
+        return (self._text("form.import_other_job", job=report.job_type.title),)
 
     def _set(self, data: Mapping[str, object], draft: Draft) -> Draft:
         """Put values into single options, as the file chooser and suggestions do."""
@@ -164,6 +209,8 @@ class Desk:
                     return self._check(draft)
                 case "start":
                     return self._start(draft)
+                case "import":
+                    return self._import(data)
         except UserError as error:
             raw = full_raw(draft)
             return {
@@ -193,6 +240,30 @@ class Desk:
             "file": f"{safe_name(prepared.name)}.toml",
             "prompts": prepared.prompt_text,
         }
+
+    def _import(self, data: Mapping[str, object]) -> dict[str, Any]:
+        """Tell what becomes of somebody's old settings, before the form is filled with them."""
+        opening = Opening.of(data)
+        try:
+            report = opening.report()
+        except UserError as error:
+            why = [str(problem) for problem in error.problems]
+            return _report_row(opening.source, why)
+        if report is None:
+            return {"state": "no_report"}
+        fits = report.job_type is self.job_type
+        headings = {
+            "changed": self._text("form.import_changed"),
+            "ignored": self._text("form.import_ignored"),
+            "unknown": self._text("form.import_unknown"),
+            "mapped": self._text("form.import_mapped"),
+        }
+        sections = [
+            {"fate": fate, "title": headings[fate], "lines": lines}
+            for fate, lines in report.sections()
+        ]
+        refused = report.refused if fits else self._why_not(report)
+        return {**_report_row(opening.source, refused), "fits": fits, "sections": sections}
 
     def _save(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         prepared, job = self._job(draft)
@@ -232,3 +303,14 @@ class Desk:
             case Refused(text=text, running=running):
                 return {"state": "refused", "text": text, "running": list(running)}
         raise AssertionError("submit knows three answers")
+
+
+def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:
+    """Return a report on settings that do not fit into the form, for the page."""
+    return {
+        "state": "report",
+        "source": source,
+        "fits": False,
+        "refused": list(refused),
+        "sections": [],
+    }

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import Raw, default_raw, only_changed, raw_of_values
+from kohya_gui.importers.report import Report
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
@@ -133,6 +134,12 @@ def draft_of_toml(
             prompts = ""  # the option keeps its path, and that it is not there is told beside it
     raw = raw_of_values(job_type, {name: values[name] for name in values if name in known})
     return Draft(job_type.name, only_changed(job_type, raw), prompts), tuple(problems)
+
+
+def draft_of_report(job_type: type[Job], report: Report) -> Draft:
+    """Return the draft that somebody's old settings make, as far as they were understood."""
+    raw = raw_of_values(job_type, report.values)
+    return Draft(job_type.name, only_changed(job_type, raw), report.prompts.strip())
 
 
 def draft_of_file(

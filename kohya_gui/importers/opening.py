@@ -20,7 +20,7 @@ _METADATA = "__metadata__"
 
 def is_json(text: str) -> bool:
     """Whether a text is meant to be JSON rather than TOML. A TOML file never begins so."""
-    return text.lstrip("\ufeff \t\r\n").startswith(("{", '["', "[{"))
+    return text.lstrip("\ufeff \t\r\n").startswith(("{", "[{"))
 
 
 def report_of_json(text: str, source: str) -> Report:
@@ -56,9 +56,22 @@ def _is_header(content: Mapping[str, Any]) -> bool:
     )
 
 
+def foreign_report(path: Path) -> Report | None:
+    """Report on a file of kohya_ss (JSON) or a trained .safetensors file; None for any other text,
+    which may be a job's TOML. Raises `UserError` when it cannot be read."""
+    found = _read(path)
+    return found if isinstance(found, Report) else None
+
+
 def report_of_file(path: Path) -> Report:
     """Report on a file of kohya_ss (JSON), of sd-scripts (TOML), or on a trained .safetensors file.
     Raises `UserError` when it is none of these, or cannot be read."""
+    found = _read(path)
+    return found if isinstance(found, Report) else job_from_options(read_toml(found, path.name))
+
+
+def _read(path: Path) -> Report | str:
+    """The report on what is no TOML, or the text that may be TOML."""
     try:
         if file_format(path) == "safetensors":
             header = read_safetensors_header(path)
@@ -72,6 +85,4 @@ def report_of_file(path: Path) -> Report:
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{path} cannot be read: {reason}", hint="choose another file") from error
-    if is_json(text):
-        return report_of_json(text, path.name)
-    return job_from_options(read_toml(text, path.name))
+    return report_of_json(text, path.name) if is_json(text) else text

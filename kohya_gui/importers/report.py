@@ -16,7 +16,7 @@ HEADINGS: Final[dict[Fate, str]] = {
     "unknown": "Unknown",
     "mapped": "Taken over as it is",
 }
-"""Headings of the lists, in the order in which a person wants to read them."""
+"""Headings of the lists for a console, what deserves a look first."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Report:
         }
         return lists[fate]
 
-    def sections(self) -> Iterator[tuple[str, list[str]]]:
-        """Heading and lines of each list that is not empty; keys of which the same is said are
-        told in one line."""
-        for fate, heading in HEADINGS.items():
+    def sections(self) -> Iterator[tuple[Fate, list[str]]]:
+        """The lists that are not empty, line by line, in the order in which a person wants to read
+        them; keys of which the same is said stand in one line."""
+        for fate in HEADINGS:
             if found := self.keys(fate):
-                yield heading, list(_grouped(found))
+                yield fate, list(_grouped(found))
 
     def words(self) -> str:
         """The whole report as text for a console."""
@@ -69,8 +69,8 @@ class Report:
             blocks.append("\n".join(["No job can be made of this:", *_bulleted(self.refused)]))
         elif self.job is not None:
             blocks.append(f"A job for {self.job.name} ({self.job.title}).")
-        for heading, lines in self.sections():
-            blocks.append("\n".join([f"{heading}:", *_bulleted(lines)]))
+        for fate, lines in self.sections():
+            blocks.append("\n".join([f"{HEADINGS[fate]}:", *_bulleted(lines)]))
         return "\n\n".join(blocks) + "\n"
 
 

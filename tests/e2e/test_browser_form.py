@@ -12,6 +12,7 @@ from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.schema import option_specs
+from tests.importers.test_opening import write_lora
 from tests.support.jobs import draw_pictures
 from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, make_run, running_gui
 from tests.support.tiny_models import make_tiny_checkpoint
@@ -229,6 +230,27 @@ def test_what_will_run_is_shown_saved_and_opened_again(
     expect(form.locator("[data-slot=notice]")).to_contain_text("learning_rate")
     form.click("[data-tier=expert]")
     expect(form.locator("#opt-seed input")).to_have_value("5")
+
+
+def test_old_settings_are_told_of_before_they_fill_the_form(form: Page, tmp_path: Path) -> None:
+    settings = tmp_path / "old.json"
+    settings.write_text('{"LoRA_type": "Standard", "network_dim": "24", "epoch": 8, "nonsense": 1}')
+    form.set_input_files("[data-slot=bar] input[type=file]", settings)
+    dialog = form.locator("dialog")
+    expect(dialog.locator("[data-fate=changed]")).to_contain_text("max_train_epochs")
+    expect(dialog.locator("[data-fate=unknown]")).to_contain_text("nonsense")
+    assert field(form, "network_dim") == ""
+    dialog.locator("[data-fill]").click()
+    expect(form.locator("#opt-network_dim input")).to_have_value("24")
+    expect(dialog).to_have_count(0)
+    lora = write_lora(tmp_path / "mine.safetensors")
+    form.set_input_files("[data-slot=bar] input[type=file]", lora)
+    dialog.locator("[data-fill]").click()
+    expect(form.locator("#opt-network_dim input")).to_have_value("8")
+    settings.write_text('{"LoRA_type": "Standard", "flux1_checkbox": true}')
+    form.set_input_files("[data-slot=bar] input[type=file]", settings)
+    expect(dialog.locator("[data-refused]")).to_contain_text("FLUX.1")
+    expect(dialog.locator("[data-fill]")).to_have_count(0)
 
 
 def test_a_second_start_waits_in_the_queue_and_can_be_taken_back(

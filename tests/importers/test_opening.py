@@ -63,7 +63,7 @@ def test_the_header_alone_tells_as_much_as_the_file() -> None:
     ("text", "words"),
     [
         ("[1, 2]", "not valid TOML"),
-        ('["a"]', "a list"),
+        ('[{"a": 1}]', "a list"),
         ("{", "not valid JSON"),
         ('{"datasets": []}', "describes a dataset"),
         ("seed = = 1", "not valid TOML"),

@@ -141,16 +141,30 @@
     }
 
     // ---- the bar: presets, files, and above the groups: search and tiers ----
-    const open = h("input", { type: "file", accept: ".toml,.json,text/plain", hidden: true });
+    const open = h("input", { type: "file", accept: ".toml,.json,.safetensors,text/plain", hidden: true });
     open.addEventListener("change", async () => {
       const file = open.files[0];
       if (!file) return;
-      alter("open_text", { text: await file.text(), source: file.name });
+      const text = await (/\.safetensors$/i.test(file.name) ? headerOf(file) : file.text());
+      bring("open_text", { text, source: file.name }, /^\s*\[?\{/.test(text));
       open.value = "";
     });
+    /** The header of a safetensors file, which is all that tells of its settings; the file itself stays here. */
+    async function headerOf(file) {
+      const start = new DataView(await file.slice(0, 8).arrayBuffer());
+      const length = start.byteLength === 8 ? Math.min(Number(start.getBigUint64(0, true)), 1e8) : 0;
+      return file.slice(8, 8 + length).text();
+    }
     async function openHere(event) {
       const found = await window.KG.choose({ kind: "file", title: t("form.open_here"), start: facts.configs, list: server.list_folder, back: event.currentTarget });
-      if (found) alter("open_file", { file: found });
+      if (found) bring("open_file", { file: found }, /\.(json|safetensors)$/i.test(found));
+    }
+    /** Open a job's own file at once; of settings of other programs, first tell what becomes of them. */
+    let brought = null;
+    function bring(what, data, foreign) {
+      brought = { what, data };
+      if (foreign) act("import", data);
+      else alter(what, data);
     }
     async function clear() {
       const sure = await window.KG.confirm({ title: t("form.clear"), text: t("form.clear_text"), yes: t("form.clear") });
@@ -167,7 +181,7 @@
               h("strong", {}, preset.title), best(preset) ? h("span.kg-tag.kg-good", {}, t("form.fits")) : null,
               h("span.kg-quiet.kg-small", {}, preset.note))))),
         h("div.kg-row.kg-file-row", {},
-          h("button.kg-button.kg-slim", { type: "button", onclick: () => open.click() }, t("form.open_upload")),
+          h("button.kg-button.kg-slim", { type: "button", title: t("form.open_upload_title"), onclick: () => open.click() }, t("form.open_upload")),
           h("button.kg-button.kg-slim", { type: "button", onclick: openHere }, t("form.open_here")),
           h("button.kg-button.kg-slim", { type: "button", "data-act": "show", onclick: () => act("show") }, t("form.show")),
           h("button.kg-button.kg-slim", { type: "button", "data-act": "save", onclick: () => act("save") }, t("form.save")),
@@ -405,6 +419,8 @@
       if (result.state === "exists") replaceConfig(result);
       if (result.state === "saved") savedConfig(result);
       if (result.state === "checking") showCheck(result.check);
+      if (result.state === "report") showReport(result);
+      if (result.state === "no_report") alter(brought.what, brought.data);
     }
 
     function download(name, text) {
@@ -425,6 +441,16 @@
         result.prompts ? [h("h3", {}, t("form.prompts_shown")), h("pre.kg-pre", {}, result.prompts)] : null,
         h("div.kg-row.kg-between", {}, h("h3", {}, t("run.command")), h("button.kg-button.kg-slim", { type: "button", onclick: (e) => copy(result.command, e.currentTarget) }, t("common.copy"))),
         h("pre.kg-pre", {}, result.command));
+    }
+
+    function showReport(result) {
+      const { what, data } = brought;
+      const node = dialog(t("form.import_title", { source: result.source }),
+        h("p.kg-quiet", {}, t("form.import_lead")),
+        result.refused.length ? h(`div.kg-note.${result.fits ? "kg-warn" : "kg-bad"}`, { "data-refused": "" }, h("strong", {}, t("form.import_refused")), h("ul", {}, result.refused.map((words) => h("li", {}, words)))) : null,
+        result.sections.map((section) => h("details", { open: section.fate !== "mapped", "data-fate": section.fate },
+          h("summary", {}, `${section.title} (${section.lines.length})`), h("ul.kg-small", {}, section.lines.map((line) => h("li", {}, line))))),
+        result.fits ? h("button.kg-button.kg-primary", { type: "button", "data-fill": "", onclick: () => { node.close(); alter(what, data); } }, t("form.import_fill")) : null);
     }
 
     async function replaceConfig(result) {
