@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import tee
 from typing import NamedTuple
 
@@ -115,6 +115,18 @@ class BatchSource:
         """Whether some batches come with pixels, so that the VAE has to stay."""
         return self._latents is None or any(
             not self._latents.covers(sample) for sample in self._plan.samples
+        )
+
+    @property
+    def plan(self) -> DatasetPlan:
+        """The plan whose batches these are."""
+        return self._plan
+
+    def of_plan(self, plan: DatasetPlan, seed: int) -> BatchSource:
+        """Return the batches of another plan, of pictures that are in the same caches."""
+        settings = replace(self._settings, seed=seed, total_steps=1, accumulation=1)
+        return BatchSource(
+            plan, settings, scaling=self._scaling, latents=self._latents, text=self._text
         )
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:

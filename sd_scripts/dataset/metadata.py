@@ -20,6 +20,7 @@ def dataset_metadata(plan: DatasetPlan, *, from_file: bool) -> dict[str, str]:
     """The ss_* keys that a plan decides; `from_file`: whether a dataset file described it."""
     facts: dict[str, Any] = {
         "ss_num_train_images": plan.num_train_images,
+        "ss_num_validation_images": len(plan.validation),
         "ss_num_reg_images": plan.num_reg_images,
         "ss_num_batches_per_epoch": plan.num_batches_per_epoch,
         "ss_tag_frequency": tag_frequency(plan.samples, plan),

@@ -85,7 +85,8 @@ def _with_sentences(plan: DatasetPlan, word: EmbeddingOptions) -> DatasetPlan:
     problems = plan.problems
     if not plan.num_reg_images:
         problems = tuple(one for one in problems if one.option != "caption_extension")
-    return replace(plan, samples=tuple(samples), problems=problems)
+    held_out = tuple(_with_text(one, text) for one in plan.validation)
+    return replace(plan, samples=tuple(samples), problems=problems, validation=held_out)
 
 
 def _with_text(sample: Sample, text: str) -> Sample:

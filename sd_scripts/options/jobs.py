@@ -132,6 +132,17 @@ class TrainNetworkJob(TrainingJob):
         return ("_emb",) if self.new_word is not None else ()
 
 
+class RankLossesJob(TrainNetworkJob):
+    """Rank the pictures of a training by their loss, to find wrong captions; nothing is trained.
+
+    It reads the file of the training itself, and is no form of its own. With network_weights the
+    trained network is measured, without it the model.
+    """
+
+    name: ClassVar[str] = "rank_losses"
+    title: ClassVar[str] = "Ranking of pictures"
+
+
 class TrainTextualInversionJob(TrainingJob):
     """Learn a new word for what is on a folder of pictures; the model stays as it is."""
 

@@ -13,10 +13,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from sd_scripts.data.encoding import Hooks
-from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.loader import BatchSource, LoaderSettings
 from sd_scripts.data.schedule import Sharing
-from sd_scripts.data.text_cache import TextCache
 from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning
 from sd_scripts.families.registry import FAMILIES
@@ -27,6 +25,7 @@ from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.train.ema import Ema
 from sd_scripts.train.entry import output_folder
 from sd_scripts.train.footprint import count_of, file_bytes, state_problems
 from sd_scripts.train.inputs import (
@@ -50,6 +49,7 @@ from sd_scripts.train.saving import Saver
 from sd_scripts.train.schedulers import build_scheduler
 from sd_scripts.train.session import Session
 from sd_scripts.train.states import Resumable
+from sd_scripts.train.stepping import build_stepper
 from sd_scripts.train.trackers import build_tracker
 from sd_scripts.train.validation import Validator, note_split, validation_timesteps
 
@@ -90,7 +90,8 @@ def lay_foundation(
     assert checked.model is not None
     caches_text = job.data.cache_text_encoder_outputs
     options = LoadOptions(
-        dtype=precision.frozen,
+        dtype=precision.unet,
+        text_dtype=precision.text,
         vae_dtype=precision.vae,
         vae=job.model.vae,
         attention=job.performance.attention,
@@ -105,7 +106,7 @@ def lay_foundation(
     for note in method.warnings:
         reporter.warn(note)
     raise_if_errors(state_problems(job, method))
-    needed = file_bytes(job, checked.arithmetic, count_of(method, job))
+    needed = file_bytes(job, checked.arithmetic, count_of(method, job, checked))
     raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))
     reporter.phase("loading the model", 1, 1)
     return Foundation(accelerator, precision, model, method, reporter, requests)
@@ -134,16 +135,19 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         latents=latents,
         text=text,
     )
-    validator = _validator(job, run, checked, foundation, (latents, text))
+    validator = _validator(job, run, checked, foundation, source)
     torch.manual_seed(seed)
     method = foundation.method
     optimizer = build_optimizer(job, method.parameter_groups())
     scheduler = build_scheduler(job, optimizer, checked.arithmetic.total_steps)
     prepared = accelerator.prepare_optimizer(optimizer)
-    resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler)
+    stepper = build_stepper(job, accelerator, optimizer, prepared)
+    ema = Ema.of(job, method.trainable_modules)
+    resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler, ema)
     recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
     for note in _resume(job, recorder):
         reporter.warn(note)
+    method.after_step(recorder.position.step)
     _switch_to_training(job, model, method)
     previewer = _previewer(job, run, checked, foundation, method)
     _release(job, model, source, previewer, text_cached=text is not None)
@@ -155,6 +159,8 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         objective=_objective(job, model),
         source=source,
         optimizer=prepared,
+        stepper=stepper,
+        ema=ema,
         scheduler=scheduler,
         arithmetic=checked.arithmetic,
         latents=latents_of(model, job.data.vae_batch_size),
@@ -192,12 +198,27 @@ def _objective(job: TrainingJob, model: LoadedModel) -> Objective:
     return build_objective(job.objective, model.family.noise_schedule(model), model.prediction_type)
 
 
+def measure_of(foundation: Foundation, job: TrainingJob) -> Measure:
+    """Return what measures the loss of single pictures with the model as it is."""
+    model = foundation.model
+    return Measure(
+        model,
+        _objective(job, model),
+        latents_of(model, job.data.vae_batch_size),
+        text_of(job, model, learns=False),
+        foundation.autocast,
+        foundation.precision.frozen,
+        foundation.accelerator.device,
+        foundation.method.trainable_modules,
+    )
+
+
 def _validator(
     job: TrainingJob,
     run: RunFolder,
     checked: Preflight,
     foundation: Foundation,
-    caches: tuple[LatentCache | None, TextCache | None],
+    source: BatchSource,
 ) -> Validator | None:
     """Make what measures the held-out pictures, and write down which ones they are."""
     if not checked.plan.validation:
@@ -206,35 +227,15 @@ def _validator(
         note_split(job, checked.plan, run)
     seed = seeded_validation(job).validation_seed
     assert seed is not None, "the entry draws a seed"
-    accelerator, model, method = foundation.accelerator, foundation.model, foundation.method
-    sharing = Sharing(accelerator.process_index, accelerator.num_processes)
-    settings = LoaderSettings.of(
-        job.data, seed=seed, total_steps=1, accumulation=1, sharing=sharing
-    )
-    latents, text = caches
-    source = BatchSource(
-        checked.plan.for_validation(),
-        settings,
-        scaling=scaling_of(model),
-        latents=latents,
-        text=text,
-    )
-    measure = Measure(
-        model,
-        _objective(job, model),
-        latents_of(model, job.data.vae_batch_size),
-        text_of(job, model, learns=False),
-        foundation.autocast,
-        foundation.precision.frozen,
-        accelerator.device,
-        method.trainable_modules,
-    )
+    accelerator = foundation.accelerator
+    batches = source.of_plan(checked.plan.for_validation(), seed)
 
     def total(sums: Tensor) -> Tensor:
         added: Tensor = accelerator.reduce(sums.float().to(accelerator.device))
         return added.cpu()
 
-    return Validator(job.validation, source, measure, validation_timesteps(job), total)
+    measure = measure_of(foundation, job)
+    return Validator(job.validation, batches, measure, validation_timesteps(job), total)
 
 
 def _resume(job: TrainingJob, recorder: Recorder) -> list[Problem]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.options.jobs import Job, TrainingJob
+from sd_scripts.options.jobs import Job, RankLossesJob, TrainingJob
 from sd_scripts.options.values import replace_values
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
@@ -70,6 +70,10 @@ def main(
 def _train(
     job: TrainingJob, run: RunFolder, reporter: Reporter, requests: Requests
 ) -> tuple[Ending, str]:
+    if isinstance(job, RankLossesJob):
+        from sd_scripts.train.ranking import rank_losses
+
+        return rank_losses(job, run, reporter, requests)
     from sd_scripts.train.run import run_training
 
     return run_training(job, run, reporter, requests)

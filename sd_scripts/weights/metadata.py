@@ -63,7 +63,11 @@ def program_version() -> str:
 
 
 def build_metadata(
-    job: TrainingJob, facts: TrainingFacts, save: SaveFacts, method: Mapping[str, str]
+    job: TrainingJob,
+    facts: TrainingFacts,
+    save: SaveFacts,
+    method: Mapping[str, str],
+    kind: Kind = "lora",
 ) -> dict[str, str]:
     """Return all metadata of a file except the `sshs_` hashes, which come with its tensors.
 
@@ -78,7 +82,7 @@ def build_metadata(
     entries["ss_epoch"] = str(save.epoch)
     if job.metadata.no_metadata:
         entries = {name: entries[name] for name in MINIMUM_METADATA if name in entries}
-    return {**entries, **build_model_spec(job, facts, save, "lora")}
+    return {**entries, **build_model_spec(job, facts, save, kind)}
 
 
 def build_model_spec(
@@ -99,7 +103,6 @@ def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
     values: dict[str, object] = {
         "ss_session_id": facts.session_id,
         "ss_training_started_at": facts.started_at,
-        "ss_num_validation_images": 0,
         "ss_num_epochs": facts.num_epochs,
         "ss_max_train_steps": facts.num_steps,
         "ss_v2": facts.family == "sd2",
