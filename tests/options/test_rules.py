@@ -7,21 +7,24 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from sd_scripts.errors import Problem
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import Job, TrainNetworkJob
 from sd_scripts.options.rules.all_rules import RULES, Rule
 from sd_scripts.options.schema import Options
 from sd_scripts.options.values import check_values
-from tests.options.rule_cases import CASES, RIGHT
+from tests.options.captioning_cases import CAPTIONING_CASES
+from tests.options.rule_cases import CASES, CASES_OF_OTHERS, RIGHT
 from tests.options.support import NEEDED, job, problems
 
 
-def _from_rule(name: str, values: Mapping[str, object]) -> list[Problem]:
+def _from_rule(
+    name: str, values: Mapping[str, object], job_type: type[Job] = TrainNetworkJob
+) -> list[Problem]:
     found = next(rule for rule in RULES if rule.check.__name__ == name)
     others = [rule for rule in RULES if rule is not found]
     for rule in others:
         RULES.remove(rule)
     try:
-        return check_values(TrainNetworkJob, {**NEEDED, **values})
+        return check_values(job_type, {**NEEDED, **values})
     finally:
         RULES[:] = [found, *others]
 
@@ -36,8 +39,19 @@ def test_a_rule_names_the_options_and_the_remedy(
     assert found[0] in problems(**values)
 
 
+@pytest.mark.parametrize(("job_type", "name", "severity", "values", "option"), CASES_OF_OTHERS)
+def test_a_rule_of_another_job_names_the_options_and_the_remedy(
+    job_type: type[Job], name: str, severity: str, values: Mapping[str, object], option: str
+) -> None:
+    found = [one for one in _from_rule(name, values, job_type) if one.option == option]
+    assert [problem.severity for problem in found] == [severity]
+    assert found[0].hint
+
+
 def test_every_rule_has_a_case() -> None:
-    assert {rule.check.__name__ for rule in RULES} == {case[0] for case in CASES}
+    cases = {case[0] for case in [*CASES, *CAPTIONING_CASES]}
+    cases |= {case[1] for case in CASES_OF_OTHERS}
+    assert {rule.check.__name__ for rule in RULES} == cases
 
 
 @pytest.mark.parametrize("values", RIGHT)
