@@ -109,7 +109,8 @@ def _save(
     onnx.save(model, path)
 
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] [DEC] [ENC] a small big red green blue apple on sky".split()
+_MARKS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]")
+WORDS = (*_MARKS, "a", "small", "big", "red", "green", "blue", "apple", "on", "sky")
 
 
 def make_captioner(folder: Path) -> Path:
@@ -131,7 +132,9 @@ def make_captioner(folder: Path) -> Path:
         projection_dim=8,
     )
     BlipForConditionalGeneration(config).save_pretrained(folder)
-    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"))
+    tokenizer = BertTokenizer(
+        vocab=str(folder / "vocab.txt"), extra_special_tokens=["[DEC]", "[ENC]"]
+    )
     picture = BlipImageProcessorPil(size={"height": 32, "width": 32})
     BlipProcessor(picture, tokenizer).save_pretrained(folder)
     return folder
@@ -147,4 +150,81 @@ def paint(folder: Path, *names: str, size: tuple[int, int] = (24, 24)) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         colour = next(value for word, value in COLOURS.items() if word in path.stem)
         Image.new("RGB", size, colour).save(path)
+    return folder
+
+
+def make_git(folder: Path) -> Path:
+    """Write a tiny GIT with random weights and its processor; returns its folder."""
+    from transformers import BertTokenizer, GitConfig, GitForCausalLM, GitProcessor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
+    size = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    size |= {"num_attention_heads": 2}
+    torch.manual_seed(1)
+    config = GitConfig(
+        vision_config={**size, "image_size": 32, "patch_size": 16},
+        vocab_size=len(WORDS),
+        max_position_embeddings=32,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        **size,
+    )
+    GitForCausalLM(config).save_pretrained(folder)
+    picture = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    tokenizer = BertTokenizer(vocab=str(folder / "vocab.txt"))
+    GitProcessor(picture, tokenizer).save_pretrained(folder)
+    return folder
+
+
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }} {% for part in message.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}<|im_end|> {% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+)
+
+
+def make_qwen(folder: Path) -> Path:
+    """Write a tiny Qwen2-VL with random weights, tokenizer and image processor."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    marks = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
+    marks += ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
+    words = [*marks, "[UNK]", "user", "assistant", "Describe", "this", *WORDS[7:]]
+    plain = Tokenizer(models.WordLevel({word: n for n, word in enumerate(words)}, "[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        pad_token="<|pad|>",
+        eos_token="<|im_end|>",
+        unk_token="[UNK]",
+        extra_special_tokens=marks[1:],
+        chat_template=CHAT,
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(2)
+    text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": len(words)}
+    text |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    text |= {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
+    vision = {"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2, "patch_size": 8}
+    config = Qwen2VLConfig(
+        text_config=text,
+        vision_config=vision,
+        image_token_id=5,
+        video_token_id=6,
+        vision_start_token_id=3,
+        vision_end_token_id=4,
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    Qwen2VLImageProcessorPil(patch_size=8, min_pixels=16 * 16, max_pixels=64 * 64).save_pretrained(
+        folder
+    )
     return folder
