@@ -46,6 +46,7 @@ class _Arguments:
         self._specs = specs_by_name(job_type)
         self._old = {old: spec for spec in self._specs.values() for old in spec.old_names}
         self._known = {*self._specs, *OWN_FLAGS, *LATER, *old_names(self._specs)}
+        self._positional = job_type.positional
         self._left = list(argv)
         while self._left:
             self._take(self._left.pop(0))
@@ -54,6 +55,9 @@ class _Arguments:
         if word in ("-h", "-help"):
             word = "--help"
         if not word.startswith("--"):
+            if self._positional and self._positional not in self.options:
+                self.options[self._positional] = word
+                return
             self._complain(f"{shown(word)} stands alone", None, "options begin with --")
             return
         name, equals, text = word[2:].partition("=")
@@ -86,6 +90,9 @@ class _Arguments:
         if given is not None:
             return given
         ahead = self._left and not self._left[0].startswith("--")
+        # After a switch there may stand what needs no name.
+        if ahead and self._positional and read_bool(self._left[0]) is None:
+            return True
         return self._left.pop(0) if ahead else True
 
     def _own_flag(self, name: str, given: str | None) -> None:

@@ -61,12 +61,19 @@ def _option(spec: OptionSpec, width: int) -> str:
     return "\n".join(lines)
 
 
+def _what_first(job_type: type[Job]) -> str:
+    """What stands at the beginning of a usage line."""
+    if not job_type.positional:
+        return "--config_file job.toml "
+    return f"[{job_type.positional}] [--config_file job.toml] "
+
+
 def help_text(job_type: type[Job], prog: str, width: int | None = None) -> str:
     """The whole help of a job's command line, `width` characters wide (default: the terminal)."""
     columns = width or shutil.get_terminal_size().columns
     width = max(_SHORTEST, min(_LONGEST, columns))
     blocks = [
-        f"Usage: {prog} --config_file job.toml [--option value ...]",
+        f"Usage: {prog} {_what_first(job_type)}[--option value ...]",
         _paragraph(inspect.getdoc(job_type) or "", width, 0),
         _paragraph(_HOW_TO, width, 0),
         "This command",

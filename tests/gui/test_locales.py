@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kohya_gui
+from kohya_gui.forms.layout import FIRST_STEPS
 from kohya_gui.locales import available_languages, load_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
@@ -63,7 +64,7 @@ def test_every_language_has_the_same_fields_in_its_texts(language: str) -> None:
 
 
 def test_every_job_and_its_first_steps_have_texts() -> None:
-    for job in JOBS:
+    for job in FIRST_STEPS:
         for key in ("title", "lead", "model", "model_why", "pictures", "name", "length"):
             assert TEXTS(f"job.{job}.{key}")
 

@@ -142,7 +142,7 @@ class TaggerOptions(Options):
 
     repo_id: Annotated[
         str | None,
-        Field(min_length=3, max_length=200, pattern=r"^[\w.-]+/[\w.-]+(/[\w.-]+)*$"),
+        Field(min_length=3, max_length=200, pattern=r"^\w[\w.-]*(/\w[\w.-]*)+$"),
         Opt("Tagger on the hub", keywords=("model", "wd14")),
     ] = None
     """Name of a tagger on the Hugging Face hub, such as SmilingWolf/wd-vit-tagger-v3. It is looked
