@@ -94,11 +94,11 @@ class _Conversion:
         self._settings = {str(key): value for key, value in settings.items()}
         self._sorting = Sorting()
         self._refused: list[str] = []
-        name = job_name(self._settings)
-        self._job_type: type[Job] | None = JOBS.get(name)
+        self._name = job_name(self._settings)
+        self._job_type: type[Job] | None = JOBS.get(self._name)
         if self._job_type is None:
-            self._refused.append(f"{_KIND_WORDS[name]} is not supported by this program yet")
-        self._is_network = name == "train_network"
+            words = _KIND_WORDS[self._name]
+            self._refused.append(f"{words} is not supported by this program yet")
         self._settling = Settling(
             self._job_type or TrainNetworkJob, self._sorting, zeros_dropped=True
         )
@@ -152,7 +152,7 @@ class _Conversion:
     def _network(self) -> list[Entry]:
         """The network's kind and arguments; what the kind does not look at is told."""
         given = self._settings
-        if not self._is_network:
+        if self._name != "train_network":
             for key in (*ARGUMENT_KEYS, "LoRA_type"):
                 self._put(key, "ignored", "only for a LoRA")
             return []
@@ -183,7 +183,7 @@ class _Conversion:
     # ---- single keys ----
     def _entries(self) -> list[Entry]:
         entries = kohya_values.worked_out(
-            self._settings, self._sorting, is_network=self._is_network
+            self._settings, self._sorting, self._name, sdxl=self._sdxl
         )
         done = {entry.key for entry in entries}
         for key, value in self._settings.items():

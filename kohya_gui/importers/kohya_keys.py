@@ -37,9 +37,8 @@ SAME: Final = frozenset(
         huggingface_repo_id huggingface_repo_type huggingface_repo_visibility
         huggingface_path_in_repo save_state_to_huggingface resume_from_huggingface async_upload
         metadata_author metadata_description metadata_license metadata_tags metadata_title
-        dataset_repeats train_text_encoder block_lr learning_rate_te learning_rate_te1
-        learning_rate_te2 no_token_padding token_string init_word num_vectors_per_token weights
-        dataset_config
+        dataset_repeats train_text_encoder block_lr no_token_padding token_string init_word
+        num_vectors_per_token weights dataset_config
         """
     )
 )
@@ -214,7 +213,8 @@ SPECIAL: Final = frozenset(
         noise_offset_type text_encoder_lr unet_lr LoRA_type additional_parameters sample_prompts
         dynamo_backend use_8bit_adam use_wandb train_inpainting stop_text_encoder_training
         stop_text_encoder_training_pct template train_dir caption_metadata_filename
-        latent_metadata_filename use_latent_files
+        latent_metadata_filename use_latent_files learning_rate_te learning_rate_te1
+        learning_rate_te2
         """
     )
 )

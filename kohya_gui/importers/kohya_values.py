@@ -58,10 +58,10 @@ def extra_entries(
     return entries
 
 
-def worked_out(settings: Settings, sorting: Sorting, *, is_network: bool) -> list[Entry]:
-    """Everything that has to be worked out; each of these keys that is given is told or made an
-    entry."""
-    return _Working(settings, sorting).entries(is_network=is_network)
+def worked_out(settings: Settings, sorting: Sorting, job: str, *, sdxl: bool) -> list[Entry]:
+    """Everything that has to be worked out for a job of that name; each of these keys that is given
+    is told or made an entry."""
+    return _Working(settings, sorting).entries(job, sdxl=sdxl)
 
 
 class _Working:
@@ -70,7 +70,8 @@ class _Working:
         self._sorting = sorting
         self._found: list[Entry] = []
 
-    def entries(self, *, is_network: bool) -> list[Entry]:
+    def entries(self, job: str, *, sdxl: bool) -> list[Entry]:
+        is_network = job == "train_network"
         self._pictures()
         self._model()
         self._length()
@@ -85,6 +86,7 @@ class _Working:
             self._network_rates()
         else:
             self._plain("text_encoder_lr", "unet_lr")
+        self._text_rates(job, sdxl=sdxl)
         self._stopping(is_network=is_network)
         return self._found
 
@@ -215,6 +217,22 @@ class _Working:
         if isinstance(value, list | tuple) and value and all(is_off(one) for one in value):
             return 0
         return self._number(key)
+
+    def _text_rates(self, job: str, *, sdxl: bool) -> None:
+        """Rates of the text encoders of a whole model: SDXL has two of its own."""
+        two = ("learning_rate_te1", "learning_rate_te2")
+        if not sdxl:
+            self._plain("learning_rate_te")
+            for key in two:
+                self._unused(key, "only for SDXL")
+            return
+        self._unused("learning_rate_te", "SDXL has learning_rate_te1 and learning_rate_te2")
+        given = [key for key in two if key in self._settings]
+        if job == "train_db" and given and all(is_off(self._settings[key]) for key in given):
+            for key in given:  # kohya_ss then leaves the text encoders as they are
+                self._found.append(Entry(key, key, 0, zero_counts=True))
+        else:
+            self._plain(*two)
 
     def _stopping(self, *, is_network: bool) -> None:
         """The percentage of all steps after which the text encoder stops learning."""

@@ -135,7 +135,8 @@ class Settling:
 
     def _lost_zero(self, entry: Entry, spec: OptionSpec) -> None:
         rate_of_its_own = spec.default is None and spec.name.startswith("learning_rate")
-        if spec.default in (None, 0) and not rate_of_its_own:
+        impossible = spec.minimum is not None and spec.minimum > 0
+        if impossible or (spec.default in (None, 0) and not rate_of_its_own):
             self._put(entry, "mapped", "0: off, or the default")
             return
         trained = "learning_rate" if rate_of_its_own else value_words(spec.default)

@@ -11,7 +11,7 @@ from kohya_gui.context import Context
 from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import JOBS, TrainNetworkJob
+from sd_scripts.options.jobs import TrainNetworkJob
 from tests.importers.test_opening import header_text, write_lora
 
 KOHYA = {
@@ -100,7 +100,6 @@ def test_what_cannot_be_trained_leaves_the_form_as_it_is(desk: Desk, text: str, 
         desk.alter("open_text", data, EMPTY)
 
 
-@pytest.mark.skipif("train_textual_inversion" not in JOBS, reason="no other job")
 def test_settings_of_another_job_are_for_its_page(desk: Desk) -> None:
     data = sent({"token_string": "zxc", "num_vectors_per_token": 2})
     told = desk.act("import", data, EMPTY)

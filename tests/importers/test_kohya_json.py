@@ -161,7 +161,6 @@ def test_the_content_decides_and_not_what_the_kind_does_not_use() -> None:
     assert values(LoRA_type="LoCon", conv_dim=8)["conv_dim"] == 8
 
 
-@pytest.mark.skipif("lycoris.kohya" not in NETWORKS, reason="no LyCORIS to ask for")
 def test_arguments_of_lycoris_have_its_names() -> None:
     found = values(
         LoRA_type="LyCORIS/LoKr",
@@ -203,13 +202,9 @@ def test_block_weights_and_old_names_of_block_ranks_are_arguments() -> None:
 )
 def test_the_job_is_told_by_the_keys(marks: dict[str, object], name: str) -> None:
     assert job_name(marks) == name
-    report = convert(marks)
-    assert report.job_type is JOBS.get(name)
-    if name not in JOBS:
-        assert "not supported" in report.refused[0]
+    assert convert(marks).job_type is JOBS[name]
 
 
-@pytest.mark.skipif("train_textual_inversion" not in JOBS, reason="no such job")
 def test_a_new_word_keeps_its_template() -> None:
     base = {key: value for key, value in BASE.items() if key != "LoRA_type"}
     report = convert(
@@ -220,7 +215,6 @@ def test_a_new_word_keeps_its_template() -> None:
     assert (found["token_string"], found["use_style_template"]) == ("zxc", True)
 
 
-@pytest.mark.skipif("fine_tune" not in JOBS, reason="no such job")
 def test_fine_tuning_takes_the_metadata_file_that_was_used() -> None:
     base = {
         "pretrained_model_name_or_path": "/m.safetensors",
@@ -235,13 +229,29 @@ def test_fine_tuning_takes_the_metadata_file_that_was_used() -> None:
     assert latents.values["enable_bucket"] is True
 
 
-@pytest.mark.skipif("train_db" not in JOBS, reason="no such job")
 def test_the_end_of_the_text_encoder_is_a_share_of_the_steps() -> None:
     base = {key: value for key, value in BASE.items() if key != "LoRA_type"}
     told = convert({**base, "stop_text_encoder_training": 25, "max_train_steps": 1000})
     assert told.values["stop_text_encoder_training"] == 250
     untold = convert({**base, "stop_text_encoder_training": 25, "epoch": 3})
     assert "stop_text_encoder_training" in untold.ignored
+
+
+def test_sdxl_has_rates_of_its_own_for_its_text_encoders() -> None:
+    base = {key: value for key, value in BASE.items() if key != "LoRA_type"}
+    rates = {"learning_rate_te": 1e-6, "learning_rate_te1": 2e-6, "learning_rate_te2": 3e-6}
+    plain, sdxl = convert({**base, **rates}), convert({**base, **rates, "sdxl": True})
+    assert {name: plain.values.get(name) for name in rates} == {
+        "learning_rate_te": 1e-6,
+        "learning_rate_te1": None,
+        "learning_rate_te2": None,
+    }
+    assert (sdxl.values["learning_rate_te1"], sdxl.values["learning_rate_te2"]) == (2e-6, 3e-6)
+    assert "learning_rate_te" in sdxl.ignored
+    frozen = convert({**base, "sdxl": True, "learning_rate_te1": 0, "learning_rate_te2": "0"})
+    assert (frozen.values["learning_rate_te1"], frozen.values["learning_rate_te2"]) == (0, 0)
+    one = convert({**base, "sdxl": True, "learning_rate_te1": 0, "learning_rate_te2": 3e-6})
+    assert "drops every 0" in one.changed["learning_rate_te1"]
 
 
 def test_prompts_in_the_file_are_handed_over_as_text() -> None:

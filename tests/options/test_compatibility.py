@@ -6,6 +6,7 @@ import pytest
 
 from sd_scripts.options.compatibility import BETTER, REFUSED, document, standing, trainers
 from sd_scripts.options.for_sd_scripts import job_for_sd_scripts
+from sd_scripts.options.help_text import OWN_FLAGS
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.later import LATER
 from sd_scripts.options.network_table import NETWORKS
@@ -27,7 +28,9 @@ def test_the_table_holds_every_option_of_sd_scripts() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_has_a_state_that_is_so(name: str) -> None:
     found = standing(name)
-    assert (found.state in ("refused", "not needed")) is (name in LATER)
+    passed_over = found.state in ("refused", "not needed")
+    assert passed_over is not (bool(found.jobs) or name in OWN_FLAGS)
+    assert not passed_over or name in LATER
     assert found.words or found.state == "same"
     assert f"| `{name}` |" in TEXT
     for trainer in found.jobs:

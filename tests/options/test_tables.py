@@ -77,6 +77,7 @@ def test_defaults_of_arguments_are_values_they_take(entry: OptimizerEntry) -> No
         ("None", None),
         ("inf", math.inf),
         ("1:100,0.1", "1:100,0.1"),
+        ("{[]: 1}", "{[]: 1}"),
         ("__import__('os')", "__import__('os')"),
     ],
 )
