@@ -172,7 +172,10 @@ OTHERWISE = {"resize_interpolation": "area", "face_crop_aug_range": "2.0,4.0"}
 
 
 def test_values_of_options_reach_every_setting():
+    masks = {"masked_loss": True, "alpha_mask": True}
     data = DataOptions(
+        conditioning_data_dir="/masks",
+        **masks,
         **{
             {"batch_size": "train_batch_size", "num_repeats": "dataset_repeats"}.get(key, key): (
                 OTHERWISE.get(key, value)
@@ -180,14 +183,14 @@ def test_values_of_options_reach_every_setting():
             for key, value in VALUES.items()
             if key not in CaptionOptions.model_fields
             and key not in ("class_tokens", *ValidationOptions.model_fields)
-        }
+        },
     )
     validation = ValidationOptions(validation_split=0.25, validation_seed=9)
     caption = CaptionOptions(
         **{key: value for key, value in VALUES.items() if key in CaptionOptions.model_fields}
     )
     pairs = {"resolution": (512, 768), "face_crop_aug_range": (2.0, 4.0)}
-    expected = {**VALUES, "resize_interpolation": "area", **pairs}
+    expected = {**VALUES, "resize_interpolation": "area", **pairs, **masks, "mask_dir": "/masks"}
     assert vars(Values.of_options(data, caption, validation)) == {**expected, "class_tokens": None}
 
 
@@ -276,8 +279,6 @@ def test_every_mistake_is_told_at_once(tmp_path):
 
 OFF = {key: values[0] for key, values in LATER_KEYS.items()}
 ON = {
-    "conditioning_data_dir": "masks",
-    "alpha_mask": True,
     "network_multiplier": 0.5,
     "custom_attributes": {"diff_output_preservation": True},
 }

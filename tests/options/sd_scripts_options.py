@@ -29,6 +29,9 @@ DEFAULTS: dict[str, object] = {
     "random_crop": False,
     "color_aug": False,
     "face_crop_aug_range": None,
+    "masked_loss": False,
+    "conditioning_data_dir": None,
+    "alpha_mask": False,
     "prior_loss_weight": 1.0,
     "cache_latents": False,
     "cache_latents_to_disk": False,
@@ -90,6 +93,7 @@ DEFAULTS: dict[str, object] = {
     "text_encoder_lr": None,
     "max_grad_norm": 1.0,
     "lr_scheduler": "constant",
+    "lr_scheduler_type": None,  # "" there
     "lr_warmup_steps": 0,
     "lr_decay_steps": 0,
     "lr_scheduler_num_cycles": 1,
@@ -99,6 +103,16 @@ DEFAULTS: dict[str, object] = {
     "lr_scheduler_args": (),
     # noise and loss
     "noise_offset": None,
+    "noise_offset_random_strength": False,
+    "adaptive_noise_scale": None,
+    "multires_noise_iterations": None,
+    "multires_noise_discount": 0.3,
+    "ip_noise_gamma": None,
+    "ip_noise_gamma_random_strength": False,
+    "zero_terminal_snr": False,
+    "scale_v_pred_loss_like_noise_pred": False,
+    "v_pred_like_loss": None,
+    "debiased_estimation_loss": False,
     "min_snr_gamma": None,
     "loss_type": "l2",
     "huber_schedule": "snr",
@@ -156,6 +170,8 @@ OURS = frozenset(
         "conv_alpha",
         "embedding_lr",
         "kohya_crop_conditioning",
+        "kohya_caches",
+        "masked_loss_mean",
     }
 )
 """Options that sd-scripts does not have under that name."""

@@ -40,7 +40,7 @@ def test_a_batch_goes_to_the_device_of_the_model() -> None:
         sample_ids=(0,), names=("a",), captions=("a cat",),
         original_sizes=sizes, crop_top_lefts=sizes, target_sizes=sizes,
         loss_weights=torch.ones(1), noise_seeds=(1,), latent_seeds=(2,),
-        latents=torch.zeros(1, 4, 8, 8),
+        latents=torch.zeros(1, 4, 8, 8), masks=torch.ones(1, 1, 8, 8),
         text=CachedText(torch.zeros(1, 77, 4), torch.zeros(1, 4)),
     )  # fmt: skip
     model = Seen()
@@ -48,8 +48,10 @@ def test_a_batch_goes_to_the_device_of_the_model() -> None:
     def prepare(latents: Tensor, _: object) -> Prepared:
         return Prepared(latents, torch.zeros(1, device=latents.device), latents, latents)
 
-    def loss(prediction: Tensor, target: Tensor, timesteps: Tensor, weights: Tensor) -> Tensor:
+    def loss(prediction: Tensor, target: Tensor, *others: Tensor) -> Tensor:
+        _, weights, masks = others
         model.devices |= {"target": target.device, "weights": weights.device}
+        model.devices |= {"masks": masks.device}
         return prediction.mean()
 
     session: Any = SimpleNamespace(
