@@ -25,12 +25,14 @@ from tools.starter.tagger_model import (
     write_tags,
 )
 
-onnx = pytest.importorskip("onnx", reason="exporting needs onnx and onnxscript")
+
+NEEDS_EXPORTER = "exporting, which only makers do, needs onnx and onnxscript"
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tagger, Path]:
     """Return a tiny tagger and the folder it was written to."""
+    pytest.importorskip("onnxscript", reason=NEEDS_EXPORTER)
     from tools.starter.tagger import export
 
     torch.manual_seed(1)
@@ -119,6 +121,7 @@ def test_a_stranger_has_no_subject(character: str | None, expected: set[str]) ->
 
 def test_a_stranger_of_unknown_kind_teaches_nothing_about_kinds() -> None:
     """But that it is no subject, how large it is and on which ground it stands."""
+    pytest.importorskip("onnx", reason=NEEDS_EXPORTER)
     from tools.starter.tagger import targets
 
     tags = all_tags()
