@@ -17,6 +17,7 @@ from torch import Tensor
 from sd_scripts.data.check import content_hashes, note_broken
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Job, Outcome, View, encode_jobs
 from sd_scripts.data.identity import EncoderIdentity
+from sd_scripts.data.kohya_latents import KohyaLatents
 from sd_scripts.data.manifest import Facts, Manifest, reason_for
 from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.store import TensorStore, content_key
@@ -62,6 +63,8 @@ class LatentCache:
         self._identity = identity
         self._index = index
         self._hashes: dict[Path, str] = {}
+        self.kohya: KohyaLatents | None = None
+        """Latents that are taken from files of sd-scripts instead of being encoded."""
 
     def covers(self, sample: Sample) -> bool:
         """Whether this sample's moments are kept here."""
@@ -85,8 +88,10 @@ class LatentCache:
         return content_key({**self.facts(sample), "flipped": int(flipped)})
 
     def moments(self, sample: Sample, flipped: bool) -> Tensor:
-        """Return moments [2C, h, w] in the VAE's dtype; they must have been encoded before."""
-        return self.store.load(self.key(sample, flipped))["moments"]
+        """Return moments [2C, h, w] float32; they must have been encoded before."""
+        if self.kohya is not None and self.kohya.has(sample, flipped):
+            return self.kohya.moments(sample, flipped)
+        return self.store.load(self.key(sample, flipped))["moments"].float()
 
     def plan(self, plan: DatasetPlan, hooks: Hooks) -> Encoding:
         """Say what has to be encoded for `plan`. Reads and hashes new and changed pictures."""
@@ -97,6 +102,7 @@ class LatentCache:
             (sample.id, flipped): self.key(sample, flipped)
             for sample in samples
             for flipped in ((False, True) if sample.flip else (False,))
+            if self.kohya is None or not self.kohya.has(sample, flipped)
         }
         done = self.store.existing(wanted.values())
         jobs: list[Job] = []

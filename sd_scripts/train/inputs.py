@@ -14,12 +14,13 @@ from sd_scripts.data.batch import Batch
 from sd_scripts.data.check import check_pictures
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.identity import encoder_identity
+from sd_scripts.data.kohya_latents import KohyaLatents, write_latents
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, encode_pixels
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
 from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.pictures import PictureProblem
-from sd_scripts.dataset.samples import DatasetPlan
+from sd_scripts.dataset.samples import DatasetPlan, Sample
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.families.text import check_clip_skip
 from sd_scripts.options.jobs import TrainingJob
@@ -109,16 +110,43 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
         index,
         in_memory=not data.cache_latents_to_disk,
     )
+    covered = [sample for sample in plan.all_samples if cache.covers(sample)]
+    if data.kohya_caches != "off":
+        cache.kohya = _kohya_latents(caching, covered, load)
     encoding = cache.plan(plan, caching.hooks)
     caching.reporter.say(encoding.text)
     if encoding.jobs:
         vae: Any = load()[0]
         _heed(cache.encode(encoding, vae, settings, caching.hooks))
+    if data.kohya_caches == "write":
+        _write_kohya_latents(caching, covered, cache)
     outcome, told = cache.masks.fill(plan, settings, caching.hooks)
     for problem in told:
         caching.reporter.warn(problem)
     _heed(outcome)
     return cache
+
+
+def _kohya_latents(
+    caching: Caching, samples: Sequence[Sample], load: Callable[[], Sequence[Any]]
+) -> KohyaLatents:
+    """Find the latents that sd-scripts has left beside the pictures, as far as they fit."""
+    found = KohyaLatents(caching.model.family.name)
+    found.look(samples)
+    found.check(samples, lambda: load()[0])
+    if found.text:
+        caching.reporter.say(found.text)
+    return found
+
+
+def _write_kohya_latents(caching: Caching, samples: Sequence[Sample], cache: LatentCache) -> None:
+    """Write the latents of sd-scripts' names beside those pictures that have none that fit."""
+    assert cache.kohya is not None
+    wanted = [sample for sample in samples if not cache.kohya.has(sample, False)]
+    for done, _ in enumerate(write_latents(wanted, caching.model.family.name, cache.moments), 1):
+        if caching.hooks.should_stop():
+            raise StopRequested
+        caching.hooks.progress("writing latents for sd-scripts", done, len(wanted))
 
 
 def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:

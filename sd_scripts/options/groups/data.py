@@ -189,6 +189,14 @@ class DataOptions(Options):
     """Keeps the encoded pictures in the cache folder, so that the next run starts at once. Only
     pictures that changed are encoded again. Switches cache_latents on."""
 
+    kohya_caches: Annotated[
+        Literal["off", "read", "write"],
+        Opt("Latent files of sd-scripts", tier="expert", keywords=("npz",)),
+    ] = "read"
+    """The .npz files that sd-scripts leaves beside pictures when it caches latents. read: takes
+    those that fit (right size, not older than the picture, same VAE) instead of encoding. write:
+    also writes them where they are missing. off: passes them over. (An option of this program.)"""
+
     vae_batch_size: Annotated[
         int, Field(ge=1, le=1024), Opt("Pictures encoded at a time", unit="pictures")
     ] = 1
@@ -220,7 +228,8 @@ class DataOptions(Options):
         PathText | None, Field(min_length=1), Opt("Cache folder", tier="expert", path="folder")
     ] = None
     """Where encoded pictures and captions and the picture index are kept. Empty: the user's cache
-    folder. Nothing is ever written beside your pictures. (An option of this program.)"""
+    folder. Nothing is written beside your pictures unless kohya_caches is write. (An option of
+    this program.)"""
 
     @property
     def face_crop_range(self) -> tuple[float, float] | None:
