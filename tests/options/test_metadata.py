@@ -81,3 +81,29 @@ def test_the_minimum_is_that_of_the_reference() -> None:
     assert {"ss_network_module", "ss_network_dim", "ss_network_alpha", "ss_network_args"} <= set(
         MINIMUM_METADATA
     )
+
+
+def test_noise_and_loss_are_noted() -> None:
+    made = job(
+        noise_offset=0.1,
+        noise_offset_random_strength=True,
+        adaptive_noise_scale=0.05,
+        multires_noise_iterations=6,
+        multires_noise_discount=0.2,
+        ip_noise_gamma=0.1,
+        ip_noise_gamma_random_strength=True,
+        zero_terminal_snr=True,
+        debiased_estimation_loss=True,
+    )
+    expected = {
+        "ss_noise_offset": "0.1",
+        "ss_noise_offset_random_strength": "True",
+        "ss_adaptive_noise_scale": "0.05",
+        "ss_multires_noise_iterations": "6",
+        "ss_multires_noise_discount": "0.2",
+        "ss_ip_noise_gamma": "0.1",
+        "ss_ip_noise_gamma_random_strength": "True",
+        "ss_zero_terminal_snr": "True",
+        "ss_debiased_estimation": "True",
+    }
+    assert expected.items() <= metadata_values(made).items()
