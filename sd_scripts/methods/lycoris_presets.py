@@ -177,6 +177,8 @@ def _preset_problems(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"{key} is unknown", did_you_mean(key, known, f"it may have {', '.join(known)}")
         elif key in _LISTS and not _is_texts(value):
             yield f"{key} is no list of texts", f'write {key} = ["name"]'
+        elif key in _LISTS and (bad := _bad_pattern(value, content)):
+            yield f"{key}: {bad!r} is no pattern", "write a regular expression, or set use_fnmatch"
         elif key in _FLAGS and not isinstance(value, bool):
             yield f"{key} is neither true nor false", f"write {key} = true"
         elif key in _MAPS:
@@ -203,6 +205,17 @@ def _setting_problems(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
                 f"there is no algo {value}",
                 did_you_mean(str(value), algorithms, "choose another"),
             )
+
+
+def _bad_pattern(patterns: Sequence[str], content: Mapping[str, Any]) -> str | None:
+    if content.get("use_fnmatch") is True:
+        return None
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error:
+            return pattern
+    return None
 
 
 def _is_texts(value: object) -> bool:
