@@ -30,5 +30,12 @@ def white_square(picture: Image.Image) -> Image.Image:
 
 def bgr_square(picture: Image.Image, side: int) -> NDArray[np.uint8]:
     """Return an RGB picture as a square of `side` pixels: [side, side, 3], BGR, 0 to 255."""
-    pixels = resize(white_square(picture), (side, side))
+    square = white_square(picture)
+    if square.width < side:
+        # Colours are resized one by one, so they may be turned round where there are fewer.
+        return resize(Image.fromarray(_turned(np.asarray(square))), (side, side))
+    return _turned(resize(square, (side, side)))
+
+
+def _turned(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels[:, :, ::-1])
