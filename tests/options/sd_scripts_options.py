@@ -141,6 +141,12 @@ DEFAULTS: dict[str, object] = {
     "sample_at_first": False,
     "sample_prompts": None,
     "sample_sampler": "ddim",
+    # validation
+    "validation_split": 0.0,
+    "validation_seed": None,
+    "validate_every_n_steps": None,
+    "validate_every_n_epochs": None,
+    "max_validation_steps": None,
     # file information
     "no_metadata": False,
     "training_comment": None,
