@@ -39,6 +39,21 @@ FIRST_STEPS: Final[dict[str, tuple[Step, ...]]] = {
         Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
         Step("previews", ("sample_every_n_epochs",), prompts=True),
     ),
+    "train_db": (
+        Step("model", ("pretrained_model_name_or_path",), slot="family"),
+        Step("pictures", ("train_data_dir", "dataset_repeats", "caption_extension"), slot="data"),
+        Step("class", ("reg_data_dir", "class_prompt", "num_class_images")),
+        Step("name", ("output_name",)),
+        Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
+        Step("previews", ("sample_every_n_epochs",), prompts=True),
+    ),
+    "fine_tune": (
+        Step("model", ("pretrained_model_name_or_path",), slot="family"),
+        Step("pictures", ("train_data_dir", "in_json", "dataset_repeats"), slot="data"),
+        Step("name", ("output_name",)),
+        Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
+        Step("previews", ("sample_every_n_epochs",), prompts=True),
+    ),
     "train_textual_inversion": (
         Step("model", ("pretrained_model_name_or_path",), slot="family"),
         Step("pictures", ("train_data_dir", "dataset_repeats", "caption_extension"), slot="data"),

@@ -30,6 +30,8 @@ from sd_scripts.runs.record import RunRecord, installed_versions, write_record
 
 JOB_MODULES: Final[dict[str, str]] = {
     "train_network": "sd_scripts.train_network",
+    "train_db": "sd_scripts.train_db",
+    "fine_tune": "sd_scripts.fine_tune",
     "train_textual_inversion": "sd_scripts.train_textual_inversion",
     "tag_images_by_wd14_tagger": "sd_scripts.tag_images_by_wd14_tagger",
     "make_captions": "sd_scripts.make_captions",
@@ -38,6 +40,8 @@ JOB_MODULES: Final[dict[str, str]] = {
 
 JOB_PAGES: Final[dict[str, str]] = {
     "train_network": "lora",
+    "train_db": "dreambooth",
+    "fine_tune": "fine-tune",
     "train_textual_inversion": "textual-inversion",
 }
 """The page that a job's settings can be opened in."""

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from kohya_gui.pages import lora, runs, settings, start, textual_inversion
+from kohya_gui.pages import (
+    dreambooth,
+    fine_tune,
+    lora,
+    runs,
+    settings,
+    start,
+    textual_inversion,
+)
 from kohya_gui.pages.shell import Page
 
 PAGES: Final[tuple[Page, ...]] = (
     start.PAGE,
     lora.PAGE,
+    dreambooth.PAGE,
+    fine_tune.PAGE,
     textual_inversion.PAGE,
     runs.PAGE,
     settings.PAGE,

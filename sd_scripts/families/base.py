@@ -32,13 +32,15 @@ ALL_PARTS: frozenset[Part] = frozenset(("text_encoders", "vae"))
 class LoadOptions:
     """How a model is loaded: dtypes, device, which parts, and what was resolved about it.
 
-    `dtype` is for the U-Net and the text encoders, `vae_dtype` for the VAE (None: as `dtype`).
+    `dtype` is for the U-Net, `text_dtype` for the text encoders and `vae_dtype` for the VAE (None:
+    as `dtype`).
     `vae` names a replacement VAE (file or folder). The U-Net is always loaded; `parts` says what
     comes with it. Without `resolved` the model is inspected and taken as detected. On the device
     "meta" modules have their shapes, and no weights are read.
     """
 
     dtype: torch.dtype = torch.float32
+    text_dtype: torch.dtype | None = None
     vae_dtype: torch.dtype | None = None
     vae: str | Path | None = None
     attention: Attention = "sdpa"

@@ -135,7 +135,7 @@ class LatentDiffusion:
     def _load_text(
         self, source: ModelSource, options: LoadOptions
     ) -> tuple[list[TextEncoder], list[CLIPTokenizer]]:
-        placing = Placing(options.dtype, options.device, OPTION)
+        placing = Placing(options.text_dtype or options.dtype, options.device, OPTION)
         pads = family_configs(self.name).tokenizer_pads
         encoders = [source.text_encoder(n, placing) for n in range(self.num_text_encoders)]
         tokenizers = [

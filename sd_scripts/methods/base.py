@@ -57,7 +57,10 @@ class Method(Protocol):
         ...
 
     def after_step(self, step: int) -> None:
-        """Do what is due after optimizer step `step` (from 1): clamp norms, freeze a part."""
+        """Do what is due after optimizer step `step` (from 1): clamp norms, freeze a part.
+
+        Also called once with the last step of a run that goes on, or 0: it may be repeated.
+        """
         ...
 
     def file_metadata(

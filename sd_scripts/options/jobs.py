@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -20,12 +21,23 @@ from sd_scripts.options.groups.captioning import (
 )
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.embedding import EmbeddingOptions, TextualInversionOptions
+from sd_scripts.options.groups.full import (
+    FullOptimizerOptions,
+    FullOptions,
+    FullSavingOptions,
+    TrainDbOptions,
+)
 from sd_scripts.options.groups.metadata import MetadataOptions
 from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.objective import ObjectiveOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
-from sd_scripts.options.groups.saving import LoggingOptions, PreviewOptions, SavingOptions
+from sd_scripts.options.groups.saving import (
+    LoggingOptions,
+    NetworkSavingOptions,
+    PreviewOptions,
+    SavingOptions,
+)
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
 from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.rules.all_rules import run_rules
@@ -60,6 +72,8 @@ class TrainingJob(Job):
 
     tracker_name: ClassVar[str]
     """What trackers call such runs unless `log_tracker_name` says otherwise."""
+    shape_options: ClassVar[str]
+    """The options that decide what learns, and so what a training state holds."""
 
     model: ModelOptions
     data: DataOptions
@@ -94,6 +108,16 @@ class TrainingJob(Job):
         """What is added to the name of a trained file for each that is saved beside it."""
         return ()
 
+    @property
+    def file_ending(self) -> str:
+        """The ending of what is saved, with its dot; empty for a folder."""
+        return f".{self.saving.save_model_as or 'safetensors'}"
+
+    @property
+    def learning_parts(self) -> frozenset[str]:
+        """Which parts of the model learn with their own weights: "unet", "text_encoders"."""
+        return frozenset()
+
 
 def _is_file_name(word: str) -> bool:
     try:
@@ -108,10 +132,12 @@ class TrainNetworkJob(TrainingJob):
     name: ClassVar[str] = "train_network"
     title: ClassVar[str] = "LoRA"
     tracker_name: ClassVar[str] = "network_train"
+    shape_options: ClassVar[str] = "network_dim, network_args"
 
     network: NetworkOptions = NetworkOptions()
     embedding: EmbeddingOptions = EmbeddingOptions()
     optimizer: NetworkOptimizerOptions = NetworkOptimizerOptions()
+    saving: NetworkSavingOptions = NetworkSavingOptions()
 
     @property
     def input_files(self) -> dict[str, str | None]:
@@ -149,8 +175,10 @@ class TrainTextualInversionJob(TrainingJob):
     name: ClassVar[str] = "train_textual_inversion"
     title: ClassVar[str] = "Textual Inversion"
     tracker_name: ClassVar[str] = "textual_inversion"
+    shape_options: ClassVar[str] = "num_vectors_per_token"
 
     embedding: TextualInversionOptions
+    saving: NetworkSavingOptions = NetworkSavingOptions()
 
     @property
     def input_files(self) -> dict[str, str | None]:
@@ -167,6 +195,57 @@ class TrainTextualInversionJob(TrainingJob):
         """The word is the file's name unless `output_name` says otherwise, where it can be."""
         word = self.embedding.token_string
         return self.saving.output_name or (word if _is_file_name(word) else None)
+
+
+class WholeModelJob(TrainingJob):
+    """Train the weights of a model itself; the result is a whole model."""
+
+    shape_options: ClassVar[str] = "train_text_encoder"
+
+    full: FullOptions = FullOptions()
+    optimizer: FullOptimizerOptions = FullOptimizerOptions()
+    saving: FullSavingOptions = FullSavingOptions()
+
+    @property
+    def model_format(self) -> str:
+        """The format of what is saved: chosen, or that of the model it starts from."""
+        chosen = self.saving.save_model_as
+        if chosen is None:
+            base = Path(self.model.pretrained_model_name_or_path).expanduser()
+            return "diffusers_safetensors" if base.is_dir() else "safetensors"
+        if self.saving.use_safetensors:
+            return {"ckpt": "safetensors", "diffusers": "diffusers_safetensors"}.get(chosen, chosen)
+        return chosen
+
+    @property
+    def file_ending(self) -> str:
+        """The ending of what is saved, with its dot; empty for a folder."""
+        format_ = self.model_format
+        return "" if format_.startswith("diffusers") else f".{format_}"
+
+    @property
+    def learning_parts(self) -> frozenset[str]:
+        """The U-Net, and the text encoders if they are trained at all."""
+        text = ["text_encoders"] if self.full.text_encoder_steps != 0 else []
+        return frozenset(["unet", *text])
+
+
+class TrainDbJob(WholeModelJob):
+    """Teach a whole model a subject from a folder of pictures, with pictures of its class."""
+
+    name: ClassVar[str] = "train_db"
+    title: ClassVar[str] = "Dreambooth"
+    tracker_name: ClassVar[str] = "dreambooth"
+
+    full: TrainDbOptions = TrainDbOptions()
+
+
+class FineTuneJob(WholeModelJob):
+    """Train a whole model on many pictures, from a metadata file or folders."""
+
+    name: ClassVar[str] = "fine_tune"
+    title: ClassVar[str] = "Fine-tune"
+    tracker_name: ClassVar[str] = "finetuning"
 
 
 class TagImagesJob(Job):
@@ -199,5 +278,12 @@ class MakeCaptionsJob(Job):
 
 JOBS: Final[dict[str, type[Job]]] = {
     job.name: job
-    for job in (TrainNetworkJob, TrainTextualInversionJob, TagImagesJob, MakeCaptionsJob)
+    for job in (
+        TrainNetworkJob,
+        TrainDbJob,
+        FineTuneJob,
+        TrainTextualInversionJob,
+        TagImagesJob,
+        MakeCaptionsJob,
+    )
 }

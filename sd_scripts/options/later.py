@@ -96,16 +96,9 @@ _ROWS: Final[list[Later]] = [
     Later("fp8_base_unet", False, records="ss_fp8_base_unet"),
     *_flags("cpu_offload_checkpointing", "diffusers_xformers", "torch_compile"),
     Later("dynamo_backend", "inductor", off=("no",), master="torch_compile"),
-    Later("fused_backward_pass", False),
-    Later("fused_optimizer_groups", off=(0,)),
     Later("ddp_timeout", off=(0,)),
     *_flags("ddp_gradient_as_bucket_view", "ddp_static_graph", "deepspeed"),
     *_under("deepspeed", **_DEEPSPEED),
-    # learning rates and parts
-    *(Later(name) for name in ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")),
-    Later("train_text_encoder", False),
-    Later("stop_text_encoder_training", off=(0,)),
-    Later("block_lr"),
     # where to start
     *(Later(name, off=(0,), hint="use resume") for name in ("initial_epoch", "initial_step")),
     Later("skip_until_initial_step", False, hint="resume always goes on at the exact step"),

@@ -19,7 +19,13 @@ from sd_scripts.options.jobs import JOBS, Job
 from sd_scripts.options.later import LATER, has_no_effect
 from sd_scripts.options.old_names import Translation, carried_options
 from sd_scripts.options.rules.all_rules import run_rules
-from sd_scripts.options.schema import Options, group_types, option_specs, specs_by_name
+from sd_scripts.options.schema import (
+    Options,
+    OptionSpec,
+    group_types,
+    option_specs,
+    specs_by_name,
+)
 from sd_scripts.options.types import UnfitError
 
 SomeJob = TypeVar("SomeJob", bound=Job)
@@ -36,16 +42,30 @@ def unknown_option(job_type: type[Job], name: str, values: Mapping[str, object])
         return Problem(
             "known from sd-scripts, but this program does not support it yet", name, row.hint
         )
-    elsewhere = [other.name for other in JOBS.values() if name in specs_by_name(other)]
-    if elsewhere:
-        return Problem(f"this is an option of {' and '.join(elsewhere)}", name, "take it out")
     specs = option_specs(job_type)
     by_keyword = [spec.name for spec in specs if name.lower().strip("-") in spec.keywords]
     if by_keyword:
         return Problem("there is no such option", name, f"did you mean {' or '.join(by_keyword)}?")
+    elsewhere = [other for other in JOBS.values() if name in specs_by_name(other)]
+    if elsewhere:
+        if any(_is_off(specs_by_name(other)[name], values[name]) for other in elsewhere):
+            return None  # files are shared between jobs, and this one asks for nothing
+        names = " and ".join(other.name for other in elsewhere)
+        return Problem(f"this is an option of {names}", name, "take it out")
     known = [spec.name for spec in specs] + list(LATER)
     hint = did_you_mean(name, known, "take it out, or look it up in the list of options")
     return Problem("there is no such option", name, hint)
+
+
+def _is_off(spec: OptionSpec, value: object) -> bool:
+    """Whether a value of an option that a job does not have means that it is not used."""
+    if is_empty(value):
+        return True
+    try:
+        read = coerce(spec, value)
+    except UnfitError:
+        return False
+    return is_empty(read) or read is False or (read == spec.default and spec.default is not True)
 
 
 class Reading:

@@ -186,7 +186,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
             num_images=checked.plan.num_train_images,
             family=model.family.name,
             trainable_parameters=method.num_parameters,
-            name=job.saving.output_name or "last",
+            name=job.result_name or "last",
             resumed_step=recorder.position.step,
             output_dir=str(output_folder(job, run)),
         ),
@@ -284,7 +284,7 @@ def _previewer(
         checked.prompts,
         lambda texts: known.get(tuple(texts)) or encode(texts),
         folder=Path(run.samples),
-        output_name=job.saving.output_name or "",
+        output_name=job.result_name or "",
         context=without_dropout,
     )
 

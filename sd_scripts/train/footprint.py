@@ -26,8 +26,8 @@ from sd_scripts.train.state_facts import WEIGHTS_FILE, find_state
 from sd_scripts.weights.headers import read_safetensors_header
 
 _PART_NAMES: Final = {"unet": "U-Net", "te1": "text encoder", "te2": "second text encoder"}
-_STATE_FACTOR: Final = 3
-"""A training state holds the weights and, for most optimizers, two more numbers for each."""
+_STATE_BYTES: Final = {"Adafactor": 0.1, "8bit": 2.2}
+"""What an optimizer keeps for each number, by the end of its name; most keep two more numbers."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def count_network(
             check()
         except UserError as error:
             problems += error.problems
-    return count_of(method, job), problems
+    return count_of(method, job, checked), problems
 
 
 def state_problems(job: TrainingJob, method: Method) -> list[Problem]:
@@ -91,24 +91,30 @@ def state_problems(job: TrainingJob, method: Method) -> list[Problem]:
         return []
     return [
         Problem(
-            "The state to resume is of another network: its layers or ranks are others",
-            "resume, network_dim, network_args",
-            "Use the network settings that it was trained with.",
+            "The state to resume is of another training: what learns is not the same",
+            f"resume, {job.shape_options}",
+            "Use the settings that it was trained with.",
         )
     ]
 
 
-def count_of(method: Method, job: TrainingJob) -> NetworkCount:
-    """Count a network that is attached already."""
+def count_of(method: Method, job: TrainingJob, checked: Preflight) -> NetworkCount:
+    """Count a network that is attached already, or a model that learns itself."""
     total = sum(p.numel() for p in method.trainable_modules.parameters())
     precision = precision_of(job)
-    saved = precision.saved or precision.trained
-    trained = precision.trained
+    saved = total * _size(precision.saved or precision.trained)
+    if job.learning_parts and checked.info is not None:  # the others are in the file too
+        rest = max(0, checked.info.num_parameters - total)
+        saved += rest * _size(precision.saved or torch.float32)
+    kept = 2.0 * _size(torch.float32)
+    for ending, number in _STATE_BYTES.items():
+        kept = number if job.optimizer.optimizer_type.endswith(ending) else kept
+    kept += _size(torch.float32) if job.training.use_ema else 0
     return NetworkCount(
         modules={_PART_NAMES[part]: number for part, number in method.num_modules.items()},
         parameters=method.num_parameters,
-        saved_bytes=total * _size(saved),
-        state_bytes=total * _size(trained) * _STATE_FACTOR,
+        saved_bytes=saved,
+        state_bytes=int(total * (_size(precision.trained) + kept)),
     )
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from sd_scripts.data.batch import Batch
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import TextConditioning
+from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.guard import explain_invalid_loss
-from sd_scripts.train.optimizers import averaged_weights, learning_rates
+from sd_scripts.train.optimizers import learning_rates
 from sd_scripts.train.session import Session
 from sd_scripts.train.validation import validate
 
@@ -82,15 +83,39 @@ def steps(session: Session) -> Iterator[Step]:
 
 def optimize(session: Session, batches: list[Batch]) -> float:
     """Do one optimizer step on the mean loss of `batches`; returns that loss."""
+    stepper, number = session.stepper, session.position.step + 1
+    stepper.begin(number)
     losses = []
     for batch in batches:
         loss, inputs = forward(session, batch)
+        if stepper.in_backward:
+            check_numbers(session, loss.detach(), None, inputs, batch)
         session.accelerator.backward(loss / len(batches))
         losses.append(loss.detach())
-    average_gradients(session)
-    norm = clip_gradients(session)
     mean = torch.stack(losses).mean()
-    check = mean if norm is None else torch.stack([mean, norm.to(mean.device)])
+    average_gradients(session)
+    norm = stepper.step() if stepper.in_backward else clip_gradients(session)
+    check_numbers(session, mean, norm, inputs, batches[-1])
+    if not stepper.in_backward:
+        stepper.step()
+    if not session.accelerator.optimizer_step_was_skipped:  # as the scaler of fp16 may do
+        session.scheduler.step()
+    session.optimizer.zero_grad(set_to_none=True)
+    session.method.after_step(number)
+    if session.ema is not None:
+        session.ema.update()
+    return float(mean)
+
+
+def check_numbers(
+    session: Session,
+    loss: Tensor,
+    norm: Tensor | None,
+    inputs: tuple[Tensor, TextConditioning],
+    batch: Batch,
+) -> None:
+    """Raise `UserError` with the likely cause if the loss or the gradients' norm is no number."""
+    check = loss if norm is None else torch.stack([loss, norm.to(loss.device)])
     if not torch.isfinite(check).all():
         raise explain_invalid_loss(
             session.job,
@@ -98,14 +123,8 @@ def optimize(session: Session, batches: list[Batch]) -> float:
             latents=inputs[0],
             text=inputs[1].hidden,
             trained=session.method.trainable_modules,
-            names=batches[-1].names,
+            names=batch.names,
         )
-    session.optimizer.step()
-    if not session.accelerator.optimizer_step_was_skipped:  # as the scaler of fp16 may do
-        session.scheduler.step()
-    session.optimizer.zero_grad(set_to_none=True)
-    session.method.after_step(session.position.step + 1)
-    return float(mean)
 
 
 def forward(session: Session, batch: Batch) -> tuple[Tensor, tuple[Tensor, TextConditioning]]:
@@ -144,7 +163,7 @@ def average_gradients(session: Session) -> None:
     """Give every process the mean gradient of all; nothing to do for a single one."""
     if session.accelerator.num_processes == 1:
         return
-    for parameter in session.trainable:
+    for parameter in (p for p in session.trainable if p.requires_grad):
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad = session.accelerator.reduce(parameter.grad, reduction="mean")
@@ -181,5 +200,5 @@ def preview(session: Session, stage: str) -> None:
             session.reporter.warn(_NO_PROMPTS)
         return
     step, reporter = session.position.step, session.reporter
-    with averaged_weights(session.optimizer):
+    with weights_to_use(session.optimizer, session.ema):
         session.previewer.make(stage, step, reporter, session.requests.stop)

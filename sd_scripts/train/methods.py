@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.base import Method
+from sd_scripts.methods.full import FullMethod
 from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.methods.network_kinds import NETWORK_KINDS
 from sd_scripts.methods.pivotal import PivotalMethod
@@ -16,6 +17,8 @@ from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 # By job, networks by module. Each maker knows its own type of job and is only called with it.
 METHODS: Final[Mapping[str, Callable[[Any, LoadedModel], Method]]] = {
     **dict.fromkeys(NETWORK_KINDS, NetworkMethod),
+    "train_db": FullMethod,
+    "fine_tune": FullMethod,
     "train_textual_inversion": TextualInversionMethod,
 }
 

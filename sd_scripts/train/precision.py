@@ -24,10 +24,13 @@ DTYPES: Final = {
 
 @dataclass(frozen=True)
 class Precision:
-    """`frozen`: base weights; `trained`: learning weights; `vae`; `saved`: None = as trained."""
+    """`frozen`: base weights, and what is computed in; `trained`: learning weights; `unet` and
+    `text`: the model's own parts, which may learn themselves; `vae`; `saved`: None = as trained."""
 
     frozen: torch.dtype
     trained: torch.dtype
+    unet: torch.dtype
+    text: torch.dtype
     vae: torch.dtype
     saved: torch.dtype | None
 
@@ -37,9 +40,13 @@ def precision_of(job: TrainingJob) -> Precision:
     performance = job.performance
     frozen = DTYPES[performance.mixed_precision]
     full = performance.full_fp16 or performance.full_bf16
+    trained = frozen if full else torch.float32
+    learning = job.learning_parts
     return Precision(
         frozen=frozen,
-        trained=frozen if full else torch.float32,
+        trained=trained,
+        unet=trained if "unet" in learning else frozen,
+        text=trained if "text_encoders" in learning else frozen,
         vae=torch.float32 if job.model.no_half_vae else frozen,
         saved=DTYPES[job.saving.save_precision] if job.saving.save_precision else None,
     )

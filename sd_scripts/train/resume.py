@@ -16,8 +16,9 @@ from sd_scripts.families.base import LoadedModel
 from sd_scripts.files import companion
 from sd_scripts.methods.base import Method
 from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.guard import all_finite, broken_weights
-from sd_scripts.train.optimizers import averaged_weights, describe_optimizer
+from sd_scripts.train.optimizers import describe_optimizer
 from sd_scripts.train.preflight import Preflight
 from sd_scripts.train.state_facts import (
     Position,
@@ -120,7 +121,7 @@ class Recorder:
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
         metadata = self._method.file_metadata(self._job, self._facts, save)
-        with averaged_weights(self._parts.optimizer):
+        with weights_to_use(self._parts.optimizer, self._parts.ema):
             self._method.save(path, metadata, self._saved_dtype)
         beside = (companion(path, suffix) for suffix in self._job.companions)
         self._files |= {str(file.absolute()): stamp_of(file) for file in (path, *beside)}
@@ -171,13 +172,13 @@ class Recorder:
         facts = read_facts(folder)
         optimizer = self._parts.optimizer
         fresh = settings_of(optimizer)
-        load_state(folder, self._parts)
+        told = load_state(folder, self._parts)
         self.position = Position(facts.current_step, facts.current_epoch, facts.batch_in_epoch)
         self._resumed_step = facts.current_step
         self._files = dict(facts.files)
         self._session = int(facts.session)
         self._facts = replace(self._facts, session_id=self._session)
-        told = apply_changed_rates(self._parts, facts.rates, self._rates)
+        told += apply_changed_rates(self._parts, facts.rates, self._rates)
         arguments = self._job.optimizer.optimizer_args
         told += apply_changed_arguments(optimizer, fresh, facts.optimizer_args, arguments)
         if facts.plan != self._plan:

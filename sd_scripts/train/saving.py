@@ -102,7 +102,7 @@ class Saver:
         self._write_weights, self._write_state = write
         self._is_ours = is_ours
         self._reporter = reporter
-        self._suffix = job.saving.save_model_as or "safetensors"
+        self._ending = job.file_ending
         self._given_name = job.result_name
         self._companions = job.companions
         self._written: dict[Path, Stamp] = {}
@@ -230,7 +230,7 @@ class Saver:
 
     def _files(self, folder: Path, name: str) -> list[Path]:
         """Return what one save writes: the trained file, and those that belong to it."""
-        path = folder / f"{name}.{self._suffix}"
+        path = folder / f"{name}{self._ending}"
         return [path, *(companion(path, suffix) for suffix in self._companions)]
 
     def _state(self, folder: Path, name: str, position: Position) -> None:
@@ -278,7 +278,7 @@ class Saver:
         if not path.exists() or not self._is_own(path):
             return
         try:
-            path.unlink() if weights else shutil.rmtree(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
             self._reporter.say(f"removed {path}")
         except OSError as error:
             text = f"The old {path.name} could not be removed: {_reason(error)}"
@@ -299,14 +299,14 @@ def _cannot_save(name: str, folder: Path, error: OSError) -> UserError:
 
 def planned_names(job: TrainingJob, plan: SavePlan, arithmetic: StepArithmetic) -> list[str]:
     """Return the names of the files that a whole run writes, long lists shortened to their ends."""
-    suffix = job.saving.save_model_as or "safetensors"
+    ending = job.file_ending
     name = job.result_name
     epochs = range(plan.every_epochs, arithmetic.num_epochs, plan.every_epochs or 1)
     steps = range(plan.every_steps, arithmetic.total_steps + 1, plan.every_steps or 1)
-    by_epoch = [f"{name or 'epoch'}-{n:06d}.{suffix}" for n in epochs if plan.every_epochs]
-    by_step = [f"{name or 'at'}-step{n:08d}.{suffix}" for n in steps if plan.every_steps]
-    names = [*_shortened(by_step), *_shortened(by_epoch), f"{name or 'last'}.{suffix}"]
-    return [*names, *(f"{name or 'last'}{added}.{suffix}" for added in job.companions)]
+    by_epoch = [f"{name or 'epoch'}-{n:06d}{ending}" for n in epochs if plan.every_epochs]
+    by_step = [f"{name or 'at'}-step{n:08d}{ending}" for n in steps if plan.every_steps]
+    names = [*_shortened(by_step), *_shortened(by_epoch), f"{name or 'last'}{ending}"]
+    return [*names, *(f"{name or 'last'}{added}{ending}" for added in job.companions)]
 
 
 def _shortened(names: list[str]) -> list[str]:

@@ -22,10 +22,12 @@ from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.train.ema import Ema
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.state_facts import Position
+from sd_scripts.train.stepping import Stepper
 from sd_scripts.train.trackers import Tracker
 from sd_scripts.train.validation import Validator
 
@@ -41,6 +43,8 @@ class Session:
     objective: Objective
     source: BatchSource
     optimizer: Any
+    stepper: Stepper
+    ema: Ema | None
     scheduler: LRScheduler
     arithmetic: StepArithmetic
     latents: Callable[[Batch], Tensor]

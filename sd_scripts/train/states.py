@@ -23,11 +23,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import sync_folder
+from sd_scripts.train.ema import Ema
 from sd_scripts.train.schedulers import load_schedule
 from sd_scripts.train.state_facts import FACTS_FILE, WEIGHTS_FILE, StateFacts
 from sd_scripts.weights.files import save_tensors
 
 _OPTIMIZER: Final = "optimizer.pt"
+_EMA: Final = "ema.safetensors"
 _SCHEDULER: Final = "scheduler.pt"
 _RANDOM: Final = "random.pt"
 
@@ -48,6 +50,7 @@ class Resumable:
     optimizer: Optimizer
     scheduler: LRScheduler
     scaler: Any | None = None
+    ema: Ema | None = None
 
 
 def random_state() -> dict[str, Any]:
@@ -86,6 +89,9 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     try:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
         save_tensors(weights, temporary / WEIGHTS_FILE)
+        if parts.ema is not None:
+            averages = {k: v.cpu().contiguous() for k, v in parts.ema.state_dict().items()}
+            save_tensors(averages, temporary / _EMA)
         _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
         _save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
         others = random_state()
@@ -117,12 +123,16 @@ def _replace_folder(temporary: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_state(folder: Path, parts: Resumable) -> None:
-    """Give a state back to the living parts. Raises `UserError` if it does not fit them."""
+def load_state(folder: Path, parts: Resumable) -> list[Problem]:
+    """Give a state back to the living parts; returns what the user should know.
+
+    Raises `UserError` if it does not fit them.
+    """
     try:
         weights = load_file(folder / WEIGHTS_FILE)
         optimizer, scheduler = _load(folder / _OPTIMIZER), _load(folder / _SCHEDULER)
         others = _load(folder / _RANDOM)
+        averages = load_file(folder / _EMA) if (folder / _EMA).is_file() else None
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
         raise UserError(
             f"The training state {folder.name} is damaged: {_first_line(error)}",
@@ -132,7 +142,9 @@ def load_state(folder: Path, parts: Resumable) -> None:
     try:
         parts.weights.load_state_dict(weights, strict=True)
         parts.optimizer.load_state_dict(optimizer)
+        _keep_formats(parts.optimizer, optimizer)
         load_schedule(parts.scheduler, scheduler)
+        told = _take_average(parts.ema, averages)
     except (ValueError, KeyError, RuntimeError) as error:
         raise UserError(
             f"The training state {folder.name} does not fit this job: {_first_line(error)}",
@@ -142,6 +154,37 @@ def load_state(folder: Path, parts: Resumable) -> None:
     if parts.scaler is not None and "scaler" in others:
         parts.scaler.load_state_dict(others["scaler"])
     set_random_state(others)
+    return told
+
+
+def _keep_formats(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Give the optimizer its memory in the number formats it was saved in.
+
+    PyTorch brings it to the format of the weights, which would round it where these are bf16.
+    """
+    for group, saved_group in zip(optimizer.param_groups, saved["param_groups"], strict=True):
+        for parameter, number in zip(group["params"], saved_group["params"], strict=True):
+            kept = optimizer.state.get(parameter, {})
+            for name, value in saved["state"].get(number, {}).items():
+                now = kept.get(name)
+                if not isinstance(value, Tensor) or not isinstance(now, Tensor):
+                    continue
+                if now.dtype != value.dtype:
+                    kept[name] = value.to(now.device)
+
+
+def _take_average(ema: Ema | None, averages: dict[str, Tensor] | None) -> list[Problem]:
+    """Give the average what the state holds; says so if only one of the two is there."""
+    if ema is not None and averages is not None:
+        ema.load_state_dict(averages)
+    if (ema is None) == (averages is None):
+        return []
+    if ema is not None:
+        ema.restart()
+        text = "This state holds no average of the weights; it begins at the weights as they are"
+    else:
+        text = "This state holds an average of the weights, which is not kept up any more"
+    return [Problem(text, "use_ema, resume", "Resume with use_ema as before.", "warning")]
 
 
 def _load(path: Path) -> Any:

@@ -20,8 +20,8 @@ from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
+from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.measure import Measure, fixed_timesteps
-from sd_scripts.train.optimizers import averaged_weights
 
 if TYPE_CHECKING:
     from sd_scripts.train.loop import Step
@@ -81,7 +81,7 @@ def validate(session: Session, step: Step) -> bool:
     # Several processes must all measure to the end, or they would wait for each other for ever.
     alone = session.accelerator.num_processes == 1
     stop = session.requests.stop if alone else _never
-    with averaged_weights(session.optimizer):
+    with weights_to_use(session.optimizer, session.ema):
         found = validator.losses(session.reporter, stop)
     if found is not None:
         mean = sum(found.values()) / len(found)

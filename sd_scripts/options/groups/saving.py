@@ -29,9 +29,11 @@ SamplerName = Literal[
     "k_dpm_2_a",
 ]
 
+FileFormat = Literal["safetensors", "ckpt", "pt", "diffusers", "diffusers_safetensors"]
+
 
 class SavingOptions(Options):
-    """Files that come out."""
+    """Files that come out; each trainer narrows the formats to those it writes."""
 
     title: ClassVar[str] = "Saving"
 
@@ -50,10 +52,8 @@ class SavingOptions(Options):
     ] = None
     """Name of the trained file, without ending. Empty: last."""
 
-    save_model_as: Annotated[
-        Literal["safetensors", "ckpt", "pt"], Opt("File format", tier="expert")
-    ] = "safetensors"
-    """Format of the trained file. safetensors is safe and read everywhere; ckpt and pt are old."""
+    save_model_as: Annotated[FileFormat | None, Opt("File format", tier="expert")] = None
+    """Format of what is trained."""
 
     save_precision: Annotated[
         Literal["float", "fp16", "bf16"] | None, Opt("Precision of the file", off_values=("no",))
@@ -110,6 +110,15 @@ class SavingOptions(Options):
     )
     """A saved state (a folder ending in -state). Training goes on exactly where it was, as if it
     had never stopped."""
+
+
+class NetworkSavingOptions(SavingOptions):
+    """Small files that come out."""
+
+    save_model_as: Annotated[
+        Literal["safetensors", "ckpt", "pt"], Opt("File format", tier="expert")
+    ] = "safetensors"
+    """Format of the trained file. safetensors is safe and read everywhere; ckpt and pt are old."""
 
 
 class PreviewOptions(Options):
