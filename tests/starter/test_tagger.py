@@ -25,7 +25,6 @@ from tools.starter.tagger_model import (
     write_tags,
 )
 
-
 NEEDS_EXPORTER = "exporting, which only makers do, needs onnx and onnxscript"
 
 
