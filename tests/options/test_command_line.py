@@ -126,7 +126,7 @@ def test_a_stray_word_is_refused() -> None:
 
 def test_an_option_of_later_is_taken_with_its_values() -> None:
     assert run("--scale_weight_norms", "0", "--validation_split", "0.0").job == run().job
-    assert "does not support it yet" in mistakes("--base_weights", "a", "b")["base_weights"]
+    assert "does not support it yet" in mistakes("--wandb_run_name", "a")["wandb_run_name"]
     (warning,) = (found for found in run("--lowram").warnings if found.option == "lowram")
     assert warning.severity == "warning"
 

@@ -15,7 +15,6 @@ from tests.options.support import SPECS
 PACKAGE = docs.DOCUMENT.parents[1] / "sd_scripts"
 
 ONLY_UNDERSTOOD = {
-    "network_args": "its arguments are options of their own so far",
     "sdpa": "what it asks for is done anyway",
 }
 """Options that are checked and kept for sd-scripts, but ask for nothing of their own."""
