@@ -22,6 +22,7 @@ from sd_scripts.options.groups.caption import CaptionOptions
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.training import TrainingOptions
+from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.schema import Applies, OptionSpec, specs_by_name
 from sd_scripts.options.values import Reading
 from sd_scripts.train.preflight import folder_problems
@@ -113,13 +114,20 @@ class Live:
         data, caption = groups.get("data"), groups.get("caption")
         assert isinstance(data, DataOptions)
         assert isinstance(caption, CaptionOptions)
-        if not data.train_data_dir and not data.dataset_config:
+        validation = groups.get("validation")
+        assert isinstance(validation, ValidationOptions | None)
+        if not (data.train_data_dir or data.in_json or data.dataset_config):
             return ()
         family, prediction = insight.family, insight.prediction_type
         scan = self._scans.look(
             _data_key(insight),
             lambda progress: plan_dataset(
-                data, caption, family=family, prediction_type=prediction, progress=progress
+                data,
+                caption,
+                validation,
+                family=family,
+                prediction_type=prediction,
+                progress=progress,
             ),
         )
         insight.data = scan
@@ -249,7 +257,7 @@ def _model_key(prepared: Prepared) -> tuple[object, ...]:
 
 def _data_key(insight: Insight) -> tuple[object, ...]:
     groups = insight.reading.groups
-    dumped = tuple(repr(groups.get(name)) for name in ("data", "caption"))
+    dumped = tuple(repr(groups.get(name)) for name in ("data", "caption", "validation"))
     return ("pictures", insight.family, insight.prediction_type, *dumped)
 
 
