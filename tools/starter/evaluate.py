@@ -325,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_files(options.starter, options.only)
         figures = [figure for part in options.only for figure in PARTS[part](plan)]
-        content = heading(plan) + markdown(figures)
+        content = (heading(plan) if "base" in options.only else "") + markdown(figures)
         print(content)
         if options.write:
             write_table(options.write, content)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from sd_scripts.files import atomic_path
 from tools.starter.network import lay_out
-from tools.starter.scenes import KINDS
 from tools.starter.strangers import Shown, random_shown, taught_strangers
 from tools.starter.tagger_model import (
     INNER_SIDE,
@@ -47,6 +46,7 @@ WIDTHS = (24, 40, 80, 104)
 STRANGERS = 0.3  # share of pictures that show no subject
 SCALE = 100  # one tag's share of the loss is small: without this, learning starts slowly
 OPSET = 18
+WIDEST_KIND = "object"
 WEAR = Wear(share=0.5, blur=1.2, gain=0.05, shift=0.05, noise=0.05, clouds=0.05, warp=1.5)
 
 
@@ -61,7 +61,8 @@ def make_tagger() -> Tagger:
 def targets(batch: Sequence[Shown], tags: Sequence[Tag]) -> tuple[Tensor, Tensor]:
     """Return what is true [B, T] and what counts [B, T], for the tags after the ratings.
 
-    Of a stranger whose kind is not known, the kinds do not count.
+    A stranger whose kind is not known is no animal, fruit or the like; whether it is an "object"
+    is left open, since that word is wide.
     """
     names = [tag.name for tag in tags[len(RATINGS) :]]
     true = torch.zeros(len(batch), len(names))
@@ -69,7 +70,7 @@ def targets(batch: Sequence[Shown], tags: Sequence[Tag]) -> tuple[Tensor, Tensor
     for row, shown in enumerate(batch):
         true[row, [names.index(name) for name in true_tags(shown)]] = 1
         if shown.kind is None:
-            counts[row, [names.index(kind) for kind in KINDS]] = 0
+            counts[row, names.index(WIDEST_KIND)] = 0
     return true, counts
 
 
