@@ -87,7 +87,6 @@ class FakeFamily:
             ),
         ]
 
-
     def network_layers(self, model: FakeModel) -> Sequence[FakeLayer]:
         found = []
         for target in self.network_targets(model):
