@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ from sd_scripts.captioning.captioner import generation_settings as settings_of
 from sd_scripts.errors import UserError
 from sd_scripts.runs.undo import undo
 from tests.captioning.jobs import Bench, caption_job, captioning
-from tests.support.tiny_captioning import make_captioner, make_git, make_qwen, paint
+from tests.support.tiny_captioning import (
+    make_blip2,
+    make_captioner,
+    make_florence,
+    make_git,
+    make_qwen,
+    paint,
+)
 
 BEAMS = {"beam_search": True, "num_beams": 2, "max_length": 12}
 
@@ -90,9 +98,11 @@ def test_broken_pictures_are_named(job: Bench) -> None:
     assert len(job.texts()) == 3
 
 
-@pytest.mark.parametrize("kind", ["git", "qwen"])
-def test_other_captioners_by_the_same_interface(tmp_path: Path, kind: str) -> None:
-    folder = (make_git if kind == "git" else make_qwen)(tmp_path / kind)
+@pytest.mark.parametrize("make", [make_git, make_blip2, make_florence, make_qwen])
+def test_other_captioners_by_the_same_interface(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    folder = make(tmp_path / "model")
     # Of different sizes, so that Qwen's batch has questions of different lengths.
     pictures = paint(tmp_path / "p", "red.png", "green.png")
     paint(pictures, "blue.png", size=(60, 30))
@@ -106,6 +116,14 @@ def test_other_captioners_by_the_same_interface(tmp_path: Path, kind: str) -> No
         assert texts[f"{name}.two"] == texts[f"{name}.one"]
         # Nothing of the question is in the answer.
         assert "describe" not in texts[f"{name}.two"].lower()
+
+
+def test_words_go_before_what_blip_2_answers(tmp_path: Path) -> None:
+    engine = Captioner(make_blip2(tmp_path), caption_job(caption_prompt="a red", **BEAMS))
+    batch = engine.collate([engine.prepare(Image.new("RGB", (8, 8)))] * 2)
+    # Three places for the picture, the two words.
+    assert batch["input_ids"].tolist() == [[4, 4, 4, 5, 8]] * 2
+    assert all(engine.infer(batch))
 
 
 def test_a_prompt_begins_the_caption(blip: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -227,4 +228,71 @@ def make_qwen(folder: Path) -> Path:
     Qwen2VLImageProcessorPil(patch_size=8, min_pixels=16 * 16, max_pixels=64 * 64).save_pretrained(
         folder
     )
+    return folder
+
+
+def _plain_tokenizer(marks: dict[str, str] | list[str]) -> Any:
+    """Return a tokenizer of whole words that knows "<image>"."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    plain = Tokenizer(models.WordLevel({w: n for n, w in enumerate(_PLAIN_WORDS)}, "[UNK]"))
+    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=plain,
+        unk_token="[UNK]",
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        extra_special_tokens=marks,
+    )
+
+
+_PLAIN_WORDS = ("<pad>", "<s>", "</s>", "[UNK]", "<image>", *WORDS[7:], "What", "does", "the")
+_ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+
+
+def make_blip2(folder: Path) -> Path:
+    """Write a tiny BLIP-2 with random weights and its processor; returns its folder."""
+    from transformers import Blip2Config, Blip2ForConditionalGeneration, Blip2Processor
+    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
+
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    wide = {**size, "intermediate_size": 16}
+    language = {**size, "model_type": "opt", "ffn_dim": 16, "word_embed_proj_dim": 16, **_ENDS}
+    language |= {"vocab_size": len(_PLAIN_WORDS), "max_position_embeddings": 64}
+    asking = {**wide, "encoder_hidden_size": 16, "cross_attention_frequency": 1, "vocab_size": 30}
+    config = Blip2Config(
+        vision_config={**wide, "image_size": 32, "patch_size": 16},
+        qformer_config=asking,
+        text_config=language,
+        num_query_tokens=3,
+        image_token_index=4,
+    )
+    torch.manual_seed(0)
+    Blip2ForConditionalGeneration(config).save_pretrained(folder)
+    picture = BlipImageProcessorPil(size={"height": 32, "width": 32})
+    tokenizer = _plain_tokenizer(["<image>"])
+    Blip2Processor(picture, tokenizer, num_query_tokens=3).save_pretrained(folder)
+    return folder
+
+
+def make_florence(folder: Path) -> Path:
+    """Write a tiny Florence-2 with random weights and its processor; returns its folder."""
+    from transformers import Florence2Config, Florence2ForConditionalGeneration, Florence2Processor
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    language = {"model_type": "bart", "vocab_size": len(_PLAIN_WORDS), "d_model": 16, **_ENDS}
+    for half in ("encoder", "decoder"):
+        language |= {f"{half}_layers": 1, f"{half}_attention_heads": 2, f"{half}_ffn_dim": 16}
+    language |= {"max_position_embeddings": 64, "decoder_start_token_id": 2}
+    vision = {"depths": [1] * 4, "embed_dim": [8, 8, 8, 16], "num_heads": [1, 1, 1, 2]}
+    vision |= {"num_groups": [1, 1, 1, 2], "window_size": 2, "projection_dim": 16}
+    config = Florence2Config(text_config=language, vision_config=vision, image_token_id=4)
+    torch.manual_seed(0)
+    Florence2ForConditionalGeneration(config).save_pretrained(folder)
+    picture = CLIPImageProcessorPil(size={"height": 64, "width": 64}, do_center_crop=False)
+    picture.image_seq_length = 5  # what 64 pixels become in its four levels, and their mean
+    tokenizer = _plain_tokenizer({"image_token": "<image>"})
+    Florence2Processor(picture, tokenizer).save_pretrained(folder)
     return folder
