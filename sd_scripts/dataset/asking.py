@@ -8,10 +8,12 @@ from pathlib import Path
 from sd_scripts.dataset.checks import check_settings
 from sd_scripts.dataset.config import read_dataset_config
 from sd_scripts.dataset.folders import Found, subsets_of_folder
+from sd_scripts.dataset.listing import list_folder
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, Values
 from sd_scripts.errors import Problem, errors_among
 from sd_scripts.options.groups.data import DataOptions
+from sd_scripts.options.groups.full import FullDataOptions
 
 
 @dataclass
@@ -70,12 +72,23 @@ def _from_folders(data: DataOptions, values: Values, family: str | None) -> Aske
     if data.reg_data_dir:
         folder = Path(data.reg_data_dir)
         found.append(subsets_of_folder(folder, values, "reg_data_dir", is_reg=True))
+    if isinstance(data, FullDataOptions) and data.class_prompt and data.class_data_dir:
+        found.append(_painted(Path(data.class_data_dir), data.class_prompt, values))
     subsets = tuple(subset for one in found for subset in one.subsets)
     return Asked(
         datasets=[values.dataset(subsets, family)] if subsets else [],
         problems=[problem for one in found for problem in one.problems],
         notes=[note for one in found for note in one.notes],
     )
+
+
+def _painted(folder: Path, prompt: str, values: Values) -> Found:
+    """The pictures of the class that the model painted; none before it has."""
+    if not folder.is_dir() or not list_folder(folder).pictures:
+        return Found()
+    where = "the painted pictures of the class"
+    subset = values.subset(folder, where, "class_prompt", is_reg=True)
+    return Found((replace(subset, num_repeats=1, class_tokens=prompt),))
 
 
 def _of_metadata(file: Path, folder: str | None, values: Values) -> SubsetSettings:

@@ -40,6 +40,16 @@ BETTER: Final[dict[str, str]] = {
     "one is told before training, and a pickle's code is never run",
     "v2": _SEEN,
     "v_parameterization": _SEEN,
+    "fused_backward_pass": "for every trainer and every optimizer that can step one weight at a "
+    "time, not only Adafactor; with full_bf16 rounded up or down by chance",
+    "fused_optimizer_groups": "for every trainer and every optimizer that can be stepped in parts",
+    "full_bf16": "never ignored; weights are rounded up or down by chance, so that small steps are "
+    "not lost",
+    "stop_text_encoder_training": "exact, also after a resume; sd-scripts fails at that step",
+    "prior_loss_weight": "counts in every trainer; class pictures that lack can be painted first",
+    "save_model_as": "a model file is safetensors unless another format is asked for; averages of "
+    "an earlier training are left out, marks of v-prediction are kept",
+    "block_lr": "checked before training",
     "clip_skip": "told where it has no effect (SDXL) instead of being passed over",
     "no_half_vae": "also when pictures are not cached",
     "resolution": "empty: what the model was made for",
@@ -65,10 +75,8 @@ BETTER: Final[dict[str, str]] = {
     "masked_loss": "averaged over the masked part by default, so that a small mask is no small "
     "loss; masked_loss_mean = picture gives the mean of sd-scripts",
     "alpha_mask": "with every loss; averaged as told by masked_loss_mean",
-    "prior_loss_weight": _NEVER_IGNORED,
     "seed": "also fixes the order of the pictures; one that was drawn is written into the run's "
     "config",
-    "full_bf16": _NEVER_IGNORED,
     "sdpa": "used anyway unless another kind of attention is chosen",
     "optimizer_type": "a missing package is told with its remedy before training; classes that are "
     "not in the list are refused rather than imported",

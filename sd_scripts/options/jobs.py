@@ -22,6 +22,7 @@ from sd_scripts.options.groups.captioning import (
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.embedding import EmbeddingOptions, TextualInversionOptions
 from sd_scripts.options.groups.full import (
+    FullDataOptions,
     FullOptimizerOptions,
     FullOptions,
     FullSavingOptions,
@@ -202,6 +203,7 @@ class WholeModelJob(TrainingJob):
 
     shape_options: ClassVar[str] = "train_text_encoder"
 
+    data: FullDataOptions
     full: FullOptions = FullOptions()
     optimizer: FullOptimizerOptions = FullOptimizerOptions()
     saving: FullSavingOptions = FullSavingOptions()
@@ -209,19 +211,14 @@ class WholeModelJob(TrainingJob):
     @property
     def model_format(self) -> str:
         """The format of what is saved: chosen, or that of the model it starts from."""
-        chosen = self.saving.save_model_as
-        if chosen is None:
-            base = Path(self.model.pretrained_model_name_or_path).expanduser()
-            return "diffusers_safetensors" if base.is_dir() else "safetensors"
-        if self.saving.use_safetensors:
-            return {"ckpt": "safetensors", "diffusers": "diffusers_safetensors"}.get(chosen, chosen)
-        return chosen
+        base = Path(self.model.pretrained_model_name_or_path).expanduser()
+        return self.saving.format_of(from_folder=base.is_dir())
 
     @property
     def file_ending(self) -> str:
         """The ending of what is saved, with its dot; empty for a folder."""
-        format_ = self.model_format
-        return "" if format_.startswith("diffusers") else f".{format_}"
+        chosen = self.model_format
+        return "" if chosen.startswith("diffusers") else f".{chosen}"
 
     @property
     def learning_parts(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sd_scripts.dataset.class_pictures import ClassPictures, class_pictures
 from sd_scripts.dataset.new_word import teach_word
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan
@@ -17,6 +18,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
 from sd_scripts.families.noise_options import resolve_noise
 from sd_scripts.files import nearest_folder
+from sd_scripts.options.groups.full import FullDataOptions
 from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.values import job_warnings
@@ -38,6 +40,7 @@ class Preflight:
     arithmetic: StepArithmetic
     prompts: tuple[PreviewPrompt, ...]
     problems: tuple[Problem, ...]
+    class_pictures: ClassPictures | None = None
 
 
 def look_ahead(
@@ -50,8 +53,12 @@ def look_ahead(
     """
     problems = list(job_warnings(job))
     info, model = _model(job, problems)
+    painted = _class_pictures(job, model)
+    data = job.data
+    if painted is not None:
+        data = data.model_copy(update={"class_data_dir": str(painted.folder)})
     plan = plan_dataset(
-        job.data,
+        data,
         job.caption,
         seeded_validation(job),
         family=model.family if model else None,
@@ -78,7 +85,15 @@ def look_ahead(
             problems += folder_problems(Path(folder), option)
     if output is not None:
         problems += folder_problems(output, "output_dir")
-    return Preflight(info, model, plan, arithmetic, prompts, tuple(problems))
+    return Preflight(info, model, plan, arithmetic, prompts, tuple(problems), painted)
+
+
+def _class_pictures(job: TrainingJob, model: ResolvedModel | None) -> ClassPictures | None:
+    """Return which pictures of the class the model has to paint, if any are asked for."""
+    if model is None or not isinstance(job.data, FullDataOptions):
+        return None
+    path = Path(job.model.pretrained_model_name_or_path).expanduser()
+    return class_pictures(job.data, path, model.family, model.prediction_type)
 
 
 def seeded_validation(job: TrainingJob) -> ValidationOptions:

@@ -92,7 +92,7 @@ class Previewer:
             picture = decode(self._model, latents)[0]
         when = datetime.now()
         path = self._folder / picture_name(self._output_name, stage, index, prompt, seed, when)
-        _write_png(picture, path, prompt, seed, step)
+        write_png(picture, path, prompt, seed, step)
         reporter.sample(path, prompt.prompt, seed, step, index)
 
 
@@ -126,9 +126,10 @@ def _failed(prompt: PreviewPrompt, error: Exception) -> Problem:
     )
 
 
-def _write_png(
+def write_png(
     picture: Image.Image, path: Path, prompt: PreviewPrompt, seed: int, step: int
 ) -> None:
+    """Write a picture atomically, with how it was made as web UIs note it."""
     told = PngInfo()
     settings = (
         f"Steps: {prompt.sample_steps}, Sampler: {prompt.sample_sampler}, "

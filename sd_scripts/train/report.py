@@ -51,6 +51,10 @@ def report_lines(job: TrainingJob, found: Preflight, count: NetworkCount | None)
         yield f"Model:     {found.info.text}"
     yield from summarise(found.plan).text.splitlines()
     yield f"Steps:     {found.arithmetic.text}"
+    if found.class_pictures is not None and found.class_pictures.missing:
+        number = counted(len(found.class_pictures.missing), "picture")
+        more = "" if found.plan.num_reg_images else "; then an epoch has twice as many steps"
+        yield f"Painted:   {number} of the class before training{more}"
     if count is not None:
         parts = ", ".join(f"{number} in {part}" for part, number in count.modules.items())
         yield f"Network:   {parts}; {count.parameters:,} numbers learn"

@@ -121,6 +121,9 @@ class Recorder:
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
         metadata = self._method.file_metadata(self._job, self._facts, save)
+        if self._parts.ema is not None and not self._job.metadata.no_metadata:
+            decay = self._job.training.ema_decay
+            metadata = {**metadata, "ss_use_ema": "True", "ss_ema_decay": str(decay)}
         with weights_to_use(self._parts.optimizer, self._parts.ema):
             self._method.save(path, metadata, self._saved_dtype)
         beside = (companion(path, suffix) for suffix in self._job.companions)

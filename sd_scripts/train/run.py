@@ -11,6 +11,7 @@ from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests, StopRequested
 from sd_scripts.script import stop_at_errors
 from sd_scripts.train.build import build, lay_foundation
+from sd_scripts.train.class_painting import paint_class
 from sd_scripts.train.entry import output_folder
 from sd_scripts.train.environment import environment_problems
 from sd_scripts.train.inputs import BrokenPictures
@@ -56,6 +57,10 @@ def open_session(
     """
     checked = checked_job(job, run, reporter)
     foundation = lay_foundation(job, run, checked, reporter, requests)
+    if checked.class_pictures is not None and checked.class_pictures.missing:
+        paint_class(job, checked.class_pictures, foundation)
+        told = {problem.message for problem in checked.problems}
+        checked = checked_job(job, run, reporter, known=told)
     for _ in range(_MAX_PLANS):
         requests.raise_if_stopped()
         try:

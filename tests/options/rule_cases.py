@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sd_scripts.options.jobs import Job, TrainTextualInversionJob
+from tests.options.full_rule_cases import FULL_CASES
 
 _UNET_ONLY = {"network_train_unet_only": True}
 _CACHED = {"cache_text_encoder_outputs": True, **_UNET_ONLY}
@@ -173,11 +174,21 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         {"dim_from_weights": True, "network_weights": "a", "network_dim": 4},
         "dim_from_weights, network_dim",
     ),
-    ("known_network_arguments", "error", {"network_args": ["foo=1"]}, "network_args"),
+    (
+        "known_network_arguments",
+        "error",
+        {"network_args": ["foo=1"]},
+        "network_args, network_module",
+    ),
     ("known_network_arguments", "error", {"network_args": ["block_dims=1"]}, "network_args"),
-    ("known_network_arguments", "error", {"network_args": ["dora_wd=3"]}, "network_args"),
+    (
+        "known_network_arguments",
+        "error",
+        {"network_args": ["dora_wd=3"]},
+        "network_args, network_module",
+    ),
     ("known_network_arguments", "error", {"network_args": ["up_lr_weight=hyper"]}, "network_args"),
-    ("options_of_the_module", "error", {"network_args": ["algo=loha"]}, "algo, network_module"),
+    ("options_of_the_module", "warning", {"network_args": ["algo=loha"]}, "algo, network_module"),
     (
         "oft_is_for_the_unet",
         "error",
@@ -220,7 +231,7 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
     ),
     (
         "a_strength_for_each_file",
-        "error",
+        "warning",
         {"base_weights": ["a"], "base_weights_multiplier": [1, 2]},
         "base_weights_multiplier, base_weights",
     ),
@@ -609,6 +620,7 @@ CASES_OF_OTHERS: list[tuple[type[Job], str, str, Mapping[str, object], str]] = [
         "learning_rate",
     ),
     (TrainTextualInversionJob, "word_learns", "warning", _INVERSION, "learning_rate"),
+    *FULL_CASES,
 ]
 
 RIGHT: list[Mapping[str, object]] = [

@@ -10,7 +10,7 @@ import pytest
 
 from sd_scripts.options import docs
 from sd_scripts.options.schema import OptionSpec
-from tests.options.support import SPECS
+from sd_scripts.options.toml_file import all_specs
 
 PACKAGE = docs.DOCUMENT.parents[1] / "sd_scripts"
 
@@ -40,7 +40,7 @@ def read_options() -> set[str]:
     return _read_options()
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", all_specs().values(), ids=lambda spec: spec.name)
 def test_an_option_is_read_somewhere(spec: OptionSpec, read_options: set[str]) -> None:
     only_noted = spec.name == "training_comment" and spec.records
     assert only_noted or (spec.name in read_options) is (spec.name not in ONLY_UNDERSTOOD)

@@ -6,10 +6,11 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.groups.optimizer import OptimizerOptions, Rate
-from sd_scripts.options.groups.saving import SavingOptions
+from sd_scripts.options.groups.saving import FileFormat, SavingOptions
 from sd_scripts.options.schema import Applies, Opt, Options
-from sd_scripts.options.types import UnfitError
+from sd_scripts.options.types import PathText, UnfitError
 
 NUM_BLOCKS: Final = 23
 """Parts of SDXL's U-Net with a learning rate each: embeddings, 9 down, 3 middle, 9 up, output."""
@@ -115,30 +116,51 @@ class FullSavingOptions(SavingOptions):
     use_safetensors: Annotated[bool, Opt("Always safetensors", tier="expert")] = False
     """Writes safetensors where save_model_as says ckpt or diffusers."""
 
+    def format_of(self, *, from_folder: bool) -> FileFormat:
+        """The format that is written: as chosen, or as the model was that training started from."""
+        chosen = self.save_model_as
+        if chosen is None:
+            return "diffusers_safetensors" if from_folder else "safetensors"
+        if self.use_safetensors:
+            return "safetensors" if chosen in ("ckpt", "safetensors") else "diffusers_safetensors"
+        return chosen
 
-class FullOptions(Options):
-    """What learns, and the pictures of its class."""
 
-    title: ClassVar[str] = "What learns"
-
-    train_text_encoder: Annotated[bool, Opt("Train the text encoder", records=True)] = False
-    """Also trains the part that reads. It learns new words sooner, forgets old ones sooner, and
-    takes memory."""
+class FullDataOptions(DataOptions):
+    """Pictures, and those of their subject's class."""
 
     class_prompt: Annotated[
         str | None, Field(min_length=1, max_length=500), Opt("Prompt of the class")
     ] = None
     """What your subject is one of, such as: a photo of a dog. If there are fewer regularisation
-    pictures than num_class_images, the model paints the others before it is trained. They are kept
-    in the cache folder, never beside your own. (An option of this program.)"""
+    pictures than num_class_images, the model paints the others before it is trained. (An option of
+    this program.)"""
 
     num_class_images: Annotated[
         int,
         Field(ge=1, le=100_000),
         Opt("Pictures of the class", unit="pictures", applies=_WITH_CLASS),
     ] = 100
-    """How many pictures of the class there shall be. Usual: 100 to 300. (An option of this
-    program.)"""
+    """How many pictures of the class there shall be, your own among them. Usual: 100 to 300. (An
+    option of this program.)"""
+
+    class_data_dir: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Painted pictures", tier="expert", path="output_folder", applies=_WITH_CLASS),
+    ] = None
+    """Where painted pictures of the class are kept; those that are there already count. Empty: in
+    the cache folder, for each model and prompt. (An option of this program.)"""
+
+
+class FullOptions(Options):
+    """What learns."""
+
+    title: ClassVar[str] = "What learns"
+
+    train_text_encoder: Annotated[bool, Opt("Train the text encoder", records=True)] = False
+    """Also trains the part that reads. It learns new words sooner, forgets old ones sooner, and
+    takes memory."""
 
     @property
     def text_encoder_steps(self) -> int | None:
@@ -147,7 +169,7 @@ class FullOptions(Options):
 
 
 class TrainDbOptions(FullOptions):
-    """What learns in a Dreambooth training, how long, and the pictures of its class."""
+    """What learns in a Dreambooth training, and how long."""
 
     train_text_encoder: Annotated[bool, Opt("Train the text encoder", records=True)] = True
     """Also trains the part that reads. It learns new words sooner, forgets old ones sooner, and

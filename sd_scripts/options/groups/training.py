@@ -42,7 +42,7 @@ class TrainingOptions(Options):
     """Fixes everything that is random, so that a run can be repeated. Empty: drawn anew and written
     into the run's config."""
 
-    use_ema: Annotated[bool, Opt("Average over the steps", keywords=("ema",), records=True)] = False
+    use_ema: Annotated[bool, Opt("Average over the steps", keywords=("ema",))] = False
     """Keeps a moving average of the trained weights beside them (EMA): steadier results. What is
     saved and previewed is then the average. Takes four bytes for each trained number. (An option of
     this program.)"""
@@ -50,7 +50,7 @@ class TrainingOptions(Options):
     ema_decay: Annotated[
         float,
         Field(gt=0, lt=1),
-        Opt("Length of the average", tier="expert", applies=_WITH_EMA, records=True),
+        Opt("Length of the average", tier="expert", applies=_WITH_EMA),
     ] = 0.999
     """How much of the average stays in each step: 0.999 looks back over about 1,000 steps, 0.9999
     over 10,000. It begins shorter, so that the start is soon forgotten. (An option of this

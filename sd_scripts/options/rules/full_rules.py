@@ -7,7 +7,12 @@ from collections.abc import Iterator
 from sd_scripts.errors import Problem
 from sd_scripts.options.explain import plain_number
 from sd_scripts.options.groups.data import DataOptions
-from sd_scripts.options.groups.full import FullOptimizerOptions, FullOptions, TrainDbOptions
+from sd_scripts.options.groups.full import (
+    FullDataOptions,
+    FullOptimizerOptions,
+    FullOptions,
+    TrainDbOptions,
+)
 from sd_scripts.options.groups.optimizer import OptimizerOptions
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
 from sd_scripts.options.optimizer_table import OPTIMIZERS
@@ -110,9 +115,9 @@ def rate_of_a_whole_model(optimizer: FullOptimizerOptions) -> Iterator[Problem]:
 
 
 @rule("class_prompt", "dataset_config")
-def class_beside_a_dataset_file(full: FullOptions, data: DataOptions) -> Iterator[Problem]:
+def class_beside_a_dataset_file(data: FullDataOptions) -> Iterator[Problem]:
     """A dataset file brings its own regularisation pictures."""
-    if full.class_prompt is not None and data.dataset_config is not None:
+    if data.class_prompt is not None and data.dataset_config is not None:
         yield Problem(
             "pictures of the class are not painted for a dataset file",
             "class_prompt, dataset_config",
@@ -122,14 +127,29 @@ def class_beside_a_dataset_file(full: FullOptions, data: DataOptions) -> Iterato
 
 
 @rule("class_prompt", "prior_loss_weight")
-def class_without_weight(full: FullOptions, data: DataOptions) -> Iterator[Problem]:
+def class_without_weight(data: FullDataOptions) -> Iterator[Problem]:
     """Pictures that count nothing need not be painted."""
-    if full.class_prompt is not None and not data.prior_loss_weight:
+    if data.class_prompt is not None and not data.prior_loss_weight:
         yield Problem(
             "pictures of the class would be painted and then count nothing",
             "class_prompt, prior_loss_weight",
             "set prior_loss_weight to 1, or empty class_prompt",
         )
+
+
+@rule("class_data_dir", "train_data_dir", "reg_data_dir")
+def class_has_its_own_folder(data: FullDataOptions) -> Iterator[Problem]:
+    """Nothing is written beside the user's own pictures."""
+    for name, folder in (
+        ("train_data_dir", data.train_data_dir),
+        ("reg_data_dir", data.reg_data_dir),
+    ):
+        if folder is not None and folder == data.class_data_dir:
+            yield Problem(
+                "painted pictures must not lie among your own",
+                f"class_data_dir, {name}",
+                "choose another folder for them, or empty class_data_dir",
+            )
 
 
 @rule("fused_backward_pass", "fused_optimizer_groups")
