@@ -123,7 +123,7 @@ def test_extras_are_only_notes() -> None:
     assert report.ok
     told = " ".join(finding.remedy for finding in report.findings)
     assert "--extras trackers" in told
-    assert "--extras taggers" in told
+    assert "--extras optimizers" in told
     assert "8bit" not in told
     assert "xformers" not in told, "nothing for a machine without an NVIDIA card"
 

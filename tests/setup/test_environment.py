@@ -73,11 +73,11 @@ def test_wishes_are_reasons_too(checkout: Checkout) -> None:
 
 def test_the_lock_of_an_extra_counts_only_for_who_has_it(checkout: Checkout) -> None:
     before = checkout.lock_hash(()), checkout.lock_hash(("test",))
-    with open(checkout.lock_file("taggers"), "a", encoding="utf-8") as lock:
+    with open(checkout.lock_file("optimizers"), "a", encoding="utf-8") as lock:
         lock.write("# changed\n")
     after = checkout.lock_hash(()), checkout.lock_hash(("test",))
     assert before[0] == after[0]
-    assert before[1] != after[1], "the test tools bring the taggers along"
+    assert before[1] != after[1], "the test tools bring the optimizers along"
 
 
 def test_a_checkout_without_its_lock_is_told(checkout: Checkout) -> None:

@@ -24,7 +24,7 @@ OPTIONAL = {
     "8bit": "the 8-bit optimizers, such as AdamW8bit (bitsandbytes)",
     "xformers": "xformers attention, instead of PyTorch's own",
     "trackers": "TensorBoard logs",
-    "taggers": "tagging pictures (onnxruntime)",
+    "optimizers": "more optimizers (D-Adaptation, schedule-free and others)",
 }
 
 
