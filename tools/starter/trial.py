@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import torch
 from PIL import Image, ImageDraw
 
 from sd_scripts.families.base import LoadedModel
@@ -16,7 +17,7 @@ from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import replace_values
 from tools.starter.generate import Way, generate
-from tools.starter.judge_model import Judge
+from tools.starter.judge_model import Judge, to_tensor
 from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
 
 WAY: Final = Way(steps=20)
@@ -87,6 +88,17 @@ def share_showing(judge: Judge, pictures: Sequence[Image.Image], words: Sequence
     """Return the share of pictures in which the judge finds the subject asked for."""
     found = [verdict.subject for verdict in judge.see(pictures)]
     return sum(one == word for one, word in zip(found, words, strict=True)) / len(found)
+
+
+@torch.no_grad()
+def likeness(judge: Judge, pictures: Sequence[Image.Image], model: Sequence[Image.Image]) -> float:
+    """Return how alike two sets of pictures look to the judge, -1 to 1.
+
+    It is the cosine between the means of what the judge's last layer sees in them. Compare two
+    such numbers: one alone says little.
+    """
+    means = [judge.network.trunk(to_tensor(part)).mean(dim=0) for part in (pictures, model)]
+    return float(torch.nn.functional.cosine_similarity(*means, dim=0))
 
 
 @dataclass(frozen=True)
