@@ -19,8 +19,11 @@ from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import read_toml
 
 FOLDER: Final = Path(kohya_gui.__file__).resolve().parent.parent / "presets"
-FOLDER_OF_JOB: Final = {"train_network": "lora"}
-KEPT_OPTIONS: Final = ("output_name", "caption_extension")
+FOLDER_OF_JOB: Final = {
+    "train_network": "lora",
+    "train_textual_inversion": "textual_inversion",
+}
+KEPT_OPTIONS: Final = ("output_name", "caption_extension", "token_string", "init_word")
 """Values of the user's own that a preset leaves alone, besides paths and file information."""
 _KEPT_GROUPS: Final = ("metadata",)
 _HEAD: Final = re.compile(r"#\s*(title|note|families)\s*:\s*(.+)")

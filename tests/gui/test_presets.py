@@ -18,11 +18,13 @@ from kohya_gui.forms.presets import (
 )
 from sd_scripts.errors import UserError, errors_among
 from sd_scripts.options.form_values import from_form
-from sd_scripts.options.jobs import JOBS, TrainNetworkJob
+from sd_scripts.options.jobs import JOBS, Job, TrainNetworkJob, TrainTextualInversionJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.values import check_values
 
 OWN = {"pretrained_model_name_or_path": "model.safetensors", "train_data_dir": "pictures"}
+OWN_OF_JOB = {"train_textual_inversion": {**OWN, "token_string": "mycat7"}}
+RATES = {"train_network": 1e-4, "train_textual_inversion": 2e-3}
 PRESETS = [(job, read_preset(path)) for job in JOBS.values() for path in preset_files(job)]
 
 
@@ -37,15 +39,16 @@ def test_there_are_presets_and_each_file_belongs_to_a_job() -> None:
 
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
-def test_every_preset_makes_a_job_without_errors(job: type, preset: Preset) -> None:
-    assert errors_among(check_values(job, {**OWN, **preset.values})) == []
+def test_every_preset_makes_a_job_without_errors(job: type[Job], preset: Preset) -> None:
+    own = OWN_OF_JOB.get(job.name, OWN)
+    assert errors_among(check_values(job, {**own, **preset.values})) == []
     assert preset.title.strip()
     assert preset.note.strip()
     assert set(preset.families) <= {"sd1", "sd2", "sdxl"}
 
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
-def test_a_preset_holds_only_what_differs_from_the_defaults(job: type, preset: Preset) -> None:
+def test_a_preset_holds_only_what_differs_from_the_defaults(job: type[Job], preset: Preset) -> None:
     specs = specs_by_name(job)
     same = [
         name
@@ -56,8 +59,8 @@ def test_a_preset_holds_only_what_differs_from_the_defaults(job: type, preset: P
 
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
-def test_a_preset_makes_the_rate_fit_for_a_lora(job: type, preset: Preset) -> None:
-    assert preset.values["learning_rate"] == 1e-4
+def test_a_preset_makes_the_rate_fit_for_what_learns(job: type[Job], preset: Preset) -> None:
+    assert preset.values["learning_rate"] == RATES[job.name]
 
 
 def test_applying_keeps_paths_names_and_prompts() -> None:
@@ -71,6 +74,16 @@ def test_applying_keeps_paths_names_and_prompts() -> None:
     raw = full_raw(after)
     assert raw["learning_rate"] == "0.0001"
     assert raw["enable_bucket"] is True
+
+
+def test_applying_keeps_the_new_word() -> None:
+    own = {**OWN, "token_string": "mycat7", "init_word": "cat", "num_vectors_per_token": "9"}
+    after = apply_preset(
+        presets_of(TrainTextualInversionJob)[0], Draft("train_textual_inversion", own)
+    )
+    assert after.values["token_string"] == "mycat7"
+    assert after.values["init_word"] == "cat"
+    assert after.values["num_vectors_per_token"] == "2"
 
 
 def test_a_preset_fills_in_what_nobody_chose() -> None:

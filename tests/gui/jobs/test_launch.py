@@ -14,6 +14,7 @@ import pytest
 import kohya_gui.jobs.launch as launch
 from kohya_gui.jobs.launch import (
     JOB_MODULES,
+    JOB_PAGES,
     JobRequest,
     command_for,
     command_text,
@@ -21,6 +22,7 @@ from kohya_gui.jobs.launch import (
     start_request,
     start_run,
 )
+from kohya_gui.pages.registry import PAGES
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
@@ -33,6 +35,12 @@ from tests.gui.jobs.conftest import fake_request, wait_for, wait_for_state
 
 def test_every_training_job_can_be_started() -> None:
     assert set(JOBS) <= set(JOB_MODULES)
+
+
+def test_settings_of_a_job_open_in_a_page_that_is_there() -> None:
+    addresses = {page.path for page in PAGES}
+    assert set(JOB_PAGES) <= set(JOBS)
+    assert set(JOB_PAGES.values()) <= addresses
 
 
 def test_one_process_is_started_without_the_launcher(tmp_path: Path) -> None:
