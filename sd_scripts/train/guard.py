@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 
 
 def all_finite(tensors: Iterable[Tensor | None]) -> bool:
@@ -53,10 +53,11 @@ def explain_invalid_loss(
             else f"Look at these pictures, or choose another VAE. {kept}",
         )
     if not all_finite([text]):
+        rate = "text_encoder_lr" if isinstance(job, TrainNetworkJob) else "learning_rate"
         return UserError(
             f"{told}: the text encoder returned no valid numbers",
-            option="text_encoder_lr",
-            hint=f"Lower text_encoder_lr, or train with mixed_precision bf16. {kept}",
+            option=rate,
+            hint=f"Lower {rate}, or train with mixed_precision bf16. {kept}",
         )
     if not all_finite(trained.parameters()):
         return UserError(

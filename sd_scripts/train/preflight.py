@@ -170,13 +170,14 @@ def _state_problems(job: TrainingJob, resume: Path) -> list[Problem]:
     wanted = job.optimizer.optimizer_type
     if facts.optimizer in ("", wanted):
         return []
+    named = next(iter(job.input_files), "pretrained_model_name_or_path")
     return [
         Problem(
             f"This state holds what the optimizer {facts.optimizer} has gathered, which {wanted} "
             "cannot use",
             "resume, optimizer_type",
-            f"Set optimizer_type to {facts.optimizer}, or go on from the LoRA file with "
-            "network_weights instead of resume.",
+            f"Set optimizer_type to {facts.optimizer}, or go on from the trained file with "
+            f"{named} instead of resume.",
         )
     ]
 
