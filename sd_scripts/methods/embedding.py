@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.families.new_words import known_word_notes, with_new_word, word_parts
+from sd_scripts.methods.new_words import known_word_notes, with_new_word, word_parts
 from sd_scripts.options.groups.embedding import EmbeddingOptions
 from sd_scripts.weights.embedding_files import KEYS, read_embedding
 from sd_scripts.weights.files import save_tensors

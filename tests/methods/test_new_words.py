@@ -6,8 +6,8 @@ import pytest
 from transformers import CLIPTokenizer
 
 from sd_scripts.errors import UserError
-from sd_scripts.families.new_words import known_word_notes, with_new_word, word_parts
 from sd_scripts.families.text import VOCABULARY_SIZE, clip_tokenizer, tokenize
+from sd_scripts.methods.new_words import known_word_notes, with_new_word, word_parts
 
 NEW = [VOCABULARY_SIZE, VOCABULARY_SIZE + 1, VOCABULARY_SIZE + 2]
 A, PHOTO, OF, CAT = 320, 1125, 539, 2368
