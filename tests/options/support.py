@@ -80,7 +80,7 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
 
 
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
-    if spec.name in ("output_name", "token_string"):
+    if spec.name in ("output_name", "token_string", "preset"):
         return _plain
     if spec.name == "caption_extension":
         return _plain.map(lambda text: f".{text}")
@@ -102,7 +102,7 @@ def values_for(spec: OptionSpec) -> st.SearchStrategy[Any]:
         "size": st.tuples(*[st.integers(8, 128).map(lambda side: side * 8)] * 2),
         "steps": st.one_of(st.integers(0, 10**6), st.floats(0.001, 0.999)),
         "numbers": st.lists(st.floats(0, 10), min_size=1, max_size=2).map(tuple),
-        "texts": st.lists(_texts, max_size=3).map(tuple),
+        "texts": st.lists(_plain, max_size=3).map(tuple),
         "key_values": st.just(()),
     }
     return by_kind[spec.kind]

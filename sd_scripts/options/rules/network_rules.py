@@ -131,9 +131,10 @@ def options_of_the_module(network: NetworkOptions) -> Iterator[Problem]:
     for name in _off_by_module(network):
         others = [entry.name for entry in NETWORKS.values() if name in entry.carried]
         yield Problem(
-            f"{module} has no {name}",
+            f"{module} has no {name}, so it has no effect",
             f"{name}, network_module",
             f"empty {name}, or set network_module to {' or '.join(others)}",
+            severity="warning",
         )
     if module == "networks.oft" and network.network_dropout:
         yield Problem(
@@ -253,4 +254,5 @@ def a_strength_for_each_file(network: NetworkOptions) -> Iterator[Problem]:
             f"there are {strengths} strengths for {files} files",
             "base_weights_multiplier, base_weights",
             "give one for each file, or fewer: missing ones are 1",
+            severity="warning",
         )
