@@ -26,6 +26,12 @@ def _vae(work: Path) -> None:
     train_vae(work)
 
 
+def _decoder(work: Path) -> None:
+    from tools.starter.vae import train_decoder
+
+    train_decoder(work)
+
+
 def _unet(work: Path) -> None:
     from tools.starter.unet import train_unet
 
@@ -58,6 +64,7 @@ def _pictures(work: Path) -> None:
 
 PARTS: Final[dict[str, tuple[str, Callable[[Path], None]]]] = {
     "vae": ("vae/config.json", _vae),
+    "decoder": ("decoder.done", _decoder),
     "unet": ("unet.done", _unet),
     "judge": ("judge/config.json", _judge),
     "tagger": ("tagger/selected_tags.csv", _tagger),

@@ -118,6 +118,8 @@ def assemble(work: Path, starter: Path) -> int:
         if (work / name).is_dir():
             shutil.rmtree(starter / name, ignore_errors=True)
             shutil.copytree(work / name, starter / name)
+    for path in starter.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # some writers leave files to their owner
     size = sum(path.stat().st_size for path in starter.rglob("*") if path.is_file())
     assert size <= LARGEST_BYTES, f"{size / 1e6:.1f} MB are more than may ship"
     return size

@@ -36,6 +36,8 @@ class Phase:
     batch: int
 
 
+DECODER_STEPS = 450
+DECODER_RATE = 5e-4
 PHASES = (Phase(700, 32, 32), Phase(500, 64, 16), Phase(1100, PICTURE_SIZE, 6))
 STEPS = sum(phase.steps for phase in PHASES)
 
@@ -125,7 +127,7 @@ def train_vae(folder: Path) -> None:
         absolute = (made - pictures).abs().mean()
         divergence = posterior.kl().mean() / latents[0].numel()
         loss = absolute + EDGE_WEIGHT * edge_loss(made, pictures) + KL_WEIGHT * divergence
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -139,6 +141,35 @@ def train_vae(folder: Path) -> None:
     train("vae", folder, STEPS, take_step, {"vae": vae, "optimizer": optimizer})
     normalise_latents(vae.eval())
     vae.save_pretrained(folder / "vae")
+
+
+def train_decoder(folder: Path) -> None:
+    """Sharpen the decoder of `<folder>/vae` on whole pictures; the latents stay what they are."""
+    make: Any = AutoencoderKL  # untyped
+    vae = make.from_pretrained(folder / "vae").to(memory_format=torch.channels_last)
+    vae.requires_grad_(False)
+    learning = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(learning.parameters(), lr=DECODER_RATE, betas=(0.9, 0.99))
+    phase = Phase(DECODER_STEPS, PICTURE_SIZE, 6)
+
+    def take_step(step: int) -> dict[str, float]:
+        set_rate(optimizer, falling_rate(step, DECODER_STEPS, 30))
+        pictures = batch_of(STEPS + step, phase)
+        with torch.no_grad():
+            latents = vae.encode(pictures).latent_dist.sample(seed_step(SEED, STEPS + step))
+        made = vae.decode(latents).sample
+        absolute = (made - pictures).abs().mean()
+        error = F.mse_loss(made, pictures)
+        loss = absolute + EDGE_WEIGHT * edge_loss(made, pictures) + error
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return {"L1": absolute.item(), "PSNR": 10 * math.log10(4 / max(error.item(), 1e-9))}
+
+    train("decoder", folder, DECODER_STEPS, take_step, {"parts": learning, "optimizer": optimizer})
+    vae.eval().save_pretrained(folder / "vae")
+    (folder / "decoder.done").touch()
 
 
 @torch.no_grad()
