@@ -97,8 +97,8 @@ def likeness(judge: Judge, pictures: Sequence[Image.Image], model: Sequence[Imag
     It is the cosine between the means of what the judge's last layer sees in them. Compare two
     such numbers: one alone says little.
     """
-    means = [judge.network.trunk(to_tensor(part)).mean(dim=0) for part in (pictures, model)]
-    return float(torch.nn.functional.cosine_similarity(*means, dim=0))
+    first, second = (judge.network.trunk(to_tensor(part)).mean(dim=0) for part in (pictures, model))
+    return float(torch.nn.functional.cosine_similarity(first, second, dim=0))
 
 
 @dataclass(frozen=True)
