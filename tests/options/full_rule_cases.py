@@ -15,14 +15,14 @@ FULL_CASES: list[tuple[type[Job], str, str, Mapping[str, object], str]] = [
     # job, rule, severity, values, options named
     (
         TrainDbJob,
-        "cached_captions_cannot_learn",
+        "cached_captions_of_an_encoder",
         "error",
         {"cache_text_encoder_outputs": True},
         "cache_text_encoder_outputs, train_text_encoder",
     ),
     (
         FineTuneJob,
-        "cached_captions_cannot_learn",
+        "cached_captions_of_an_encoder",
         "error",
         {"cache_text_encoder_outputs": True, **_TEXT},
         "cache_text_encoder_outputs, train_text_encoder",

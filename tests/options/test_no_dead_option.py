@@ -15,6 +15,7 @@ from sd_scripts.options.toml_file import all_specs
 PACKAGE = docs.DOCUMENT.parents[1] / "sd_scripts"
 
 ONLY_UNDERSTOOD = {
+    "onnx": "what it asks for is done anyway",
     "sdpa": "what it asks for is done anyway",
 }
 """Options that are checked and kept for sd-scripts, but ask for nothing of their own."""

@@ -69,17 +69,22 @@ def test_an_option_of_later_is_named_when_it_is_on(row: Later) -> None:
 
 
 def test_an_option_without_its_master_has_no_effect() -> None:
-    assert errors(validation_seed=3, zero_stage=3, huggingface_token="secret") == []
-    named = [problem.option for problem in errors(validation_seed=3, validation_split=0.1)]
-    assert sorted(filter(None, named)) == ["validation_seed", "validation_split"]
+    assert errors(zero_stage=3, huggingface_token="secret") == []
+    named = [problem.option for problem in errors(zero_stage=3, deepspeed=True)]
+    assert sorted(filter(None, named)) == ["deepspeed", "zero_stage"]
 
 
 def test_zero_is_not_off_where_it_means_something() -> None:
-    assert not has_no_effect(LATER["learning_rate_te1"], {"learning_rate_te1": 0})
-    assert not has_no_effect(
-        LATER["validation_seed"], {"validation_seed": 0, "validation_split": 0.1}
-    )
-    assert not has_no_effect(LATER["num_vectors_per_token"], {"num_vectors_per_token": 0})
+    assert not has_no_effect(LATER["zero_stage"], {"zero_stage": 0, "deepspeed": True})
+    assert [problem.option for problem in errors(learning_rate_te1=0)] == ["learning_rate_te1"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"train_text_encoder": False}, {"stop_text_encoder_training": None}, {"block_lr": ""}],
+)
+def test_an_option_of_another_job_is_passed_over_when_it_is_off(values: dict[str, object]) -> None:
+    assert problems(learning_rate=1e-4, **values) == []
 
 
 def test_a_secret_is_never_repeated() -> None:

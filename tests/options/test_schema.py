@@ -8,6 +8,7 @@ from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.later import LATER
 from sd_scripts.options.old_names import old_names
 from sd_scripts.options.schema import OptionSpec, group_titles, group_types, option_specs
+from sd_scripts.options.toml_file import all_specs
 from sd_scripts.options.words import FAMILY_NAMES, applies_words
 from tests.options.sd_scripts_options import DEFAULTS, NAMES, OURS
 from tests.options.support import SPECS
@@ -19,7 +20,7 @@ def test_names_and_defaults_are_those_of_sd_scripts() -> None:
 
 
 def test_every_name_of_sd_scripts_is_known() -> None:
-    known = {*SPECS, *LATER, *old_names(SPECS), "config_file"}
+    known = {*all_specs(), *LATER, *old_names(SPECS), "config_file"}
     assert set(NAMES) - known == set()
 
 

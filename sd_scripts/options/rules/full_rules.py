@@ -22,7 +22,7 @@ _TEXT_RATES = ("learning_rate_te", "learning_rate_te1", "learning_rate_te2")
 
 
 @rule("cache_text_encoder_outputs", "train_text_encoder")
-def cached_captions_cannot_learn(data: DataOptions, full: FullOptions) -> Iterator[Problem]:
+def cached_captions_of_an_encoder(data: DataOptions, full: FullOptions) -> Iterator[Problem]:
     """Captions that are encoded once leave the text encoder as it is."""
     if data.cache_text_encoder_outputs and full.train_text_encoder:
         yield Problem(
