@@ -193,6 +193,8 @@ def along_channels(vector: Tensor, base: nn.Module) -> Tensor:
 
 def channel_mask(y: Tensor, base: nn.Module, kept: Tensor) -> Tensor:
     """Return `y` with the output channels where `kept` [channels] is 0 left out."""
+    if isinstance(base, nn.GroupNorm):
+        return y * kept.to(y.dtype).view(-1, *[1] * (y.ndim - 2))
     return y * along_channels(kept.to(y.dtype), base)
 
 

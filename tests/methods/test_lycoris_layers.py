@@ -214,6 +214,30 @@ def test_each_dropout_acts_in_training_only_and_by_the_global_stream(
     assert any(not torch.equal(first[0], other) for other in first[1:])
 
 
+@pytest.mark.parametrize("kind", ["group", "layer"])
+def test_norms_learn_and_drop_channels(kind: str) -> None:
+    base: nn.GroupNorm | nn.LayerNorm = nn.GroupNorm(2, 4) if kind == "group" else nn.LayerNorm(4)
+    base.requires_grad_(False)
+    x = torch.randn((2, 4, 3, 3) if kind == "group" else (2, 3, 4))
+    before = base(x)
+    layer = make_layer("a", base, replace(SHAPE, dropout=0.3, rank_dropout=0.3), seed=0)
+    layer.attach()
+    layer.train()
+    assert torch.equal(base(x), before)
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter)
+    base(x).square().sum().backward()
+    assert all(p.grad is not None for p in layer.parameters())
+    layer.eval()
+    changed = base(x)
+    layer.detach()
+    parts = layer.file_tensors()
+    with torch.no_grad():
+        base.weight += parts["w_norm"]
+        base.bias += parts["b_norm"]
+    torch.testing.assert_close(changed.detach(), base(x), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("variant", ["lora", "locon tucker", "loha", "lokr", "glora", "full"])
 def test_norms_are_limited(variant: str) -> None:
     base = base_of("conv")
