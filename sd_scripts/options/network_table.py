@@ -92,7 +92,11 @@ _BLOCK_RANKS: Final = (
 )  # fmt: skip
 
 _DORA: Final = (
-    _flag("dora_wd", "DoRA: direction and length of the weights learn apart (not in sd-scripts)."),
+    _flag(
+        "dora_wd",
+        "DoRA: direction and length of the weights learn apart. Not in sd-scripts; stock "
+        "diffusers leaves the lengths of such a file out.",
+    ),
 )
 
 _LYCORIS: Final = (

@@ -94,6 +94,29 @@ def test_stock_diffusers_reproduces_our_prediction(
     assert torch.equal(our_prediction(model), before)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"network_module": "lycoris.kohya"},
+        {"network_module": "lycoris.kohya", "algo": "dylora"},
+        {"network_module": "networks.lora_fa", "conv_dim": 2},
+    ],
+    ids=["locon", "dylora", "lora_fa"],
+)
+def test_stock_diffusers_reads_what_is_low_rank(
+    options: dict[str, object], folder: Any, tmp_path: Path
+) -> None:
+    """Other LyCORIS algorithms, norms and Tucker forms it refuses; DoRA's lengths it leaves out."""
+    model = FAMILIES["sd1"].load(folder("sd1"), LoadOptions())
+    method = learnt(model, **options)
+    method.trainable_modules.eval()
+    ours = our_prediction(model)
+    method.save(tmp_path / "cat.safetensors", {})
+    pipeline = stock_pipeline("sd1", folder("sd1"))
+    pipeline.load_lora_weights(tmp_path, weight_name="cat.safetensors")
+    torch.testing.assert_close(stock_prediction(pipeline, "sd1"), ours, rtol=0, atol=2e-5)
+
+
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_text_encoders_learn_too(family: FamilyName, folder: Any, tmp_path: Path) -> None:
     model = FAMILIES[family].load(folder(family), LoadOptions())
