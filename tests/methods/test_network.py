@@ -298,12 +298,12 @@ def test_file_of_another_model_is_refused_with_everything_wrong(tmp_path: Path) 
     state[f"{name}.lora_down.weight"] = torch.zeros(4, 9, 1, 1)
     state["lora_unet_down_blocks_9_to_q.lora_down.weight"] = torch.zeros(4, 3)
     state["lora_unet_down_blocks_9_to_q.lora_up.weight"] = torch.zeros(3, 4)
-    state["lora_unet_mid_block_x.dora_scale"] = torch.zeros(3)
+    state["lora_unet_mid_block_x.lora_mid.weight"] = torch.zeros(3)
     save_file(state, tmp_path / "a.safetensors")
     with pytest.raises(UserError) as error:
         continued(tmp_path / "a.safetensors")
     assert f"the sizes of {name} differ" in messages(error)
-    assert "lora_unet_down_blocks_9_to_q, lora_unet_mid_block_x.dora_scale" in messages(error)
+    assert "lora_unet_down_blocks_9_to_q, lora_unet_mid_block_x.lora_mid.weight" in messages(error)
 
 
 def test_side_that_is_off_is_left_out_with_a_warning(tmp_path: Path) -> None:
