@@ -68,20 +68,25 @@ def _arguments(title: str, arguments: Sequence[Argument]) -> str:
     )
 
 
-def _job(job_type: type[Job]) -> list[str]:
+def _job(job_type: type[Job], told: set[tuple[str, str]]) -> list[str]:
+    """Tell of a job's options; those that stand above word for word only by their names."""
     blocks = [f"## {job_type.title}: `{job_type.name}`", inspect.getdoc(job_type) or ""]
-    titles = group_titles(job_type)
-    for group, title in titles.items():
+    for group, title in group_titles(job_type).items():
+        texts = {s.name: _option(s) for s in option_specs(job_type) if s.group == group}
+        known = [f"`{name}`" for name, text in texts.items() if (name, text) in told]
         blocks.append(f"### {title}")
-        blocks += [_option(spec) for spec in option_specs(job_type) if spec.group == group]
+        blocks += [text for name, text in texts.items() if (name, text) not in told]
+        blocks += [f"As above: {', '.join(known)}."] if known else []
+        told |= set(texts.items())
     return blocks
 
 
 def document() -> str:
     """The whole text of docs/options.md."""
     blocks = [_INTRODUCTION.rstrip()]
+    told: set[tuple[str, str]] = set()
     for job_type in JOBS.values():
-        blocks += _job(job_type)
+        blocks += _job(job_type, told)
     blocks.append("## Arguments of optimizers (`optimizer_args`)")
     blocks += [_arguments(entry.name, entry.arguments) for entry in OPTIMIZERS.values()]
     blocks.append("## Arguments of networks (`network_args`)")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sd_scripts.options import docs
-from tests.options.support import SPECS
+from sd_scripts.options.toml_file import all_specs
 
 MODULES = sorted(
     ".".join(path.relative_to(docs.DOCUMENT.parents[1]).with_suffix("").parts)
@@ -24,8 +24,9 @@ def test_the_document_is_up_to_date() -> None:
 
 def test_the_document_tells_of_every_option() -> None:
     text = docs.document()
-    for name in SPECS:
+    for name in all_specs():
         assert f"#### `{name}`\n" in text
+    assert len(set(text.split("\n#### "))) == text.count("\n#### ") + 1  # nothing twice
 
 
 def test_a_stale_document_is_noticed_and_rewritten(
