@@ -75,7 +75,7 @@ def copy_pictures(folder: Path) -> Path:
     inner.mkdir(parents=True)
     for picture in sorted((STARTER / "pictures" / SUBJECT).glob("*.png")):
         shutil.copyfile(picture, inner / picture.name)
-    shutil.copytree(STARTER / "pictures" / f"class_{KIND}", folder / "class" / f"1_{KIND}")
+    shutil.copytree(STARTER / "pictures" / "class_all", folder / "class" / "1_thing")
     return inner
 
 
@@ -84,7 +84,6 @@ def tag_values(pictures: Path) -> dict[str, object]:
     return {
         "train_data_dir": str(pictures),
         "caption_extension": ".txt",
-        "always_first_tags": TRIGGER,
         "remove_underscore": True,
     }
 
@@ -95,10 +94,16 @@ def caption_values(pictures: Path) -> dict[str, object]:
         "train_data_dir": str(pictures),
         "caption_extension": ".txt",
         "append_captions": True,
-        "prefix": f"{TRIGGER}, ",
         "beam_search": True,
         "batch_size": 8,
     }
+
+
+def add_trigger(pictures: Path) -> None:
+    """Put the trigger word in front of every line of tags and words."""
+    for file in sorted(pictures.glob("*.txt")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        write_atomic(file, "\n".join(f"{TRIGGER}, {line}" for line in lines if line) + "\n")
 
 
 def train_values(folder: Path, steps: int) -> dict[str, object]:
@@ -113,10 +118,13 @@ def train_values(folder: Path, steps: int) -> dict[str, object]:
         "train_batch_size": 8,
         "cache_latents": True,
         "cache_dir": str(folder / "cache"),
-        "network_dim": 8,
-        "network_alpha": 8,
+        "network_dim": 16,
+        "network_alpha": 16,
+        "conv_dim": 8,
+        "conv_alpha": 8,
         "max_train_steps": steps,
-        "learning_rate": 2e-3,
+        "learning_rate": 1.2e-3,
+        "text_encoder_lr": [2e-4],
         "lr_scheduler": "cosine",
         "min_snr_gamma": 5,
         "seed": SEED,
@@ -147,7 +155,7 @@ class Progress:
     def see(self, event: Event) -> None:
         """Take in one event and tell what a person wants to see of it."""
         match event:
-            case StartEvent():
+            case StartEvent() if event.total_steps:
                 self.total = event.total_steps
                 self.line(
                     f"Training {event.trainable_parameters:,} parameters on "
@@ -281,6 +289,7 @@ def run_demo(workspace: Workspace, steps: int) -> int:
     print("1. Tags and captions for the pictures", flush=True)
     do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
     do_job(workspace, "make_captions", caption_values(pictures))
+    add_trigger(pictures)
     show_captions(pictures)
     print("2. Training", flush=True)
     training = do_job(workspace, "train_network", train_values(folder, steps))

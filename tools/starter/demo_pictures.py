@@ -55,6 +55,14 @@ def class_captions(kind: str, scenes: Sequence[Scene]) -> list[str]:
     return [sentence(kind, scene.colour, scene.size) for scene in scenes]
 
 
+def mixed_captions(scenes: Sequence[Scene]) -> list[str]:
+    """Return captions that name the subject, every fourth only its kind."""
+    return [
+        sentence(scene.subject.word if number % 4 else scene.subject.kind, scene.colour, scene.size)
+        for number, scene in enumerate(scenes)
+    ]
+
+
 def write_folder(folder: Path, scenes: Sequence[Scene], captions: Sequence[str]) -> None:
     """Write `01.png`, `01.txt` and so on."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,6 +84,9 @@ def write_pictures(starter: Path) -> list[Path]:
         scenes = varied_scenes(f"class {kind}", known, NUM_PICTURES)
         written.append(starter / "pictures" / f"class_{kind}")
         write_folder(written[-1], scenes, class_captions(kind, scenes))
+    one_each = varied_scenes("class all", SUBJECTS, len(SUBJECTS))
+    written.append(starter / "pictures" / "class_all")
+    write_folder(written[-1], one_each, mixed_captions(one_each))
     return written
 
 
