@@ -133,15 +133,15 @@ def test_what_is_saved_is_the_average(db: TinyJob) -> None:
 def test_folders_are_saved_pruned_and_kept(db: TinyJob, tmp_path: Path) -> None:
     """A model folder gives a model folder; of those in between, the last ones stay."""
     db.model = make_tiny_folder("sd1", tmp_path / "base")
-    options = {"save_every_n_steps": 1, "save_last_n_steps": 1, "max_train_epochs": 1}
-    assert db.run(**options) == 0
+    db.options |= {"save_every_n_steps": 1, "save_last_n_steps": 1}
+    assert db.run() == 0
     output = db.place / "output"
     names = {f"cat-step{step:08d}" for step in (3, 4)} | {"cat"}
     assert {path.name for path in output.iterdir()} == names
     saved = [event for event in db.events() if isinstance(event, SaveEvent)]
     assert len(saved) == 5
     first = load_file(output / "cat" / "unet" / "diffusion_pytorch_model.safetensors")
-    assert db.run("again", seed=2) == 0
+    assert db.run("again", seed=2, save_every_n_steps=None, save_last_n_steps=None) == 0
     aside = [path for path in output.iterdir() if ".before-" in path.name]
     assert len(aside) == 1
     kept = load_file(aside[0] / "unet" / "diffusion_pytorch_model.safetensors")
