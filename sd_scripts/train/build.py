@@ -180,17 +180,27 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         reporter=reporter,
         requests=requests,
         tracker=build_tracker(job),
-        start=StartEvent(
-            total_steps=checked.arithmetic.total_steps,
-            num_epochs=checked.arithmetic.num_epochs,
-            num_images=checked.plan.num_train_images,
-            family=model.family.name,
-            trainable_parameters=method.num_parameters,
-            name=job.result_name or "last",
-            resumed_step=recorder.position.step,
-            output_dir=str(output_folder(job, run)),
-        ),
+        start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
+    )
+
+
+def _start(
+    job: TrainingJob,
+    run: RunFolder,
+    checked: Preflight,
+    foundation: Foundation,
+    recorder: Recorder,
+) -> StartEvent:
+    return StartEvent(
+        total_steps=checked.arithmetic.total_steps,
+        num_epochs=checked.arithmetic.num_epochs,
+        num_images=checked.plan.num_train_images,
+        family=foundation.model.family.name,
+        trainable_parameters=foundation.method.num_parameters,
+        name=job.result_name or "last",
+        resumed_step=recorder.position.step,
+        output_dir=str(output_folder(job, run)),
     )
 
 
