@@ -16,6 +16,7 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from tools.setup.environment import EXTRAS, IMPLIED
 
@@ -128,8 +129,14 @@ def _blocks_of(text: str) -> dict[str, str]:
     return dict(kept for block in parse_blocks(text) if (kept := simplify(block)))
 
 
+SOURCE_ONLY: Final = ("dadaptation",)
+
+
 def _with_title(title: str, body: str) -> str:
-    return f"# Written by tools/lock, not by hand: {title}.\n{body}\n"
+    # Set-up takes ready-made packages only; these few are published as source alone.
+    named = {line.partition("==")[0] for line in body.splitlines()}
+    source = "".join(f"--no-binary {name}\n" for name in SOURCE_ONLY if name in named)
+    return f"# Written by tools/lock, not by hand: {title}.\n{source}{body}\n"
 
 
 def main(argv: Sequence[str], root: Path) -> int:
