@@ -85,6 +85,7 @@ def tag_values(pictures: Path) -> dict[str, object]:
         "train_data_dir": str(pictures),
         "caption_extension": ".txt",
         "remove_underscore": True,
+        "thresh": 0.75,  # what it has never seen must not get another thing's name
     }
 
 

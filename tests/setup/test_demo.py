@@ -10,26 +10,51 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.values import job_from_values
-from sd_scripts.runs.events import EndEvent, SampleEvent, SaveEvent, StartEvent, StepEvent
+from sd_scripts.runs.events import EndEvent, SaveEvent, StartEvent, StepEvent
+from sd_scripts.runs.folder import RunFolder
 from tests.setup.small_world import PROJECT
 from tools import demo
+from tools.starter.scenes import SUBJECTS
+from tools.starter.trial import Scores
 
 
-def test_the_job_is_valid_and_its_pictures_have_captions(tmp_path: Path) -> None:
-    job = job_from_values(TrainNetworkJob, demo.job_values(tmp_path, 7))
-    assert job.training.max_train_steps == 7
-    demo.draw_pictures(tmp_path / "pictures")
-    pictures = sorted((tmp_path / "pictures" / "2_shape").glob("*.png"))
-    assert len(pictures) == len(demo.PICTURES)
-    for picture, (caption, background, _, _) in zip(pictures, demo.PICTURES, strict=True):
-        assert picture.with_suffix(".txt").read_text(encoding="utf-8") == caption
-        with Image.open(picture) as opened:
-            assert opened.size == (demo.SIZE, demo.SIZE)
-            centre, corner = opened.getpixel((64, 64)), opened.getpixel((0, 0))
-        assert centre != corner
-        assert corner == Image.new("RGB", (1, 1), background).getpixel((0, 0))
+def test_the_jobs_are_valid_and_the_starter_has_their_pictures(tmp_path: Path) -> None:
+    pictures = demo.copy_pictures(tmp_path)
+    training = job_from_values(TrainNetworkJob, demo.train_values(tmp_path, 7))
+    assert training.training.max_train_steps == 7
+    for name, values in (
+        ("tag_images_by_wd14_tagger", demo.tag_values(pictures)),
+        ("make_captions", demo.caption_values(pictures)),
+    ):
+        assert job_from_values(JOBS[name], values)
+    assert len(list(pictures.glob("*.png"))) == 16
+    assert not list(pictures.glob("*.txt")), "the trial writes the captions itself"
+    known = list((tmp_path / "class" / "1_thing").glob("*.png"))
+    assert len(known) == len(SUBJECTS)
+    assert all(picture.with_suffix(".txt").is_file() for picture in known)
+
+
+def test_the_trigger_stands_in_front_of_every_line(tmp_path: Path) -> None:
+    (tmp_path / "1.txt").write_text("small, red background\na small thing\n", encoding="utf-8")
+    demo.add_trigger(tmp_path)
+    lines = (tmp_path / "1.txt").read_text(encoding="utf-8").splitlines()
+    assert lines == ["zwx, small, red background", "zwx, a small thing"]
+
+
+@pytest.mark.parametrize(
+    ("scores", "good"),
+    [(Scores(0.8, 0.0, 0.9, 0.85), True), (Scores(0.6, 0.0, 0.9, 0.9), False),
+     (Scores(0.8, 0.2, 0.9, 0.9), False), (Scores(0.8, 0.0, 0.9, 0.7), False)],
+)  # fmt: skip
+def test_the_verdict_is_told_in_words(
+    scores: Scores, good: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo.tell(scores) is good
+    told = capsys.readouterr().out
+    assert f"{scores.with_trigger:.0%}" in told
+    assert ("✗" not in told) is good
 
 
 def start(total: int) -> StartEvent:
@@ -39,7 +64,7 @@ def start(total: int) -> StartEvent:
 
 
 def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = demo.Progress(live=False)
+    progress = demo.Progress(False, RunFolder(Path("run")))
     progress.see(start(100))
     for step in range(1, 101):
         progress.see(StepEvent(step=step, epoch=1, loss=0.5, eta_seconds=float(100 - step)))
@@ -50,7 +75,7 @@ def test_a_log_gets_a_line_each_tenth(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_terminal_gets_one_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = demo.Progress(live=True)
+    progress = demo.Progress(True, RunFolder(Path("run")))
     progress.see(start(4))
     for step in range(1, 5):
         progress.see(StepEvent(step=step, epoch=1, loss=0.5))
@@ -60,27 +85,13 @@ def test_a_terminal_gets_one_bar(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_matters_at_the_end_is_remembered() -> None:
-    progress = demo.Progress(live=False)
+    progress = demo.Progress(False, RunFolder(Path("run")))
     progress.see(SaveEvent(path="/x/demo-state", step=4, kind="state"))
     progress.see(SaveEvent(path="/x/demo.safetensors", step=4))
     progress.see(EndEvent(status="finished"))
     assert progress.saved == [Path("/x/demo.safetensors")]
     assert progress.end is not None
     assert progress.end.status == "finished"
-
-
-def test_first_and_last_sample_lie_side_by_side(tmp_path: Path) -> None:
-    samples = []
-    for step, colour in ((0, "red"), (5, "green"), (9, "blue")):
-        path = tmp_path / f"{colour}.png"
-        Image.new("RGB", (32, 16), colour).save(path)
-        samples.append(SampleEvent(path=str(path), prompt="a", seed=1, step=step))
-    sheet = tmp_path / "sheet.png"
-    assert not demo.before_and_after(samples[:1], sheet)
-    assert demo.before_and_after(samples, sheet)
-    with Image.open(sheet) as picture:
-        assert picture.getpixel((5, 30)) == (255, 0, 0)
-        assert picture.getpixel((32 + 8 + 5, 30)) == (0, 0, 255)
 
 
 def test_the_workspace_of_the_flag_wins() -> None:
@@ -108,5 +119,6 @@ def test_the_trial_makes_a_lora_and_a_picture(tmp_path: Path) -> None:
     assert f"LoRA:             {lora}" in done.stdout
     assert lora.stat().st_size > 10_000
     with Image.open(workspace / "demo" / "before-after.png") as sheet:
-        assert sheet.width == 2 * demo.SIZE + 8
-    assert len(list((workspace / "runs").glob("demo-*"))) == 1, "the page lists the trial, too"
+        assert sheet.height > 3 * 128
+    assert "The judge's verdict" in done.stdout
+    assert len(list((workspace / "runs").glob("demo-*"))) == 3, "the page lists its jobs, too"

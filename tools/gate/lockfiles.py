@@ -37,10 +37,10 @@ Block = tuple[str, str]  # (first line: name, version and marker; the whole text
 
 
 def parse_blocks(text: str) -> list[Block]:
-    """Split a compiled requirements text into one block a package; comments are dropped."""
+    """Split a compiled requirements text into one block a package, without comments and options."""
     blocks: list[list[str]] = []
     for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
+        if not line.strip() or line.lstrip().startswith(("#", "--no-binary")):
             continue
         if line[0].isspace():
             blocks[-1].append(line.rstrip())
