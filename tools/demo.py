@@ -233,7 +233,7 @@ def show_captions(pictures: Path) -> None:
         print(f"    {first.stem}: {line}")
 
 
-def judged(training: RunFolder, lora: Path, sheet_path: Path) -> Scores:
+def judged(training: RunFolder, lora: Path, sheet_path: Path, pictures: int) -> Scores:
     """Paint with the LoRA at several strengths, write the grid, and have the judge look."""
     from tools.starter import trial
     from tools.starter.generate import load_model
@@ -255,7 +255,7 @@ def judged(training: RunFolder, lora: Path, sheet_path: Path) -> Scores:
                 rows.append((f"{strength:g}", trial.pictures_of(model, shown)))
         with atomic_path(sheet_path) as temporary:
             trial.grid(rows, columns).save(temporary, format="PNG")
-        asked = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND)
+        asked = trial.Trial(SUBJECT, TRIGGER, KIND, pictures)
         return trial.score(model, method.multiplied, judge, asked)
 
 
@@ -280,7 +280,7 @@ def tell(scores: Scores) -> bool:
     return all(good)
 
 
-def run_demo(workspace: Workspace, steps: int) -> int:
+def run_demo(workspace: Workspace, steps: int, judged_pictures: int) -> int:
     """Do every part, tell what came out, return the exit code. Raises `UserError`, `OSError`."""
     began = time.monotonic()
     folder = workspace.path / "demo"
@@ -300,7 +300,7 @@ def run_demo(workspace: Workspace, steps: int) -> int:
     lora = training.saved[-1]
     print("3. Looking at what was learned", flush=True)
     sheet = folder / "before-after.png"
-    good = tell(judged(training.run, lora, sheet))
+    good = tell(judged(training.run, lora, sheet, judged_pictures))
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"LoRA:             {lora}")
     print(f"Before and after: {sheet}")
@@ -324,12 +324,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="setup.sh demo", description=__doc__)
     parser.add_argument("--workspace", type=Path, help="folder of the trial (default: the GUI's)")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
+    parser.add_argument(
+        "--pictures", type=int, default=20, help="judged for each question (default: 20)"
+    )
     options = parser.parse_args(argv)
-    if options.steps < 1:
-        parser.error("--steps must be at least 1")
+    if options.steps < 1 or options.pictures < 1:
+        parser.error("--steps and --pictures must be at least 1")
     try:
         workspace = open_workspace(choose_workspace(options.workspace, os.environ))
-        return run_demo(workspace, options.steps)
+        return run_demo(workspace, options.steps, options.pictures)
     except UserError as error:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)

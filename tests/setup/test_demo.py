@@ -104,7 +104,14 @@ def test_the_workspace_of_the_flag_wins() -> None:
 @pytest.mark.launch
 def test_the_trial_makes_a_lora_and_a_picture(tmp_path: Path) -> None:
     workspace = tmp_path / "Arbeit ü"
-    command = [sys.executable, os.fspath(PROJECT / "tools" / "demo.py"), "--steps", "2"]
+    command = [
+        sys.executable,
+        os.fspath(PROJECT / "tools" / "demo.py"),
+        "--steps",
+        "2",
+        "--pictures",
+        "2",
+    ]
     done = subprocess.run(
         [*command, "--workspace", os.fspath(workspace)],
         cwd=tmp_path,
