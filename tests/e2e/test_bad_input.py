@@ -289,7 +289,7 @@ def test_a_state_of_another_network(job: TinyJob, capsys: pytest.CaptureFixture[
     assert job.run("first", save_state=True, max_train_epochs=1) == 0
     shutil.rmtree(job.place / "output")
     problems = refused(job, capsys, resume=str(job.place / "first"), network_dim=3)
-    one(problems, "resume", "another network")
+    one(problems, "resume", "another training")
 
 
 def test_a_thumbnail_that_goes_meanwhile_costs_nothing(

@@ -49,7 +49,6 @@ from tests.options.support import NEEDED, SPECS, errors, job, only_error, proble
         ("mixed_precision", "fp8", "'fp8' is not a choice"),
         ("mixed_precision", False, "not a choice"),
         ("log_with", "wandb", "does not support it yet"),
-        ("optimizer_type", "DAdaptAdam", "does not support it yet"),
         ("network_module", "lycoris.hyper", "is not a choice"),
         ("resolution", "512x", "whole number of pixels"),
         ("resolution", "1,2,3", "not a size"),
