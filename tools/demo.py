@@ -32,7 +32,6 @@ from sd_scripts.runs.events import (
     EndEvent,
     Event,
     PhaseEvent,
-    SampleEvent,
     SaveEvent,
     StartEvent,
     StepEvent,
@@ -149,7 +148,6 @@ class Progress:
     run: RunFolder
     total: int = 0
     shown: int = -1
-    samples: list[SampleEvent] = field(default_factory=list)
     saved: list[Path] = field(default_factory=list)
     end: EndEvent | None = None
 
@@ -166,8 +164,6 @@ class Progress:
                 self.bar(event)
             case PhaseEvent() if event.total and event.done >= event.total:
                 self.line(f"Done: {event.name} ({event.total:g})")
-            case SampleEvent():
-                self.samples.append(event)
             case SaveEvent() if event.kind == "weights":
                 self.saved.append(Path(event.path))
             case WarningEvent():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import torch
 from PIL import Image, ImageDraw
 
 from sd_scripts.families.base import LoadedModel
@@ -17,7 +16,7 @@ from sd_scripts.methods.network import NetworkMethod
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import replace_values
 from tools.starter.generate import Way, generate
-from tools.starter.judge_model import Judge, to_tensor
+from tools.starter.judge_model import Judge
 from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
 
 WAY: Final = Way(steps=20)
@@ -90,17 +89,6 @@ def share_showing(judge: Judge, pictures: Sequence[Image.Image], words: Sequence
     return sum(one == word for one, word in zip(found, words, strict=True)) / len(found)
 
 
-@torch.no_grad()
-def likeness(judge: Judge, pictures: Sequence[Image.Image], model: Sequence[Image.Image]) -> float:
-    """Return how alike two sets of pictures look to the judge, -1 to 1.
-
-    It is the cosine between the means of what the judge's last layer sees in them. Compare two
-    such numbers: one alone says little.
-    """
-    first, second = (judge.network.trunk(to_tensor(part)).mean(dim=0) for part in (pictures, model))
-    return float(torch.nn.functional.cosine_similarity(first, second, dim=0))
-
-
 @dataclass(frozen=True)
 class Trial:
     """What is asked: is this subject painted for this prompt, and not for the plain one?"""
@@ -141,11 +129,6 @@ def trained_network(
         yield method
     finally:
         method.detach()
-
-
-def always(model: LoadedModel) -> Strength:
-    """Return the strength of a model that was trained itself: there is nothing to set."""
-    return lambda strength: nullcontext()
 
 
 GAP: Final = 8
