@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sd_scripts.methods.low_rank import compute_dtype
+from sd_scripts.methods.frozen import FrozenBase, compute_dtype
 
 
 class NetworkLayer(nn.Module):
@@ -127,6 +127,8 @@ class NetworkLayer(nn.Module):
         base = self.base
         if self._replaced is None and is_plain(base):
             return plain_product(base, x, base.weight)
+        if self._replaced is None and isinstance(base, FrozenBase):
+            return base.product(x)
         y = self.base_forward(x)
         return y if base.bias is None else y - along_channels(base.bias.to(y.dtype), base)
 
@@ -180,6 +182,8 @@ class NetworkLayer(nn.Module):
 def is_plain(base: nn.Module) -> bool:
     """True where the base's forward is PyTorch's own on a plain floating point weight."""
     kinds = (nn.Linear.forward, nn.Conv2d.forward)
+    if isinstance(base, FrozenBase):
+        return False
     weight = base.weight
     assert isinstance(weight, Tensor)
     floating = weight.is_floating_point() and weight.element_size() >= 2

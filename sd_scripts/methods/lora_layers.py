@@ -16,13 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sd_scripts.methods.dora import dora_factor, row_norms
-from sd_scripts.methods.layer import NetworkLayer, is_plain, plain_product, random_stream
-from sd_scripts.methods.low_rank import (
-    ConvShape,
-    compute_dtype,
-    low_rank_conv,
-    low_rank_linear,
-)
+from sd_scripts.methods.frozen import ConvShape, compute_dtype, stored_weight
+from sd_scripts.methods.layer import NetworkLayer, plain_product, random_stream
+from sd_scripts.methods.low_rank import low_rank_conv, low_rank_linear
 from sd_scripts.weights.lora_load import as_shape
 
 Start = Literal["kaiming", "normal"]
@@ -128,11 +124,11 @@ class LoraLayer(NetworkLayer):
     ) -> Tensor:
         """Return the base's output plus `scale · up(down(x))`, in one go."""
         base = self.base
-        own_bias = base.bias if bias else None
+        own_bias, stored = base.bias if bias else None, stored_weight(base)
+        assert stored is not None
         if isinstance(base, nn.Linear):
-            return low_rank_linear(x, (base.weight, own_bias), down, up, scale)
-        walk = ConvShape(base.stride, base.padding, base.dilation)
-        return low_rank_conv(x, (base.weight, own_bias, walk), down, up, scale)
+            return low_rank_linear(x, (stored, own_bias), down, up, scale)
+        return low_rank_conv(x, (stored, own_bias, ConvShape.of(base)), down, up, scale)
 
     def _dora_forward(self, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
         """Scale rows of the output, or columns of the input; W + ΔW itself is in no graph."""
@@ -155,13 +151,8 @@ class LoraLayer(NetworkLayer):
         return self.training and (self.shape.dropout > 0.0 or self.shape.rank_dropout > 0.0)
 
     def _can_fuse(self) -> bool:
-        """True where the base's forward is PyTorch's own, on a plain frozen weight."""
-        base = self.base
-        if self._replaced is not None or base.weight.requires_grad or not is_plain(base):
-            return False
-        if isinstance(base, nn.Linear):
-            return True
-        return base.padding_mode == "zeros" and isinstance(base.padding, tuple)
+        """True where the base is frozen, and its products are known here."""
+        return self._replaced is None and stored_weight(self.base) is not None
 
     def _low_rank(self, x: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return `up(dropouts(down(x)))`, unscaled, in the dtype that products run in here."""

@@ -8,40 +8,27 @@ input and the small `down(x)` are kept for the backward pass. The base weight ge
 
 Both functions work under autocast: every operand is cast to the autocast dtype, while the factors
 stay in their own dtype (usually float32) and receive gradients in it. Tensors are kept through
-`save_for_backward` only, so gradient checkpointing and saved-tensor hooks see them all.
+`save_for_backward` only, so gradient checkpointing and saved-tensor hooks see them all; the base
+weight, which never changes, is not kept but referred to, in whatever form it is stored.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-
-class ConvShape(NamedTuple):
-    """How a Conv2d walks its input: stride, padding and dilation as (height, width)."""
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-
-
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """Return the dtype in which a matrix product on `x` runs here and now, autocast included."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.get_autocast_dtype(x.device.type)
-    return x.dtype
-
-
-def _without_autocast(x: Tensor) -> AbstractContextManager[Any]:
-    """Operands are already of one dtype in a backward pass: turn autocast off where it is on."""
-    if torch.is_autocast_enabled(x.device.type):
-        return torch.autocast(x.device.type, enabled=False)
-    return nullcontext()
+from sd_scripts.methods.frozen import (
+    ConvShape,
+    PlainConv,
+    PlainLinear,
+    StoredWeight,
+    compute_dtype,
+    without_autocast,
+)
 
 
 def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
@@ -49,13 +36,6 @@ def _product(a: Tensor, b: Tensor, scale: float) -> Tensor:
     if scale == 1.0:
         return a @ b
     return torch.addmm(a.new_zeros(()), a, b, beta=0, alpha=scale)
-
-
-def _batched_product(a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Return `scale * a @ b` for batches of matrices, without a second pass over the result."""
-    if scale == 1.0:
-        return torch.bmm(a, b)
-    return torch.baddbmm(a.new_zeros(()), a, b, beta=0, alpha=scale)
 
 
 class LowRankLinear(torch.autograd.Function):
@@ -66,33 +46,33 @@ class LowRankLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, base: tuple[Tensor, Tensor | None], down: Tensor, up: Tensor,
+        ctx: Any, x: Tensor, base: tuple[StoredWeight, Tensor | None], down: Tensor, up: Tensor,
         scale: float,
     ) -> Tensor:  # fmt: skip
         dtype = compute_dtype(x)
         rows = x.to(dtype).reshape(-1, x.shape[-1])
-        weight, bias = base[0].to(dtype), None if base[1] is None else base[1].to(dtype)
-        ctx.scale, ctx.x_shape = scale, x.shape
+        stored, bias = base[0], None if base[1] is None else base[1].to(dtype)
+        ctx.stored, ctx.scale, ctx.x_shape = stored, scale, x.shape
         ctx.dtypes = (x.dtype, down.dtype, up.dtype)
         down, up = down.to(dtype), up.to(dtype)
-        y = functional.linear(rows, weight, bias)
+        y = stored.product(rows, bias)
         scaled = _product(rows, down.t(), scale)
         y.addmm_(scaled, up.t())
-        ctx.save_for_backward(rows, scaled, weight, down, up)
+        ctx.save_for_backward(rows, scaled, down, up)
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        rows, scaled, weight, down, up = ctx.saved_tensors
+        rows, scaled, down, up = ctx.saved_tensors
         need_x, _, need_down, need_up, _ = ctx.needs_input_grad
         grad_x = grad_down = grad_up = None
-        with _without_autocast(grad_y):
+        with without_autocast(grad_y):
             grad = grad_y.reshape(-1, grad_y.shape[-1])
             if need_x or need_down:
                 grad_scaled = _product(grad, up, ctx.scale)
             if need_x:
-                grad_x = (grad @ weight).addmm_(grad_scaled, down)
+                grad_x = ctx.stored.backward_product(grad, rows.shape).addmm_(grad_scaled, down)
                 grad_x = grad_x.view(ctx.x_shape).to(ctx.dtypes[0])
             if need_down:
                 grad_down = (grad_scaled.t() @ rows).to(ctx.dtypes[1])
@@ -110,43 +90,39 @@ class LowRankConv(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, base: tuple[Tensor, Tensor | None, ConvShape], down: Tensor,
+        ctx: Any, x: Tensor, base: tuple[StoredWeight, Tensor | None, ConvShape], down: Tensor,
         up: Tensor, scale: float,
     ) -> Tensor:  # fmt: skip
         dtype = compute_dtype(x)
-        shape = base[2]
-        x_, weight = x.to(dtype), base[0].to(dtype)
-        bias = None if base[1] is None else base[1].to(dtype)
-        ctx.scale, ctx.shape = scale, shape
+        stored, bias, shape = base
+        x_, bias = x.to(dtype), None if bias is None else bias.to(dtype)
+        ctx.stored, ctx.scale, ctx.shape = stored, scale, shape
         ctx.dtypes = (x.dtype, down.dtype, up.dtype)
         down, up = down.to(dtype), up.to(dtype)
-        y = functional.conv2d(x_, weight, bias, *shape).contiguous()
+        y = _dense(stored.product(x_, bias))
         narrow = _narrow_forward(x_, down, shape)
-        columns = y.view(y.shape[0], y.shape[1], -1)
-        columns.baddbmm_(_matrix(up).expand(len(y), -1, -1), narrow, alpha=scale)
-        ctx.save_for_backward(x_, narrow, weight, down, up)
+        _add_pointwise(y, narrow, _matrix(up), scale)
+        ctx.save_for_backward(x_, narrow, down, up)
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:
-        x, narrow, weight, down, up = ctx.saved_tensors
+        x, narrow, down, up = ctx.saved_tensors
         need_x, _, need_down, need_up, _ = ctx.needs_input_grad
         grad_x = grad_down = grad_up = None
-        with _without_autocast(grad_y):
-            grad = grad_y.contiguous()
-            columns = grad.view(grad.shape[0], grad.shape[1], -1)
+        with without_autocast(grad_y):
+            grad = _dense(grad_y)
             if need_x or need_down:
-                spread = _matrix(up).t().expand(len(grad), -1, -1)
-                grad_narrow = _batched_product(spread, columns, ctx.scale)
+                grad_narrow = _pointwise(grad, _matrix(up).t(), ctx.scale)
             if need_x:
-                grad_x = _conv_backward(grad, x, weight, ctx.shape, (True, False))[0]
-                grad_x = _add_narrow_backward(grad_x, grad_narrow, down, ctx.shape)
+                grad_x = _dense(ctx.stored.backward_product(grad, x.shape))
+                _add_narrow_backward(grad_x, grad_narrow, down, ctx.shape)
                 grad_x = grad_x.to(ctx.dtypes[0])
             if need_down:
                 grad_down = _grad_down(grad_narrow, x, down, ctx.shape).to(ctx.dtypes[1])
             if need_up:
-                grad_up = _summed_product(columns, narrow, ctx.scale)
+                grad_up = _summed_product(grad, narrow, ctx.scale)
                 grad_up = grad_up.view(up.shape).to(ctx.dtypes[2])
         return grad_x, None, grad_down, grad_up, None
 
@@ -160,18 +136,57 @@ def _is_pointwise(kernel: Tensor, shape: ConvShape) -> bool:
     return kernel.shape[2:] == (1, 1) and shape.stride == (1, 1) and shape.padding == (0, 0)
 
 
+def _channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Return `x` [B, C, H, W] without gaps: channels last as it is, or contiguous."""
+    return x if _channels_last(x) else x.contiguous()
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return [B, C, H, W] as [B·H·W, C]: a view where channels are last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _pointwise(x: Tensor, matrix: Tensor, scale: float) -> Tensor:
+    """Return `scale · matrix x` by pixel for x [B, n, H, W], dense, and a matrix [m, n]."""
+    batch, _, height, width = x.shape
+    if _channels_last(x):
+        found = _product(_rows(x), matrix.t(), scale)
+        return found.view(batch, height, width, -1).permute(0, 3, 1, 2)
+    spread, columns = matrix.expand(batch, -1, -1), x.flatten(2)
+    if scale == 1.0:
+        found = torch.bmm(spread, columns)
+    else:
+        found = torch.baddbmm(x.new_zeros(()), spread, columns, beta=0, alpha=scale)
+    return found.view(batch, -1, height, width)
+
+
+def _add_pointwise(y: Tensor, x: Tensor, matrix: Tensor, scale: float) -> None:
+    """Add `scale · matrix x` by pixel to `y` [B, m, H, W], which is dense; x is [B, n, H, W]."""
+    if _channels_last(y):
+        y.permute(0, 2, 3, 1).view(-1, y.shape[1]).addmm_(_rows(x), matrix.t(), alpha=scale)
+    else:
+        y.view(*y.shape[:2], -1).baddbmm_(matrix.expand(len(y), -1, -1), x.flatten(2), alpha=scale)
+
+
 def _summed_product(a: Tensor, b: Tensor, scale: float) -> Tensor:
-    """Return `scale * Σ_batch a @ bᵀ` for a [B, n, L] and b [B, m, L] as [n, m]."""
+    """Return `scale · Σ a bᵀ` over pixels for a [B, n, H, W] and b [B, m, H, W] as [n, m]."""
+    if _channels_last(a):
+        return _product(_rows(a).t(), _rows(b), scale)
+    a, b = a.flatten(2), b.flatten(2)
     if len(a) == 1:
         return _product(a[0], b[0].t(), scale)
     return torch.bmm(a, b.transpose(1, 2)).sum(0).mul_(scale)
 
 
 def _narrow_forward(x: Tensor, down: Tensor, shape: ConvShape) -> Tensor:
-    """Return conv(x, A) as columns [B, rank, H'·W']; a 1x1 kernel is a plain product."""
-    if _is_pointwise(down, shape) and x.is_contiguous():
-        return torch.bmm(_matrix(down).expand(len(x), -1, -1), x.view(*x.shape[:2], -1))
-    return functional.conv2d(x, down, None, *shape).flatten(2)
+    """Return conv(x, A), [B, rank, H', W']; a 1x1 kernel is a plain product."""
+    if _is_pointwise(down, shape):
+        return _pointwise(_dense(x), _matrix(down), 1.0)
+    return functional.conv2d(x, down, None, *shape)
 
 
 def _conv_backward(
@@ -186,21 +201,19 @@ def _conv_backward(
 
 def _add_narrow_backward(
     grad_x: Tensor, grad_narrow: Tensor, down: Tensor, shape: ConvShape
-) -> Tensor:
-    """Add the input gradient of conv(x, A) to `grad_x`; `grad_narrow` is [B, rank, H'·W']."""
-    if _is_pointwise(down, shape) and grad_x.is_contiguous():
-        spread = _matrix(down).t().expand(len(grad_x), -1, -1)
-        grad_x.view(*grad_x.shape[:2], -1).baddbmm_(spread, grad_narrow)
-        return grad_x
-    grad = _unflatten(grad_narrow, grad_x, down, shape)
-    return grad_x.add_(_conv_backward(grad, grad_x, down, shape, (True, False))[0])
+) -> None:
+    """Add the input gradient of conv(x, A) to `grad_x`; `grad_narrow` is [B, rank, H', W']."""
+    if _is_pointwise(down, shape):
+        _add_pointwise(grad_x, grad_narrow, _matrix(down).t(), 1.0)
+    else:
+        grad_x.add_(_conv_backward(grad_narrow, grad_x, down, shape, (True, False))[0])
 
 
 def _grad_down(grad_narrow: Tensor, x: Tensor, down: Tensor, shape: ConvShape) -> Tensor:
-    """Return the gradient of A [rank, in, k, k] from that of conv(x, A) [B, rank, H'·W']."""
-    if _is_pointwise(down, shape) and x.is_contiguous():
-        return _summed_product(grad_narrow, x.view(*x.shape[:2], -1), 1.0).view(down.shape)
-    grad = _unflatten(grad_narrow, x, down, shape)
+    """Return the gradient of A [rank, in, k, k] from that of conv(x, A) [B, rank, H', W']."""
+    if _is_pointwise(down, shape):
+        return _summed_product(grad_narrow, x, 1.0).view(down.shape)
+    grad = grad_narrow
     if x.device.type == "cpu" and x.dtype in (torch.bfloat16, torch.float16):
         # oneDNN's half-precision kernel gradient for few channels takes 7 to 15 times as long
         # as the float32 one, casts included.
@@ -208,28 +221,32 @@ def _grad_down(grad_narrow: Tensor, x: Tensor, down: Tensor, shape: ConvShape) -
     return _conv_backward(grad, x, down, shape, (False, True))[1]
 
 
-def _unflatten(columns: Tensor, x: Tensor, kernel: Tensor, shape: ConvShape) -> Tensor:
-    """Return [B, rank, H'·W'] as [B, rank, H', W'] for a convolution of `x` with `kernel`."""
-    height, width = (
-        (x.shape[2 + i] + 2 * shape.padding[i] - shape.dilation[i] * (kernel.shape[2 + i] - 1) - 1)
-        // shape.stride[i]
-        + 1
-        for i in (0, 1)
-    )
-    return columns.view(len(columns), -1, height, width)
+BaseWeight = Tensor | StoredWeight
 
 
 def low_rank_linear(
-    x: Tensor, base: tuple[Tensor, Tensor | None], down: Tensor, up: Tensor, scale: float
+    x: Tensor, base: tuple[BaseWeight, Tensor | None], down: Tensor, up: Tensor, scale: float
 ) -> Tensor:
     """Return `linear(x, *base) + scale · up(down(x))`; `base` is (weight, bias), both frozen."""
-    y: Tensor = LowRankLinear.apply(x, base, down, up, scale)  # type: ignore[no-untyped-call]
+    weight, bias = base
+    stored = PlainLinear(weight) if isinstance(weight, Tensor) else weight
+    y: Tensor = LowRankLinear.apply(  # type: ignore[no-untyped-call]
+        x, (stored, bias), down, up, scale
+    )
     return y
 
 
 def low_rank_conv(
-    x: Tensor, base: tuple[Tensor, Tensor | None, ConvShape], down: Tensor, up: Tensor, scale: float
+    x: Tensor,
+    base: tuple[BaseWeight, Tensor | None, ConvShape],
+    down: Tensor,
+    up: Tensor,
+    scale: float,
 ) -> Tensor:
     """Return `conv2d(x, *base) + scale · up(down(x))`; `base` is (weight, bias, shape), frozen."""
-    y: Tensor = LowRankConv.apply(x, base, down, up, scale)  # type: ignore[no-untyped-call]
+    weight, bias, shape = base
+    stored = PlainConv(weight, shape) if isinstance(weight, Tensor) else weight
+    y: Tensor = LowRankConv.apply(  # type: ignore[no-untyped-call]
+        x, (stored, bias, shape), down, up, scale
+    )
     return y

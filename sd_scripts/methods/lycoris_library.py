@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.methods.dylora_layers import DyLoraLayer
+from sd_scripts.methods.frozen import compute_dtype
 from sd_scripts.methods.layer import NetworkLayer, random_stream
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
-from sd_scripts.methods.low_rank import compute_dtype
 from sd_scripts.methods.lycoris_layers import (
     DifferenceLayer,
     FullLayer,

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from sd_scripts.methods.low_rank import ConvShape, low_rank_conv, low_rank_linear
+from sd_scripts.methods.frozen import ConvShape
+from sd_scripts.methods.low_rank import low_rank_conv, low_rank_linear
 
 SCALE = 0.375
 CONVS = [
