@@ -23,8 +23,20 @@ from kohya_gui.quick_gradio import gr
 from kohya_gui.theme import make_theme
 from sd_scripts.errors import EXIT_OK
 
-SCRIPTS: Final = ("core", "nav", "chart", "log", "chooser", "form", "run", "lists")
+SCRIPTS: Final = (
+    "core",
+    "nav",
+    "chart",
+    "log",
+    "chooser",
+    "form",
+    "run",
+    "lists",
+    "dataset",
+    "dataset_pictures",
+)
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
+STYLES: Final = ("app", "form", "run", "dataset")
 _UPLOAD_LIMIT: Final = "1mb"
 
 
@@ -75,7 +87,7 @@ def launch(
         blocked_paths=[str(context.workspace.settings), str(context.workspace.drafts)],
         favicon_path=str(resources.files("kohya_gui").joinpath("assets", "favicon.svg")),
         theme=make_theme(),
-        css=asset("app.css") + asset("form.css") + asset("run.css"),
+        css="".join(asset(f"{name}.css") for name in STYLES),
         head=page_head(context),
         footer_links=[],
         run_history=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kohya_gui.pages import (
+    dataset,
     dreambooth,
     fine_tune,
     lora,
@@ -17,6 +18,7 @@ from kohya_gui.pages.shell import Page
 
 PAGES: Final[tuple[Page, ...]] = (
     start.PAGE,
+    dataset.PAGE,
     lora.PAGE,
     dreambooth.PAGE,
     fine_tune.PAGE,

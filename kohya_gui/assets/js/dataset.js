@@ -1,0 +1,84 @@
+// The data set page: which folder is open. Tabs read KG.dataset and hear when it changes.
+(() => {
+  "use strict";
+  const { t, h, fill } = window.KG;
+  const listeners = [];
+  let field = null;
+
+  window.KG.dataset = {
+    folder: "",
+    /** Call `work(folder)` whenever a folder is opened, and now if one is open. */
+    onFolder(work) {
+      listeners.push(work);
+      if (this.folder) work(this.folder);
+    },
+    /** Open a folder as if it had been typed. */
+    open(folder) { if (field) field(folder); },
+  };
+
+  window.KG.widgets.dataset_folder = ({ element, trigger, props, server, watch }) => {
+    const holder = element.firstElementChild;
+    let turn = 0;
+    const input = h("input.kg-input#kg-dataset-path", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: t("dataset.folder_example"), "aria-label": t("dataset.folder") });
+    const browse = h("button.kg-button", { type: "button", onclick: choose }, t("dataset.browse"));
+    const open = h("button.kg-button.kg-primary", { type: "button", onclick: () => go(input.value) }, t("dataset.open"));
+    const recent = h("div.kg-row.kg-dataset-recent", { hidden: true });
+    const note = h("div", { "aria-live": "polite" });
+    fill(holder, h("section.kg-card.kg-dataset-choice", {},
+      h("label.kg-h", { for: "kg-dataset-path" }, t("dataset.folder")),
+      h("div.kg-dataset-path-row", {}, input, browse, open), recent, note));
+
+    async function choose() {
+      const path = await window.KG.choose({ kind: "folder", title: t("dataset.choose"), start: input.value.trim(), list: server.list_folder, back: browse });
+      if (path) go(path);
+    }
+
+    function go(folder) {
+      turn += 1;
+      input.value = folder.trim();
+      fill(note);
+      trigger("choose", { folder: input.value, turn });
+    }
+    field = go;
+
+    async function showRecent(list) {
+      const folders = (list || (await server.recent_folders())).filter((one) => one !== window.KG.dataset.folder);
+      recent.hidden = !folders.length;
+      fill(recent, h("span.kg-quiet.kg-small", {}, t("dataset.recent")), folders.map((one) => h("span.kg-recent", {},
+        h("button.kg-linkish.kg-small", { type: "button", title: one, onclick: () => go(one) }, one.split(/[\\/]/).filter(Boolean).pop() || one),
+        h("button.kg-chip-x", { type: "button", "aria-label": t("dataset.forget", { folder: one }), title: t("dataset.forget", { folder: one }), onclick: async () => showRecent(await server.forget_folder({ folder: one })) }, "×"))));
+    }
+
+    function read() {
+      if (!props.value) return;
+      const answer = JSON.parse(props.value);
+      if (answer.turn !== turn) return;
+      fill(note, answer.problem ? h("div.kg-note.kg-bad", { role: "alert" }, answer.problem, " ", answer.hint || "") : null);
+      if (answer.folder) {
+        input.value = answer.folder;
+        const query = new URLSearchParams(window.location.search);
+        query.set("folder", answer.folder);
+        window.history.replaceState(null, "", `${window.location.pathname}?${query}`);
+      }
+      window.KG.dataset.folder = answer.folder;
+      for (const work of listeners) work(answer.folder);
+      showRecent();
+    }
+
+    input.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        go(input.value);
+      }
+    });
+    watch("value", read);
+    (async () => {
+      const asked = new URLSearchParams(window.location.search).get("folder");
+      const list = await server.recent_folders();
+      if (asked || list.length) go(asked || list[0]);
+      else fill(note, h("p.kg-quiet", {}, t("dataset.first")));
+      showRecent(list);
+      document.documentElement.dataset.kgReady = "dataset";
+    })();
+  };
+})();

@@ -1,0 +1,94 @@
+"""The data set page: choose a folder of pictures, then look at it and work on it in tabs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from types import ModuleType
+from typing import Any, Final
+
+from kohya_gui.context import Context
+from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
+from kohya_gui.pages import dataset_pictures
+from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.folders import folder_lister
+from kohya_gui.pages.shell import Page, widget
+from kohya_gui.quick_gradio import gr
+from sd_scripts.errors import Problem, UserError
+
+TABS: Final[tuple[ModuleType, ...]] = (dataset_pictures,)
+"""The tabs in their order. Each module has `TITLE`, the key of its title, and `build(desk)`."""
+
+
+def _build(context: Context) -> None:
+    text = context.text
+    gr.HTML(
+        f'<h1 class="kg-page-title">{escape(text("dataset.title"))}</h1>'
+        f'<p class="kg-lead">{escape(text("dataset.lead"))}</p>',
+        apply_default_css=False,
+        js_on_load=None,
+    )
+    folder = gr.Textbox(visible="hidden", elem_id="kg-dataset-folder")
+    desk = DatasetDesk(context, folder)
+    _FolderChoice(desk).build()
+    with gr.Tabs(elem_id="kg-dataset-tabs"):
+        for tab in TABS:
+            with gr.Tab(text(tab.TITLE), id=tab.__name__.rpartition(".")[2]):
+                tab.build(desk)
+
+
+class _FolderChoice:
+    """The field at the top: typed, browsed for, or one of those opened last."""
+
+    def __init__(self, desk: DatasetDesk) -> None:
+        self._desk = desk
+        self._workspace = desk.context.workspace
+
+    def build(self) -> None:
+        """Place the field and listen to it."""
+        field = widget(
+            "dataset_folder",
+            server=[folder_lister(self._desk.context), self._recent_folders, self._forget_folder],
+            events=["choose"],
+            elem_id="kg-dataset-choice",
+        )
+        field.choose(
+            self._on_choose,
+            None,
+            [field, self._desk.folder],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def _on_choose(self, event: gr.EventData) -> tuple[str, str]:
+        """Open a folder; the script gets its real path, or what is wrong with it."""
+        data: Mapping[str, object] = event._data or {}
+        wanted, turn = str(data.get("folder") or ""), data.get("turn")
+        try:
+            real = self._desk.resolve(wanted)
+            remember_folder(self._workspace, real)
+        except UserError as error:
+            return json.dumps({"turn": turn, "folder": "", **_told(error.problems[0])}), ""
+        except OSError as error:
+            problem = Problem(f"The workspace cannot be written to: {error.strerror or error}.")
+            return json.dumps({"turn": turn, "folder": str(real), **_told(problem)}), str(real)
+        return json.dumps({"turn": turn, "folder": str(real)}), str(real)
+
+    def _recent_folders(self, _: object = None) -> list[str]:
+        """Return the folders that were opened last."""
+        return recent_folders(self._workspace)
+
+    def _forget_folder(self, request: object = None) -> list[str]:
+        """Take a folder off that list; return what remains."""
+        if isinstance(request, Mapping):
+            forget_folder(self._workspace, str(request.get("folder")))
+        return recent_folders(self._workspace)
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    return {"problem": problem.message, "hint": problem.hint}
+
+
+PAGE: Final = Page("pictures", "nav.pictures", _build)
