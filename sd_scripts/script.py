@@ -61,7 +61,7 @@ class Script(Generic[SomeJob]):
     it ended, with a sentence; `UserError` is for what the user can mend. `check` prints the report
     of `--check_only` and returns the exit code. `memory_full` and `disk_full` are told when that
     ends the work (the file's name is added to the latter). `complete` fills in what a job leaves
-    open; `prepare` is called before anything heavy is imported.
+    open; `prepare` is called before anything heavy is imported. `greeting` begins the log.
     """
 
     name: str
@@ -73,6 +73,7 @@ class Script(Generic[SomeJob]):
     disk_full: Problem
     complete: Callable[[SomeJob], SomeJob] = _unchanged
     prepare: Callable[[SomeJob], None] = _nothing
+    greeting: str = ""
 
 
 def run_command(script: Script[SomeJob], argv: Sequence[str]) -> int:
@@ -115,6 +116,8 @@ def run_in_folder(
     with output_to(run), Reporter(run.events) as reporter:
         requests = Requests(run, reporter)
         with requests.listening():
+            if script.greeting:
+                reporter.say(script.greeting)
             for note in notes:
                 reporter.warn(note)
             script.prepare(job)

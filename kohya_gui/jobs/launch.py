@@ -25,6 +25,7 @@ import sd_scripts
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.machine import thread_variables
 from sd_scripts.runs.process import ProcessIdentity, identity_of, own_identity
 from sd_scripts.runs.record import RunRecord, installed_versions, write_record
 
@@ -98,6 +99,7 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
+    variables |= thread_variables(request.num_processes)
     variables |= {
         "PYTHONPATH": os.pathsep.join([root, *(path for path in known if path != root)]),
         # Else `-m` puts the working folder first on the path, and a file there hides a module.
@@ -106,8 +108,6 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
         "PYTHONUTF8": "1",
         # A crash inside a library then leaves its name in the log.
         "PYTHONFAULTHANDLER": "1",
-        # Waiting threads that spin make a step ten times slower beside one other busy process.
-        "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         RUN_VARIABLE: str(run.path),
     }

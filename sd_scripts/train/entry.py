@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import Job, RankLossesJob, TrainingJob
 from sd_scripts.options.values import replace_values
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.machine import settle_process
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
 from sd_scripts.script import Ending, Place, Script, run_command
@@ -22,10 +22,8 @@ from sd_scripts.train.state_facts import find_state, read_facts
 
 def run_script(job_type: type[Job], script: str) -> int:
     """Be the process of a training script; returns its exit code."""
-    # Beside one other busy process, the default makes a step take many times longer. It is read
-    # when torch is loaded, which has not happened yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    return main(job_type, script, sys.argv[1:], prepare=_import_lightly)
+    greeting = settle_process()
+    return main(job_type, script, sys.argv[1:], prepare=_import_lightly, greeting=greeting)
 
 
 def _import_lightly(job: TrainingJob) -> None:
@@ -43,10 +41,12 @@ def main(
     script: str,
     argv: Sequence[str],
     prepare: Callable[[TrainingJob], None] = _nothing,
+    greeting: str = "",
 ) -> int:
     """Run a training script; returns its exit code (0 done, 2 for the user to mend, 1 a fault).
 
-    `prepare` is called before torch and the model libraries are imported.
+    `prepare` is called before torch and the model libraries are imported; `greeting` is the first
+    line of the run's log.
     """
     assert issubclass(job_type, TrainingJob)
     # It tells of an optional kernel that nobody here asked for, each time it is imported.
@@ -62,6 +62,7 @@ def main(
             disk_full=_DISK_FULL,
             complete=with_seed,
             prepare=prepare,
+            greeting=greeting,
         ),
         argv,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from sd_scripts.data.batch import Batch
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import TextConditioning
+from sd_scripts.runs.machine import give_back_memory
 from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.guard import explain_invalid_loss
 from sd_scripts.train.optimizers import learning_rates
@@ -42,6 +43,7 @@ def train(session: Session) -> Literal["finished", "stopped"]:
     session.reporter.start(session.start)
     if session.job.preview.sample_at_first and not session.position.step:
         preview(session, f"{0:06d}")
+    give_back_memory()  # loading and encoding needed more than steps do
     session.reporter.begin_steps()
     for step in steps(session):
         rates = learning_rates(session.optimizer)
@@ -202,3 +204,4 @@ def preview(session: Session, stage: str) -> None:
     step, reporter = session.position.step, session.reporter
     with weights_to_use(session.optimizer, session.ema):
         session.previewer.make(stage, step, reporter, session.requests.stop)
+    give_back_memory()

@@ -79,12 +79,14 @@ def test_the_environment_is_fit_for_a_trainer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOHYA_GUI_PASSWORD", "secret")
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.setenv("PYTHONPATH", "/other")
     monkeypatch.setenv("KEPT", "yes")
     request = fake_request().model_copy(update={"env": {"CUDA_VISIBLE_DEVICES": "1"}})
     variables = environment_for(RunFolder(tmp_path), request)
     assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert variables["OMP_NUM_THREADS"] == "3"  # the user's own
     assert variables["PYTHONUNBUFFERED"] == "1"
     assert variables["HF_HUB_OFFLINE"] == "1"
     assert variables["CUDA_VISIBLE_DEVICES"] == "1"

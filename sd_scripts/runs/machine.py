@@ -1,0 +1,161 @@
+"""How a process uses the processor and main memory: settled before torch is loaded.
+
+Three things that PyTorch and the system leave at defaults which do not suit long training on a
+processor. Threads that wait go to sleep: by default they spin, and beside one other busy process a
+step then takes ten times as long. There are as many threads as there are cores to run them: PyTorch
+does not see that a container may use only a few. And memory that one step frees is kept for the
+next one: else each step gets its memory from the system anew, zeroed page by page.
+
+What the user has set in the environment stays as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+_WAIT_POLICY: Final = "OMP_WAIT_POLICY"
+_NUM_THREADS: Final = "OMP_NUM_THREADS"
+_SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+
+
+class _HeapSetting(NamedTuple):
+    """One setting of glibc's `mallopt(3)`: its number, our value, and the names users know."""
+
+    number: int
+    value: int
+    variable: str
+    tunable: str
+
+
+_HEAP: Final = (
+    _HeapSetting(-4, 0, "MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max"),
+    _HeapSetting(-1, -1, "MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
+    _HeapSetting(-2, 64 * 2**20, "MALLOC_TOP_PAD_", "glibc.malloc.top_pad"),
+)
+"""Large blocks come from the heap as well, it is not cut when they are freed (`give_back_memory`
+does that where it is due), and it grows by 64 MB at a time."""
+
+
+def settle_process() -> str:
+    """Settle this process, before torch is imported; returns what was done, in one line.
+
+    OpenMP reads its variables when torch loads it, so no second start is needed.
+    """
+    mine = thread_variables(num_processes=_processes_here())
+    os.environ.update(mine)
+    heap = _set_heap()
+    threads = os.environ[_NUM_THREADS]
+    told = [
+        f"{threads} threads for {usable_cores()} usable cores"
+        if _NUM_THREADS in mine
+        else f"{_NUM_THREADS}={threads}, as you have set it",
+        "waiting threads sleep"
+        if _WAIT_POLICY in mine
+        else f"{_WAIT_POLICY}={os.environ[_WAIT_POLICY]}, as you have set it",
+    ]
+    if heap:
+        told.append("freed memory is kept for the next step")
+    return f"Processor: {'; '.join(told)}"
+
+
+def thread_variables(num_processes: int = 1) -> dict[str, str]:
+    """Return the variables that a process needs before it starts, without those set already.
+
+    `num_processes` share the cores of this machine.
+    """
+    threads = max(1, usable_cores() // num_processes)
+    wanted = {_WAIT_POLICY: "PASSIVE", _NUM_THREADS: str(threads)}
+    return {name: value for name, value in wanted.items() if not os.environ.get(name)}
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Return how many cores this process may keep busy.
+
+    Two hardware threads of one core count once: they share its arithmetic. Limits of affinity and
+    of control groups (containers) are kept. `root` is where the system's files are.
+    """
+    cores = len({_core_of(root, number) for number in _allowed_processors()})
+    quotas = [math.ceil(quota) for quota in _quotas(root)]
+    return max(1, min([cores, *quotas]))
+
+
+def _allowed_processors() -> list[int]:
+    if sys.platform == "linux":
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _core_of(root: Path, processor: int) -> str:
+    """Return what the hardware threads of one core have in common."""
+    siblings = _read(root / _SIBLINGS.format(processor))
+    return siblings or f"alone {processor}"
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Yield the limits of all control groups that this process is in, in processors."""
+    for line in (_read(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            top = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            top = root / "sys/fs/cgroup" / controllers
+        else:
+            continue
+        group = top / path.lstrip("/")
+        # In a container, the path may be that of the host; its own group is then the top.
+        for folder in (group, *group.parents):
+            yield from _quota(folder)
+            if folder == top:
+                break
+
+
+def _quota(group: Path) -> Iterator[float]:
+    second_version = (_read(group / "cpu.max") or "").split()
+    first_version = [_read(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period")]
+    for numbers in (second_version, first_version):
+        if len(numbers) == 2 and all(number.isdigit() for number in numbers):  # else no limit
+            yield int(numbers[0]) / int(numbers[1])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return None  # another system, or another version of control groups
+
+
+def _processes_here() -> int:
+    """Return how many processes of this job share the machine, as their launcher has told."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return int(told) if told.isdigit() and int(told) else 1
+
+
+def _has_glibc() -> bool:
+    return sys.platform == "linux" and "CS_GNU_LIBC_VERSION" in os.confstr_names
+
+
+def _is_users(setting: _HeapSetting, environment: Mapping[str, str]) -> bool:
+    tunables = environment.get("GLIBC_TUNABLES", "")
+    return setting.variable in environment or f"{setting.tunable}=" in tunables
+
+
+def _set_heap() -> bool:
+    """Make glibc keep freed memory; False elsewhere, and where the user has set all of it."""
+    if not _has_glibc():
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    ours = [setting for setting in _HEAP if not _is_users(setting, os.environ)]
+    done = [mallopt(setting.number, setting.value) for setting in ours]
+    return any(done)
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system, after work that needs more than what follows it."""
+    if _has_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
