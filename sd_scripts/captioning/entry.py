@@ -33,8 +33,8 @@ _SEVERAL: Final = Problem(
 SomeJob = TypeVar("SomeJob", bound=Job)
 
 
-def run_tagging(argv: Sequence[str]) -> int:
-    """Be the tagging script; returns its exit code."""
+def run_tagging(argv: Sequence[str], greeting: str = "") -> int:
+    """Be the tagging script; returns its exit code. `greeting` begins the log."""
     return run_command(
         Script(
             name=TagImagesJob.name,
@@ -42,6 +42,7 @@ def run_tagging(argv: Sequence[str]) -> int:
             work=_tag,
             check=_check_tagging,
             place=lambda job: Place(None, f"tags {Path(job.pictures.train_data_dir).name}"),
+            greeting=greeting,
             memory_full=_MEMORY_FULL,
             disk_full=_DISK_FULL,
             complete=_alone,
@@ -51,8 +52,8 @@ def run_tagging(argv: Sequence[str]) -> int:
     )
 
 
-def run_captioning(argv: Sequence[str]) -> int:
-    """Be the captioning script; returns its exit code."""
+def run_captioning(argv: Sequence[str], greeting: str = "") -> int:
+    """Be the captioning script; returns its exit code. `greeting` begins the log."""
     return run_command(
         Script(
             name=MakeCaptionsJob.name,
@@ -60,6 +61,7 @@ def run_captioning(argv: Sequence[str]) -> int:
             work=_caption,
             check=_check_captioning,
             place=lambda job: Place(None, f"captions {Path(job.pictures.train_data_dir).name}"),
+            greeting=greeting,
             memory_full=_MEMORY_FULL,
             disk_full=_DISK_FULL,
             complete=_alone,
