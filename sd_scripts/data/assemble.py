@@ -11,7 +11,7 @@ from sd_scripts.data.face_crop import choose_face_crop
 from sd_scripts.data.pixels import Crop, choose_crop
 from sd_scripts.data.schedule import Share
 from sd_scripts.dataset.captions import process_caption
-from sd_scripts.dataset.faces import face_box
+from sd_scripts.dataset.faces import face_in_window
 from sd_scripts.dataset.order import Entry, stream_seed
 from sd_scripts.dataset.samples import Sample
 
@@ -60,7 +60,7 @@ class Assembler:
 
 
 def _crop(sample: Sample, flipped: bool, rng: random.Random) -> Crop:
-    face = face_box(sample.path) if sample.face_crop_aug_range else None
+    face = face_in_window(sample.path, sample.window) if sample.face_crop_aug_range else None
     if face is not None:
         return choose_face_crop(sample, face, flipped, rng)
     return choose_crop(sample, flipped, rng if sample.random_crop else None)

@@ -50,8 +50,13 @@ class KohyaLatents:
     refused: Counter[str] = field(default_factory=Counter)
 
     def look(self, samples: Iterable[Sample]) -> None:
-        """Look for the files of all samples; broken and old ones are noted."""
+        """Look for the files of all samples; broken and old ones are noted.
+
+        sd-scripts knows no crop windows, so no file is about a part of a picture.
+        """
         for sample in samples:
+            if sample.window is not None:
+                continue
             file = next((one for one in latent_files(sample, self.family) if one.is_file()), None)
             if file is None:
                 continue
@@ -120,11 +125,14 @@ def write_latents(
 ) -> Iterator[Path]:
     """Write the latents of all samples beside their pictures, yielding each file's name.
 
-    Where a picture is used at one size only, the keys without a size are written too, for older
-    versions. Raises `UserError`.
+    Of pictures with a crop window nothing is written: sd-scripts knows none. Where a picture is
+    used at one size only, the keys without a size are written too, for older versions. Raises
+    `UserError`.
     """
     by_file: dict[Path, dict[Size, Sample]] = {}
     for sample in samples:
+        if sample.window is not None:
+            continue
         by_file.setdefault(latent_file(sample, family), {}).setdefault(sample.bucket, sample)
     for path, sizes in by_file.items():
         arrays: dict[str, Array] = {}

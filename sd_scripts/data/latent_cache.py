@@ -18,7 +18,7 @@ from sd_scripts.data.check import content_hashes, note_broken
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Job, Outcome, View, encode_jobs
 from sd_scripts.data.identity import EncoderIdentity
 from sd_scripts.data.kohya_latents import KohyaLatents
-from sd_scripts.data.manifest import Facts, Manifest, reason_for
+from sd_scripts.data.manifest import Facts, Manifest, reason_for, window_facts
 from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.store import TensorStore, content_key
 from sd_scripts.dataset.index import PictureIndex
@@ -81,6 +81,7 @@ class LatentCache:
             "weights": self._identity.weights,
             "dtype": self._identity.dtype,
             "code": CODE_VERSION,
+            **window_facts(sample),
         }
 
     def key(self, sample: Sample, flipped: bool) -> str:

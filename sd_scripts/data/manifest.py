@@ -12,6 +12,7 @@ from typing import Final
 
 from sd_scripts.data.memo import read_memo, write_memo
 from sd_scripts.data.store import content_key
+from sd_scripts.dataset.samples import Sample
 
 Facts = dict[str, str]
 
@@ -19,12 +20,18 @@ REASONS: Final = (
     ("picture", "edited"),
     ("weights", "another VAE"),
     ("dtype", "another precision"),
+    ("window", "another crop window"),
     ("bucket", "another size"),
     ("resized", "another size"),
     ("interpolation", "another resizing method"),
     ("code", "made by another version of this program"),
 )
 """Fact that differs → words, the first one that fits."""
+
+
+def window_facts(sample: Sample) -> Facts:
+    """Return what a sample's crop window adds to the facts: nothing without one."""
+    return {"window": ",".join(map(str, sample.window))} if sample.window else {}
 
 
 def reason_for(old: Facts | None, new: Facts) -> str:

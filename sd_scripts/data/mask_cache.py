@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sd_scripts.data.check import content_hashes, note_broken
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
+from sd_scripts.data.manifest import window_facts
 from sd_scripts.data.pixels import choose_crop, cut, load_mask
 from sd_scripts.data.store import TensorStore, content_key
 from sd_scripts.dataset.index import PictureIndex
@@ -59,6 +60,7 @@ class MaskCache:
                 "interpolation": sample.resize_interpolation or "automatic",
                 "crop": "centre",
                 "code": _CODE_VERSION,
+                **window_facts(sample),
             }
         )
 
@@ -116,7 +118,8 @@ class MaskCache:
 def _mask_or_problem(sample: Sample) -> Tensor | PictureProblem:
     assert sample.mask is not None
     try:
-        mask = load_mask(*sample.mask, sample.resized, sample.resize_interpolation)
+        size, method = sample.resized, sample.resize_interpolation
+        mask = load_mask(sample.mask, size, method, sample.window)
     except PictureProblem as problem:
         return problem
     part = cut(mask, choose_crop(sample, flipped=False), sample.bucket)

@@ -18,8 +18,9 @@ from PIL import Image
 
 from sd_scripts.data.colors import ColorShift, shift_color
 from sd_scripts.dataset.buckets import Size
+from sd_scripts.dataset.decisions import CropWindow
 from sd_scripts.dataset.pictures import open_alpha, open_mask, open_rgb
-from sd_scripts.dataset.samples import Sample
+from sd_scripts.dataset.samples import MaskSource, Sample
 
 Pixels = NDArray[np.uint8]
 
@@ -99,7 +100,8 @@ def letter_box(image_size: Size, bucket: Size) -> tuple[float, float, float, flo
 class Cutout(NamedTuple):
     """One picture as a batch wants it: where it is, how it is resized, what is taken of it.
 
-    `mask` is (path, channel) of its mask, where it has one.
+    `mask` is (path, channel) of its mask, where it has one. Of picture and mask, only the `window`
+    is used, if there is one.
     """
 
     path: str
@@ -109,6 +111,7 @@ class Cutout(NamedTuple):
     bucket: Size
     color: ColorShift | None = None
     mask: tuple[str, str] | None = None
+    window: CropWindow | None = None
 
 
 def cutout(sample: Sample, crop: Crop, color: ColorShift | None = None) -> Cutout:
@@ -116,7 +119,8 @@ def cutout(sample: Sample, crop: Crop, color: ColorShift | None = None) -> Cutou
     resized = crop.resized or sample.resized
     interpolation = sample.resize_interpolation
     mask = (str(sample.mask.path), sample.mask.channel) if sample.mask else None
-    return Cutout(str(sample.path), resized, interpolation, crop, sample.bucket, color, mask)
+    path, window = str(sample.path), sample.window
+    return Cutout(path, resized, interpolation, crop, sample.bucket, color, mask, window)
 
 
 def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
@@ -127,7 +131,8 @@ def load_batch(cutouts: Sequence[Cutout]) -> Pixels:
     """
     parts = []
     for one in cutouts:
-        pixels = resize(open_rgb(Path(one.path)), one.resized, one.interpolation)
+        picture = seen_part(open_rgb(Path(one.path)), one.window)
+        pixels = resize(picture, one.resized, one.interpolation)
         part = cut(pixels, one.crop, one.bucket)
         parts.append(shift_color(part, one.color) if one.color else part)
     pixels = np.stack(parts)
@@ -140,17 +145,25 @@ def _mask_part(one: Cutout) -> Pixels:
     if one.mask is None:
         return np.full((one.bucket[1], one.bucket[0], 1), 255, np.uint8)
     path, channel = one.mask
-    mask = load_mask(Path(path), channel, one.resized, one.interpolation)
+    source = MaskSource(Path(path), "alpha" if channel == "alpha" else "red")
+    mask = load_mask(source, one.resized, one.interpolation, one.window)
     return cut(mask, one.crop, one.bucket)
 
 
-def load_mask(path: Path, channel: str, resized: Size, interpolation: str | None) -> Pixels:
-    """Decode a mask ("red" or "alpha" of a file) and resize it: [height, width, 1].
+def load_mask(
+    mask: MaskSource, resized: Size, interpolation: str | None, window: CropWindow | None
+) -> Pixels:
+    """Decode a mask (or the window of it) and resize it: [height, width, 1].
 
     Raises `PictureProblem` if it can't be decoded.
     """
-    opener = open_alpha if channel == "alpha" else open_mask
-    return resize(opener(path), resized, interpolation)
+    opener = open_alpha if mask.channel == "alpha" else open_mask
+    return resize(seen_part(opener(mask.path), window), resized, interpolation)
+
+
+def seen_part(picture: Image.Image, window: CropWindow | None) -> Image.Image:
+    """Return the part of a picture that is used: all of it without a window."""
+    return picture.crop(window) if window else picture
 
 
 def load_pixels(sample: Sample) -> Pixels:
@@ -158,7 +171,8 @@ def load_pixels(sample: Sample) -> Pixels:
 
     Raises `PictureProblem` if the picture can't be decoded.
     """
-    return resize(open_rgb(sample.path), sample.resized, sample.resize_interpolation)
+    picture = seen_part(open_rgb(sample.path), sample.window)
+    return resize(picture, sample.resized, sample.resize_interpolation)
 
 
 def cut(pixels: Pixels, crop: Crop, bucket: Size) -> Pixels:

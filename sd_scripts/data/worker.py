@@ -20,6 +20,7 @@ import numpy as np
 
 from sd_scripts.data.colors import ColorShift
 from sd_scripts.data.pixels import Crop, Cutout, Pixels, load_batch
+from sd_scripts.dataset.decisions import CropWindow
 from sd_scripts.dataset.pictures import PictureProblem
 
 
@@ -62,8 +63,9 @@ def serve(requests: BinaryIO, answers: BinaryIO) -> None:
                 tuple(bucket),
                 ColorShift(*color) if color else None,
                 mask,
+                CropWindow(*window) if window else None,
             )
-            for path, resized, interpolation, crop, bucket, color, mask in json.loads(line)
+            for path, resized, interpolation, crop, bucket, color, mask, window in json.loads(line)
         ]
         try:
             pixels = load_batch(cutouts)

@@ -90,8 +90,8 @@ class MaskFinder:
         for name in listing.pictures:
             by_stem[Path(name).stem].append(name)
         unused = self._unused.setdefault(folder, set(listing.pictures))
-        for bad in scan.bad:
-            unused.difference_update(by_stem.get(bad.path.stem, ()))
+        for name in (*(bad.path.name for bad in scan.bad), *scan.excluded):
+            unused.difference_update(by_stem.get(Path(name).stem, ()))
         found: dict[str, MaskSource] = {}
         for picture in scan.pictures:
             names = by_stem.get(Path(picture.name).stem, [])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from sd_scripts.dataset.asking import datasets_asked_for
 from sd_scripts.dataset.balance import balance_repeats
 from sd_scripts.dataset.buckets import Placer, Size
+from sd_scripts.dataset.deciding import Decider, all_left_out
 from sd_scripts.dataset.findings import folder_findings
 from sd_scripts.dataset.folders import folder_problem
 from sd_scripts.dataset.index import PictureIndex, cache_folder
@@ -78,10 +79,14 @@ def plan_dataset(
         data = data.model_copy(update={"resolution": native})
     values = Values.of_options(data, caption, validation)
     asked = datasets_asked_for(data, values, family)
+    decider = Decider.of_file(data.picture_decisions)
+    asked.datasets = decider.with_repeats(asked.datasets)
     index = PictureIndex(cache_folder(data.cache_dir))
-    planner = _Planner(index, data.bad_images == "error", progress, list(asked.problems))
+    planner = _Planner(index, data.bad_images == "error", progress, decider, list(asked.problems))
     ready = [planner.read(settings, place=asked.sizes_are_sound) for settings in asked.datasets]
     planner.masks.finish(asked.datasets, masked_loss=data.masked_loss)
+    decider.finish(asked.datasets)
+    planner.problems += decider.problems
     planner.hold_out(asked.datasets, ready)
     datasets = [
         planner.plan(number, settings, subsets)
@@ -101,7 +106,7 @@ def plan_dataset(
         problems=tuple(dict.fromkeys(planner.problems)),
         num_train_images=num_train,
         num_reg_images=num_reg,
-        notes=(*asked.notes, *planner.notes),
+        notes=(*asked.notes, *decider.notes, *planner.notes),
         validation=tuple(
             replace(sample, id=first_id + place) for place, sample in enumerate(planner.validation)
         ),
@@ -124,6 +129,7 @@ class _Planner:
     index: PictureIndex
     refuse_bad: bool
     progress: Progress | None
+    decider: Decider
     problems: list[Problem]
     samples: list[Sample] = field(default_factory=list)
     validation: list[Sample] = field(default_factory=list)
@@ -163,7 +169,7 @@ class _Planner:
             dataset=place[0],
             subset=place[1],
             path=ready.path(placed),
-            image_size=picture.info.size,
+            image_size=ready.size(picture),
             bucket=placement.bucket,
             resized=placement.resized,
             caption=picture.caption,
@@ -176,6 +182,7 @@ class _Planner:
             mask=ready.masks.get(picture.name),
             rules=settings.rules,
             resize_interpolation=settings.resize_interpolation,
+            window=ready.windows.get(picture.name),
         )
 
     def _read(self, settings: SubsetSettings, placer: Placer | None) -> Ready:
@@ -185,6 +192,7 @@ class _Planner:
             self._scan_metadata(ready)
         else:
             self._scan_folder(ready)
+        self.decider.choose_windows(ready)
         ready.masks = self.masks.find(settings, ready.scan)
         ready.skipped += [SkippedPicture(bad.path, bad.reason) for bad in ready.scan.bad]
         if placer and (unfit := list(place_pictures(ready, placer))):
@@ -199,7 +207,13 @@ class _Planner:
         except OSError as error:
             self.problems.append(folder_problem(settings.image_dir, settings.option, error))
             return
+        listing, left_out = self.decider.without_excluded(listing)
         ready.scan = scan_folder(listing, settings, self.index, self.progress)
+        ready.scan.excluded += [picture.path.name for picture in left_out]
+        ready.skipped += left_out
+        if left_out and not listing.pictures:
+            self.problems.append(all_left_out(settings, len(left_out)))
+            return
         self.problems += folder_findings(listing, settings, ready.scan, refuse_bad=self.refuse_bad)
 
     def _scan_metadata(self, ready: Ready) -> None:
@@ -209,6 +223,7 @@ class _Planner:
         except MetadataProblem as problem:
             self.problems.append(Problem(problem.message, settings.option, problem.hint))
             return
+        ready.skipped += self.decider.exclude_from(ready)
         self.problems += metadata_findings(settings, ready.scan, wrong, refuse_bad=self.refuse_bad)
         ready.skipped += [
             SkippedPicture(settings.image_dir / name, "is not there") for name in ready.scan.missing

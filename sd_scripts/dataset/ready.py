@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from sd_scripts.dataset.buckets import Placement, Placer
+from sd_scripts.dataset.buckets import Placement, Placer, Size
+from sd_scripts.dataset.decisions import CropWindow
 from sd_scripts.dataset.pictures import MAX_PIXELS
 from sd_scripts.dataset.samples import MaskSource, PlannedSubset, SkippedPicture
 from sd_scripts.dataset.scan import FolderScan, FoundPicture
@@ -34,6 +35,12 @@ class Ready:
     held_out: list[Placed] = field(default_factory=list)
     skipped: list[SkippedPicture] = field(default_factory=list)
     masks: dict[str, MaskSource] = field(default_factory=dict)
+    windows: dict[str, CropWindow] = field(default_factory=dict)
+
+    def size(self, picture: FoundPicture) -> Size:
+        """The size of a picture, or of the part of it that is used."""
+        window = self.windows.get(picture.name)
+        return window.size if window else picture.info.size
 
     def path(self, placed: Placed) -> Path:
         """Where a picture lies."""
@@ -43,8 +50,8 @@ class Ready:
 def place_pictures(ready: Ready, placer: Placer) -> Iterator[SkippedPicture]:
     """Place the pictures of a folder; yields those that fit into no bucket."""
     for picture in ready.scan.pictures:
-        width, height = picture.info.size
-        placement = placer.place(picture.info.size)
+        width, height = ready.size(picture)
+        placement = placer.place((width, height))
         if not all(placement.bucket):
             reason = f"is too small ({width}x{height})"
         elif placement.resized[0] * placement.resized[1] > MAX_PIXELS:
@@ -71,7 +78,7 @@ def planned_subset(ready: Ready) -> PlannedSubset:
     folder, scan = ready.settings.image_dir, ready.scan
     return PlannedSubset(
         settings=ready.settings,
-        num_images=len(scan.pictures) - len(ready.skipped) + len(scan.bad) + len(scan.missing),
+        num_images=len(scan.pictures) - _num_unfit(ready),
         num_captions=scan.num_captions,
         missing_captions=tuple(folder / name for name in scan.without_caption),
         empty_captions=tuple(folder / name for name in scan.empty_captions),
@@ -79,3 +86,9 @@ def planned_subset(ready: Ready) -> PlannedSubset:
         num_unused=sum(not placed.repeats for placed in ready.placed),
         num_held_out=len(ready.held_out),
     )
+
+
+def _num_unfit(ready: Ready) -> int:
+    """Pictures that fit into no bucket: what else was skipped is not among those that were read."""
+    scan = ready.scan
+    return len(ready.skipped) - len(scan.bad) - len(scan.missing) - len(scan.excluded)

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from sd_scripts.dataset.buckets import Size
 from sd_scripts.dataset.captions import CaptionRules
+from sd_scripts.dataset.decisions import CropWindow
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings
 from sd_scripts.errors import Problem, errors_among
 
@@ -31,7 +32,8 @@ class Sample:
     is cropped out of it. `caption` is the text before the caption pipeline: one line, or all lines
     when `rules.enable_wildcard` is on. `flip`, `random_crop`, `color_aug` and
     `face_crop_aug_range` say what may vary from one showing to the next. `mask` is what the loss is
-    limited to.
+    limited to. With a `window`, that part of the picture is taken for the whole of it: everything
+    else, `image_size` too, is about the part.
     """
 
     id: int
@@ -51,6 +53,7 @@ class Sample:
     color_aug: bool = False
     face_crop_aug_range: tuple[float, float] | None = None
     mask: MaskSource | None = None
+    window: CropWindow | None = None
 
     @property
     def has_fixed_pixels(self) -> bool:

@@ -40,7 +40,7 @@ class FolderScan:
     """Everything that was found in one folder; names are sorted.
 
     `missing` and `other_sizes` are for metadata files: pictures that are not there, and those of
-    another size than the file says.
+    another size than the file says. `excluded` were left out by a decision, before they were read.
     """
 
     pictures: list[FoundPicture] = field(default_factory=list)
@@ -53,6 +53,7 @@ class FolderScan:
     other_extensions: dict[str, int] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     other_sizes: list[str] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
 
     @property
     def num_captions(self) -> int:

@@ -19,6 +19,7 @@ _ONLY_SDXL_SCRIPTS: Final = frozenset("XS")
 _MEANS: Final = {
     "cache_dir": "sd-scripts keeps its caches beside the pictures",
     "bad_images": "sd-scripts stops at a picture that it cannot read",
+    "picture_decisions": "sd-scripts uses all pictures, and all of each",
     "masked_loss_mean": "sd-scripts averages over the whole picture: a small mask, a small loss",
     "kohya_crop_conditioning": "sd-scripts always uses its own crop values",
 }

@@ -2,112 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from sd_scripts.options.schema import Applies, Opt, Options
-from sd_scripts.options.types import PathText, RangeText, Size, parse_range
+from sd_scripts.options.groups.picture_source import PictureSourceOptions
+from sd_scripts.options.schema import Applies, Opt
+from sd_scripts.options.types import PathText, RangeText, parse_range
 
 Interpolation = Literal["lanczos", "nearest", "bilinear", "linear", "bicubic", "cubic", "area"]
-_WITH_BUCKETS = Applies(when=(("enable_bucket", (True,)),))
 
 
-class DataOptions(Options):
+class DataOptions(PictureSourceOptions):
     """Pictures, sizes, caches and loading."""
-
-    title: ClassVar[str] = "Pictures"
-
-    train_data_dir: Annotated[
-        PathText | None,
-        Field(min_length=1),
-        Opt("Pictures", tier="basic", path="folder", keywords=("images", "folder", "image_dir")),
-    ] = None
-    """Folder of the pictures to learn. Either it holds folders named <repeats>_<words>, such as
-    10_mycat cat, or the pictures themselves; then dataset_repeats says how often each is used."""
-
-    reg_data_dir: Annotated[
-        PathText | None,
-        Field(min_length=1),
-        Opt("Regularisation pictures", path="folder", keywords=("regularization",)),
-    ] = None
-    """Folder of ordinary pictures of the same class, laid out as train_data_dir. They keep the
-    model from turning everything of that class into your subject. They double the steps."""
-
-    in_json: Annotated[
-        PathText | None,
-        Field(min_length=1),
-        Opt("Metadata file", path="file", keywords=("metadata", "jsonl", "json")),
-    ] = None
-    """A JSON or JSONL file with caption and tags of each picture, in place of caption files.
-    Relative picture names start from train_data_dir, or from the file's own folder."""
-
-    dataset_config: Annotated[
-        PathText | None, Field(min_length=1), Opt("Dataset file", path="file")
-    ] = None
-    """A TOML file that describes several folders with settings of their own; it takes the place of
-    train_data_dir and reg_data_dir."""
-
-    dataset_repeats: Annotated[
-        int, Field(ge=1, le=100_000), Opt("Repeats", tier="basic", keywords=("repeats",))
-    ] = 1
-    """How often each picture is used in one epoch, for folders that do not say it in their name.
-    Usual: 1 to 20."""
-
-    resolution: Annotated[
-        Size | None,
-        Opt("Resolution", tier="basic", unit="pixels", keywords=("size",), records=True),
-    ] = None
-    """Size to train at: one number or width,height. Empty: what the model was made for (512 for
-    SD 1.x, 512 or 768 for SD 2.x, 1024 for SDXL). Time and memory grow with its square."""
-
-    train_batch_size: Annotated[
-        int,
-        Field(ge=1, le=4096),
-        Opt(
-            "Batch size",
-            tier="basic",
-            unit="pictures",
-            keywords=("batch", "batch_size"),
-            records="ss_batch_size_per_device",
-        ),
-    ] = 1
-    """How many pictures are learned from in one step. Usual: 1 to 8. More is steadier and faster
-    per picture and needs more memory."""
-
-    enable_bucket: Annotated[
-        bool, Opt("Keep picture shapes", tier="basic", keywords=("bucket", "aspect"), records=True)
-    ] = False
-    """Groups pictures by shape instead of cropping all of them to one. Recommended unless every
-    picture already has the training size."""
-
-    min_bucket_reso: Annotated[
-        int,
-        Field(ge=64, le=8192),
-        Opt("Shortest side", unit="pixels", step=64, applies=_WITH_BUCKETS, records=True),
-    ] = 256
-    """Shortest side that a group of pictures may have. A multiple of bucket_reso_steps."""
-
-    max_bucket_reso: Annotated[
-        int,
-        Field(ge=64, le=16384),
-        Opt("Longest side", unit="pixels", step=64, applies=_WITH_BUCKETS, records=True),
-    ] = 1024
-    """Longest side that a group of pictures may have. For training at 1024, choose 2048 so that
-    wide and tall pictures keep their shape. A multiple of bucket_reso_steps."""
-
-    bucket_reso_steps: Annotated[
-        int,
-        Field(ge=32, le=1024),
-        Opt("Size steps", tier="expert", unit="pixels", step=32, applies=_WITH_BUCKETS),
-    ] = 64
-    """Sides of the groups are multiples of this: 64, or 32 with SDXL. Smaller steps crop less and
-    make more, smaller groups."""
-
-    bucket_no_upscale: Annotated[
-        bool, Opt("Never enlarge pictures", applies=_WITH_BUCKETS, records=True)
-    ] = False
-    """Small pictures keep their size instead of being enlarged to the training resolution."""
 
     resize_interpolation: Annotated[
         Interpolation | None,
@@ -191,11 +98,12 @@ class DataOptions(Options):
 
     kohya_caches: Annotated[
         Literal["off", "read", "write"],
-        Opt("Latent files of sd-scripts", tier="expert", keywords=("npz",)),
+        Opt("Cache files of sd-scripts", tier="expert", keywords=("npz",)),
     ] = "read"
-    """The .npz files that sd-scripts leaves beside pictures when it caches latents. read: takes
-    those that fit (right size, not older than the picture, same VAE) instead of encoding. write:
-    also writes them where they are missing. off: passes them over. (An option of this program.)"""
+    """The .npz files that sd-scripts leaves beside pictures when it caches latents, or captions for
+    SDXL. read: takes those that fit (right size, not older than picture and caption, same VAE or
+    text encoders) instead of encoding. write: also writes them where they are missing. off: passes
+    them over. (An option of this program.)"""
 
     vae_batch_size: Annotated[
         int, Field(ge=1, le=1024), Opt("Pictures encoded at a time", unit="pictures")
@@ -223,13 +131,6 @@ class DataOptions(Options):
     bad_images: Annotated[Literal["skip", "error"], Opt("Unreadable pictures")] = "skip"
     """What to do with a picture that cannot be read: skip it and say so, or refuse to start. (An
     option of this program; sd-scripts does not know it.)"""
-
-    cache_dir: Annotated[
-        PathText | None, Field(min_length=1), Opt("Cache folder", tier="expert", path="folder")
-    ] = None
-    """Where encoded pictures and captions and the picture index are kept. Empty: the user's cache
-    folder. Nothing is written beside your pictures unless kohya_caches is write. (An option of
-    this program.)"""
 
     @property
     def face_crop_range(self) -> tuple[float, float] | None:
