@@ -19,7 +19,7 @@
   window.KG.widgets.dataset_folder = ({ element, trigger, props, server, watch }) => {
     const holder = element.firstElementChild;
     let turn = 0;
-    const input = h("input.kg-input#kg-dataset-path", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: t("dataset.folder_example"), "aria-label": t("dataset.folder") });
+    const input = h("input#kg-dataset-path.kg-input", { type: "text", spellcheck: "false", autocomplete: "off", placeholder: t("dataset.folder_example"), "aria-label": t("dataset.folder") });
     const browse = h("button.kg-button", { type: "button", onclick: choose }, t("dataset.browse"));
     const open = h("button.kg-button.kg-primary", { type: "button", onclick: () => go(input.value) }, t("dataset.open"));
     const recent = h("div.kg-row.kg-dataset-recent", { hidden: true });
