@@ -26,7 +26,7 @@ from PIL import Image
 
 from sd_scripts.captioning.captioner_folder import captioner_folder, captioner_problems
 from sd_scripts.captioning.pictures import Picture, find_pictures
-from sd_scripts.captioning.pipeline import Engine, batches_of
+from sd_scripts.captioning.pipeline import Engine, Reading, batches_of
 from sd_scripts.captioning.store import CaptionFiles
 from sd_scripts.captioning.tagging import look_ahead
 from sd_scripts.captioning.work import Walk, Workplace, num_threads
@@ -80,7 +80,7 @@ def time_job(engine: Engine, pictures: Sequence[Picture], threads: int) -> float
             place = Workplace(run, reporter, Requests(run, reporter))
             walk = Walk(engine, CaptionFiles(UndoJournal(run.undo)), place, "Working")
             began = time.perf_counter()
-            walk.over(pictures, threads)
+            walk.over(pictures, Reading(threads))
             seconds = time.perf_counter() - began
     assert walk.tally.written == len(pictures)
     return seconds
@@ -96,7 +96,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     engine = load_engine(arguments, folder)
     pictures = find_pictures(folder, ".txt", recursive=False).pictures
     threads = num_threads(None)
-    batches = [batch.inputs for batch in batches_of(engine, pictures, threads)]
+    batches = [batch.inputs for batch in batches_of(engine, pictures, Reading(threads))]
     time_bare(engine, batches)
     bare, job = [], []
     for _ in range(arguments.rounds):

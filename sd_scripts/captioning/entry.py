@@ -46,7 +46,7 @@ def run_tagging(argv: Sequence[str], greeting: str = "") -> int:
             memory_full=_MEMORY_FULL,
             disk_full=_DISK_FULL,
             complete=_alone,
-            prepare=_quietly,
+            prepare=quietly,
         ),
         argv,
     )
@@ -65,7 +65,7 @@ def run_captioning(argv: Sequence[str], greeting: str = "") -> int:
             memory_full=_MEMORY_FULL,
             disk_full=_DISK_FULL,
             complete=_alone,
-            prepare=_quietly,
+            prepare=quietly,
         ),
         argv,
     )
@@ -78,7 +78,7 @@ def _alone(job: SomeJob) -> SomeJob:
     return job
 
 
-def _quietly(job: Job) -> None:
+def quietly(job: Job) -> None:
     """Set what the libraries read when they are imported."""
     # Beside one other busy process, threads that spin make everything many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

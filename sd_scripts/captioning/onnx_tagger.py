@@ -15,7 +15,7 @@ from PIL import Image
 
 from sd_scripts.captioning.labels import TaggerFiles, TagList
 from sd_scripts.captioning.square import bgr_square
-from sd_scripts.captioning.tags import Numbers, TagChooser
+from sd_scripts.captioning.tags import Numbers, ScoredTag, TagChooser
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.groups.captioning import Device
@@ -207,6 +207,10 @@ class OnnxTagger:
         tags = self._chooser.choose(outcome)
         self.frequency.update(tags)
         return self._separator.join(tags)
+
+    def scored(self, outcome: Numbers, most: int) -> list[ScoredTag]:
+        """Return the tags that `text` writes and the surest others, with their scores."""
+        return self._chooser.scored(outcome, most)
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -5,19 +5,26 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 from PIL import Image
 
 from sd_scripts.captioning.pictures import Picture
 from sd_scripts.data.prefetch import prefetched
-from sd_scripts.dataset.pictures import PictureProblem, open_rgb
+from sd_scripts.dataset.buckets import Size
+from sd_scripts.dataset.large_pictures import open_scaled, open_sized
+from sd_scripts.dataset.pictures import PictureProblem
 
 Item = TypeVar("Item")
+Opener = Callable[[Path], tuple[Image.Image, Size]]
+"""Decodes a picture to RGB; returns it with its size in the file. Raises `PictureProblem`."""
+OPENERS: Final[Mapping[str, Opener]] = {"refuse": open_sized, "scale": open_scaled}
+"""By the option `large_pictures`."""
 
 _BATCHES_AHEAD: Final = 2
 _BATCHES_BEHIND: Final = 4
@@ -70,28 +77,37 @@ class Batch:
     broken: tuple[PictureProblem, ...]
 
 
-def load(picture: Picture, engine: Engine) -> tuple[Entry, Any] | PictureProblem:
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are read: in how many threads (0: when they are asked for), and by what."""
+
+    num_threads: int
+    opener: Opener = open_sized
+
+
+def load(picture: Picture, engine: Engine, opener: Opener) -> tuple[Entry, Any] | PictureProblem:
     """Read and prepare one picture; one that cannot be read is returned as what is wrong."""
     try:
-        image = open_rgb(picture.path)
+        image, size = opener(picture.path)
     except PictureProblem as problem:
         return problem
-    return Entry(picture, image.size), engine.prepare(image)
+    return Entry(picture, size), engine.prepare(image)
 
 
 def _in_order(
-    engine: Engine, pictures: Sequence[Picture], num_threads: int
+    engine: Engine, pictures: Sequence[Picture], reading: Reading
 ) -> Generator[tuple[Entry, Any] | PictureProblem, None, None]:
     """Yield prepared pictures in order, made in threads, at most two batches ahead."""
+    num_threads, opener = reading.num_threads, reading.opener
     if num_threads == 0:
-        yield from (load(picture, engine) for picture in pictures)
+        yield from (load(picture, engine, opener) for picture in pictures)
         return
     ahead = max(num_threads + 1, _BATCHES_AHEAD * engine.batch_size)
     waiting: deque[Future[tuple[Entry, Any] | PictureProblem]] = deque()
     with ThreadPoolExecutor(num_threads, thread_name_prefix="prepare") as pool:
         try:
             for picture in pictures:
-                waiting.append(pool.submit(load, picture, engine))
+                waiting.append(pool.submit(load, picture, engine, opener))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -101,12 +117,12 @@ def _in_order(
 
 
 def _batches(
-    engine: Engine, pictures: Sequence[Picture], num_threads: int
+    engine: Engine, pictures: Sequence[Picture], reading: Reading
 ) -> Generator[Batch, None, None]:
     entries: list[Entry] = []
     prepared: list[Any] = []
     broken: list[PictureProblem] = []
-    with closing(_in_order(engine, pictures, num_threads)) as found:
+    with closing(_in_order(engine, pictures, reading)) as found:
         for one in found:
             if isinstance(one, PictureProblem):
                 broken.append(one)
@@ -122,14 +138,14 @@ def _batches(
 
 
 def batches_of(
-    engine: Engine, pictures: Sequence[Picture], num_threads: int
+    engine: Engine, pictures: Sequence[Picture], reading: Reading
 ) -> Generator[Batch, None, None]:
-    """Yield batches in the pictures' order; the next ones are made meanwhile in `num_threads`.
+    """Yield batches in the pictures' order; the next ones are made meanwhile in threads.
 
-    0 threads: each is made when it is asked for. Closing the iterator ends the threads.
+    Closing the iterator ends the threads.
     """
-    batches = _batches(engine, pictures, num_threads)
-    return prefetched(batches) if num_threads else batches
+    batches = _batches(engine, pictures, reading)
+    return prefetched(batches) if reading.num_threads else batches
 
 
 class Background(Generic[Item]):

@@ -30,6 +30,7 @@ class Plan:
 
     files: CaptionFileOptions
     found: FoundPictures
+    large_pictures: str
     problems: list[Problem] = field(default_factory=list)
 
     @property
@@ -56,7 +57,7 @@ def plan_folder(folder: PictureFolderOptions, files: CaptionFileOptions) -> Plan
     found = find_pictures(
         Path(folder.train_data_dir), files.caption_extension, recursive=folder.recursive
     )
-    plan = Plan(files, found, list(found.problems))
+    plan = Plan(files, found, folder.large_pictures, list(found.problems))
     if files.output_path is None:
         plan.problems += folder_problems(found.folders, "train_data_dir")
         return plan

@@ -39,8 +39,15 @@ class Store(ABC):
         """Whether the picture has a text already."""
 
     @abstractmethod
-    def write(self, results: Sequence[Result]) -> list[Problem]:
-        """Keep some texts; returns what could not be. Raises `OSError` when the disk is full."""
+    def begin(self, pictures: Sequence[Picture]) -> None:
+        """Note how things stand before the work: what somebody changes meanwhile is not lost."""
+
+    @abstractmethod
+    def write(self, results: Sequence[Result]) -> dict[Path, Problem]:
+        """Keep some texts; returns what could not be kept, by picture, and why.
+
+        Raises `OSError` when the disk is full.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -53,6 +60,7 @@ class CaptionFiles(Store):
     def __init__(self, journal: UndoJournal, merge: Merge | None = None) -> None:
         self._journal = journal
         self._merge = merge
+        self._seen: dict[Path, Stamp] = {}
 
     def has_text(self, picture: Picture) -> bool:
         """Whether there is a caption file that says something; one that can't be read does."""
@@ -63,24 +71,34 @@ class CaptionFiles(Store):
         except CaptionProblem:
             return True
 
-    def write(self, results: Sequence[Result]) -> list[Problem]:
+    def begin(self, pictures: Sequence[Picture]) -> None:
+        """Look at the caption files as they are now."""
+        self._seen = {one.caption: _stamp(one.caption) for one in pictures}
+
+    def write(self, results: Sequence[Result]) -> dict[Path, Problem]:
         """Write caption files, each whole or not at all."""
-        problems = []
+        refused: dict[Path, Problem] = {}
         files = {}
+        owners = {}
         for result in results:
+            path = result.picture.caption
+            owners[path] = result.picture.path
+            if self._merge is None and self._seen.get(path, _stamp(path)) != _stamp(path):
+                refused[result.picture.path] = _changed_meanwhile(path)
+                continue
             try:
                 text = self._joined(result)
             except CaptionProblem as problem:
-                problems.append(
-                    Problem(f"{problem}; it is left as it is", "caption_extension", problem.hint)
+                refused[result.picture.path] = Problem(
+                    f"{problem}; it is left as it is", "caption_extension", problem.hint
                 )
             else:
-                files[result.picture.caption] = f"{text}\n".encode()
+                files[path] = f"{text}\n".encode()
         for path, error in self._journal.write(files).items():
             if not path.parent.is_dir() or not _is_of_the_file(error):
                 raise error
-            problems.append(_not_written(path, error))
-        return problems
+            refused[owners[path]] = _not_written(path, error)
+        return refused
 
     def _joined(self, result: Result) -> str:
         path = result.picture.caption
@@ -91,6 +109,26 @@ class CaptionFiles(Store):
 
     def close(self) -> None:
         """Nothing waits."""
+
+
+Stamp = tuple[int, int, int] | None
+
+
+def _stamp(path: Path) -> Stamp:
+    """Return what changes whenever a file does; None while there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _changed_meanwhile(path: Path) -> Problem:
+    return Problem(
+        f"{shown(path)} was changed while this job was at work; it is left as it is",
+        "caption_extension",
+        "Run the job again if it should be written all the same.",
+    )
 
 
 def _is_of_the_file(error: OSError) -> bool:
@@ -116,7 +154,7 @@ class MetadataFile(Store):
 
     JSON: {path: {"tags" or "caption": text, "image_size": [width, height]}}. JSONL: a line for
     each picture, with its path under "image_path". Paths are absolute. Entries of other pictures
-    and other keys of an entry stay.
+    and other keys of an entry stay, those too that somebody writes during the work.
     """
 
     path: Path
@@ -124,38 +162,51 @@ class MetadataFile(Store):
     journal: UndoJournal
     merge: Merge | None = None
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _dirty: bool = False
+    _waiting: dict[str, Result] = field(default_factory=dict)
+    _known: Stamp = None
     _saved_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        self._known = _stamp(self.path)
         self.entries = read_metadata(self.path)
+
+    def begin(self, pictures: Sequence[Picture]) -> None:
+        """Nothing to note: the file is looked at when it is read, and before each writing."""
 
     def has_text(self, picture: Picture) -> bool:
         """Whether the picture's entry says something."""
         return bool(str(self.entries.get(str(picture.path), {}).get(self.kind) or "").strip())
 
-    def write(self, results: Sequence[Result]) -> list[Problem]:
+    def write(self, results: Sequence[Result]) -> dict[Path, Problem]:
         """Keep texts in memory; once a minute and at the end they are written."""
-        for result in results:
-            entry = self.entries.setdefault(str(result.picture.path), {})
-            there = str(entry.get(self.kind) or "")
-            merge = self.merge if there.strip() else None
-            entry[self.kind] = merge(there, result.text) if merge else result.text
-            entry["image_size"] = list(result.size)
-            self._dirty = True
+        self._waiting |= {str(result.picture.path): result for result in results}
         if time.monotonic() - self._saved_at > _SAVE_EVERY_SECONDS:
             self.save()
-        return []
+        return {}
 
     def save(self) -> None:
-        """Write the file if something is new. Raises `OSError`."""
-        if not self._dirty:
+        """Write the file if something is new. Raises `OSError`, and `UserError` when somebody made
+        something else of the file meanwhile."""
+        if not self._waiting:
             return
+        if _stamp(self.path) != self._known:
+            self.entries = read_metadata(self.path)
+            self.journal.renew(self.path)
+        for result in self._waiting.values():
+            self._put(result)
         failed = self.journal.write({self.path: self._bytes()})
         for error in failed.values():
             raise error
-        self._dirty = False
+        self._known = _stamp(self.path)
+        self._waiting.clear()
         self._saved_at = time.monotonic()
+
+    def _put(self, result: Result) -> None:
+        entry = self.entries.setdefault(str(result.picture.path), {})
+        there = str(entry.get(self.kind) or "")
+        merge = self.merge if there.strip() else None
+        entry[self.kind] = merge(there, result.text) if merge else result.text
+        entry["image_size"] = list(result.size)
 
     def _bytes(self) -> bytes:
         if self.path.suffix.lower() == ".jsonl":

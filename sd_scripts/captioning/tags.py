@@ -6,6 +6,7 @@ Behaviour agrees with sd-scripts' tag_images_by_wd14_tagger.py, except that tags
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -62,6 +63,21 @@ def written_tags(
 
 def _given(tag: str) -> tuple[str, ...]:
     return (tag,) if tag else ()
+
+
+@dataclass(frozen=True)
+class ScoredTag:
+    """One output of a tagger for one picture, 0 to 1, and whether it was taken.
+
+    `tag` is how it is (or would be) written, `threshold` what it has to reach; None for those of
+    which the surest is taken, and for unwanted ones.
+    """
+
+    tag: str
+    category: Category
+    score: float
+    threshold: float | None
+    taken: bool
 
 
 class TagChooser:
@@ -136,6 +152,29 @@ class TagChooser:
             rating = self._one_of("rating", numbers)
             tags = [*tags, *rating] if options.use_rating_tags_as_last_tag else [*rating, *tags]
         return self._with_first_ones(list(dict.fromkeys(tags)))
+
+    def scored(self, numbers: Numbers, most: int) -> list[ScoredTag]:
+        """Return the tags that were taken and the surest others, `most` in all, surest first."""
+        chosen = set(self.choose(numbers))
+        found = []
+        for place in np.argsort(-numbers, kind="stable"):
+            label, written = self._labels[place], self._written[place]
+            if label.name is None:
+                continue
+            threshold = float(self._thresholds[place])
+            found.append(
+                ScoredTag(
+                    tag=self._options.caption_separator.join(written) or label.name,
+                    category=label.category,
+                    score=float(numbers[place]),
+                    threshold=None if np.isinf(threshold) else threshold,
+                    taken=bool(written) and chosen.issuperset(written),
+                )
+            )
+        taken = sum(one.taken for one in found)
+        room = max(0, most - taken)
+        others = [one for one in found if not one.taken][:room]
+        return sorted([one for one in found if one.taken] + others, key=lambda one: -one.score)
 
     def _ordered(self, places: Iterable[np.int64]) -> list[str]:
         first: list[str] = []

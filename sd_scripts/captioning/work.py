@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sd_scripts.captioning.pictures import Picture
-from sd_scripts.captioning.pipeline import Background, Batch, Engine, batches_of
+from sd_scripts.captioning.pipeline import (
+    OPENERS,
+    Background,
+    Batch,
+    Engine,
+    Reading,
+    batches_of,
+)
 from sd_scripts.captioning.plan import Plan
 from sd_scripts.captioning.store import Result, Store
 from sd_scripts.dataset.pictures import PictureProblem, shown
@@ -68,11 +75,12 @@ def caption_folder(
     if not pictures:
         told = f"all {count(len(plan.pictures), 'picture')} have a text already"
         return "finished", f"Finished: {told}"
+    store.begin(pictures)
     engine = load()
     try:
         walk = Walk(engine, store, place, verb, inference.debug)
         threads = num_threads(inference.max_data_loader_n_workers)
-        ending = walk.over(pictures, threads)
+        ending = walk.over(pictures, Reading(threads, OPENERS[plan.large_pictures]))
     finally:
         engine.close()
     return ending, summary(ending, walk.tally, len(pictures), len(plan.pictures) - len(pictures))
@@ -110,7 +118,7 @@ class Walk:
     debug: bool = False
     tally: Tally = field(default_factory=Tally)
 
-    def over(self, pictures: Sequence[Picture], threads: int) -> Ending:
+    def over(self, pictures: Sequence[Picture], reading: Reading) -> Ending:
         """Go through the pictures; stops between two batches when asked to.
 
         All that the model has said is written when this returns or raises.
@@ -120,7 +128,7 @@ class Walk:
         background = Background[tuple[Batch, Sequence[Any]]](lambda done: self._keep(*done, total))
         ending: Ending = "finished"
         try:
-            with closing(batches_of(self.engine, pictures, threads)) as batches:
+            with closing(batches_of(self.engine, pictures, reading)) as batches:
                 for batch in batches:
                     outcomes = self.engine.infer(batch.inputs) if batch.entries else ()
                     background.put((batch, outcomes))
@@ -145,12 +153,15 @@ class Walk:
             results.append(Result(entry.picture, text, entry.size))
             if self.debug:
                 reporter.say(f"{shown(entry.picture.path)}: {text}")
-        problems = self.store.write(results)
-        for told in problems:
-            reporter.warn(told)
+        refused = self.store.write(results)
+        for result in results:
+            told = refused.get(result.picture.path)
+            if told is not None:
+                reporter.warn(told)
+            reporter.caption(result.picture.path, result.text, kept=told is None)
         self.tally.broken += len(batch.broken)
-        self.tally.not_written += len(problems)
-        self.tally.written += len(results) - len(problems)
+        self.tally.not_written += len(refused)
+        self.tally.written += len(results) - len(refused)
         self.tally.empty += sum(not result.text.strip() for result in results)
         reporter.phase(self.verb, self.tally.seen, total)
 

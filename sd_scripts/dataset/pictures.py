@@ -26,7 +26,7 @@ MAX_PIXELS: Final = 2 * 89_478_485  # twice Pillow's warning level, where Pillow
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "AVIF", "GIF")
 _ORIENTATION_TAG: Final = 0x0112
-_TURNS: Final = {
+TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -35,7 +35,7 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DECODE_ERRORS: Final = (
+DECODE_ERRORS: Final = (
     OSError,
     SyntaxError,
     ValueError,
@@ -70,6 +70,10 @@ class PictureProblem(Exception):
         self.reason = reason
         self.hint = hint
         self.lasting = lasting
+
+
+class PictureTooLarge(PictureProblem):
+    """A picture with more than `MAX_PIXELS`; `large_pictures.open_scaled` may still read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def _opened(path: Path, convert: Callable[[Image.Image], Image.Image]) -> Image.
         with open(reachable(path), "rb") as file:
             picture = _open(path, file)
             _info(path, picture)
-            turn = _TURNS.get(_orientation(picture.info.get("exif")))
+            turn = TURNS.get(orientation(picture.info.get("exif")))
             converted = convert(_decode(path, picture))
             return converted if turn is None else converted.transpose(turn)
     except OSError as error:
@@ -169,7 +173,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
         return Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise _unreadable(path, file, error) from error
 
 
@@ -205,8 +209,8 @@ def _damaged(path: Path, error: Exception) -> PictureProblem:
     )
 
 
-def _too_large(path: Path) -> PictureProblem:
-    return PictureProblem(
+def _too_large(path: Path) -> PictureTooLarge:
+    return PictureTooLarge(
         path,
         f"has more than {MAX_PIXELS // 1_000_000} million pixels",
         "make it smaller; training scales pictures down to about one million anyway",
@@ -224,12 +228,12 @@ def _info(path: Path, picture: Image.Image) -> PictureInfo:
     _check_size(path, picture.size)
     try:
         frames = int(getattr(picture, "n_frames", 1))
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise _damaged(path, error) from error
     # An MPO file is a JPEG photo with further views behind it; the first one is the photo.
     if frames > 1 and kind != "MPO":
         raise _animated(path)
-    size = _as_seen(picture.size, _orientation(picture.info.get("exif")))
+    size = as_seen(picture.size, orientation(picture.info.get("exif")))
     return PictureInfo(size, picture.mode, kind, frames, _has_alpha(picture))
 
 
@@ -241,7 +245,7 @@ def _probe_webp(path: Path, file: BinaryIO) -> PictureInfo | None:
     _check_size(path, header.size)
     if header.is_animated:
         raise _animated(path)
-    size = _as_seen(header.size, _orientation(header.exif))
+    size = as_seen(header.size, orientation(header.exif))
     return PictureInfo(size, "RGBA" if header.has_alpha else "RGB", "WEBP", 1, header.has_alpha)
 
 
@@ -258,23 +262,24 @@ def _animated(path: Path) -> PictureProblem:
     )
 
 
-def _as_seen(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    return (size[1], size[0]) if orientation >= 5 else size
+def as_seen(size: tuple[int, int], turned: int) -> tuple[int, int]:
+    """Return (width, height) of a picture whose EXIF orientation is `turned`, 1 to 8."""
+    return (size[1], size[0]) if turned >= 5 else size
 
 
 def _has_alpha(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
-def _orientation(data: object) -> int:
-    """The orientation, 1 to 8, that EXIF data tells; 1 where it says nothing usable."""
+def orientation(data: object) -> int:
+    """Return the orientation, 1 to 8, that EXIF data tells; 1 where it says nothing usable."""
     if not isinstance(data, bytes):
         return 1
     exif = Image.Exif()
     try:
         exif.load(data)
         value = exif.get(_ORIENTATION_TAG, 1)
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return 1  # damaged EXIF data says nothing about the pixels
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -284,7 +289,7 @@ def _decode(path: Path, picture: Image.Image) -> Image.Image:
         picture.load()
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise _damaged(path, error) from error
     return picture
 

@@ -91,6 +91,15 @@ class SaveEvent(BaseEvent):
     kind: Literal["weights", "state"] = "weights"
 
 
+class CaptionEvent(BaseEvent):
+    """A text was found for a picture; `kept` tells whether it could be written."""
+
+    type: Literal["caption"] = "caption"
+    picture: str
+    text: str
+    kept: bool = True
+
+
 class WarningEvent(BaseEvent):
     """Something the user should know and the run goes on."""
 
@@ -131,6 +140,7 @@ KnownEvent = (
     | ValidationEvent
     | SampleEvent
     | SaveEvent
+    | CaptionEvent
     | WarningEvent
     | ControlEvent
     | EndEvent
@@ -144,6 +154,7 @@ EVENT_TYPES: Final = (
     "validation",
     "sample",
     "save",
+    "caption",
     "warning",
     "control",
     "end",

@@ -11,6 +11,7 @@ from typing import Final
 
 from sd_scripts.errors import Problem
 from sd_scripts.runs.events import (
+    CaptionEvent,
     ControlEvent,
     EndEvent,
     Event,
@@ -147,6 +148,11 @@ class Reporter:
         """Tell a written file or training state."""
         self._emit(SaveEvent(path=str(path), step=step, kind="state" if state else "weights"))
         self.say(f"saved {path}")
+
+    def caption(self, picture: Path, text: str, *, kept: bool) -> None:
+        """Tell the text that was found for a picture; the log has it with `debug` only."""
+        name = str(picture).encode("utf-8", "replace").decode("utf-8")
+        self._emit(CaptionEvent(picture=name, text=text, kept=kept))
 
     def warn(self, problem: Problem) -> None:
         """Tell something that stops nothing but should be known."""

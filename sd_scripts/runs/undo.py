@@ -81,6 +81,7 @@ class UndoJournal:
     def __init__(self, folder: Path, name: str = CHANGES) -> None:
         self._file = folder / name
         self._noted: set[Path] = set()
+        self._renewed: set[Path] = set()
 
     def note(self, path: Path, after: Content) -> None:
         """Note what is at a path and what will be there; on the disk when this returns.
@@ -110,11 +111,19 @@ class UndoJournal:
                 failed[path] = error
         return failed
 
+    def renew(self, path: Path) -> None:
+        """Take what is at a path now as what was there before: somebody else has changed it."""
+        if path in self._noted:
+            self._noted.discard(path)
+            self._renewed.add(path)
+
     def _row(self, path: Path, after: Content) -> str:
         # Of a file that is written again and again, what the run itself wrote is no loss.
         before = None if path in self._noted else Content.at(path)
         self._noted.add(path)
-        return _line(path.absolute(), before, after.mark)
+        renewed = path in self._renewed
+        self._renewed.discard(path)
+        return _line(path.absolute(), before, after.mark, renewed=renewed)
 
     def _append(self, rows: Sequence[str]) -> None:
         if not rows:
@@ -126,10 +135,12 @@ class UndoJournal:
             os.fsync(file.fileno())
 
 
-def _line(path: Path, before: Content | None, after: str) -> str:
+def _line(path: Path, before: Content | None, after: str, *, renewed: bool) -> str:
     row: dict[str, str] = {"path": str(path), "after": after}
     if before is not None:
         row |= {"kind": before.kind, **_in_text(before.data)}
+    if renewed:
+        row["renewed"] = "yes"
     return json.dumps(row) + "\n"
 
 
@@ -167,7 +178,7 @@ def read_changes(run: RunFolder, name: str = CHANGES) -> list[Change]:
             continue
         path = Path(row["path"])
         change = _change(row)
-        if path in found:
+        if path in found and "renewed" not in row:
             found[path] = Change(path, found[path].before, row["after"])
         elif change is not None:
             found[path] = change

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sd_scripts.captioning.pictures import Picture
-from sd_scripts.captioning.pipeline import Background, batches_of
+from sd_scripts.captioning.pipeline import Background, Reading, batches_of
 from tests.support.tiny_captioning import paint
 
 
@@ -53,7 +53,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Picture]:
 def test_batches_are_the_same_for_any_number_of_threads(
     pictures: list[Picture], threads: int
 ) -> None:
-    batches = list(batches_of(Fake(4), pictures, threads))
+    batches = list(batches_of(Fake(4), pictures, Reading(threads)))
     names = [entry.picture.path.name for batch in batches for entry in batch.entries]
     good = [picture.path.name for picture in pictures if picture.path.stat().st_size > 20]
     assert names == good
@@ -65,7 +65,7 @@ def test_batches_are_the_same_for_any_number_of_threads(
 
 
 def test_a_last_batch_of_broken_pictures_is_told(pictures: list[Picture]) -> None:
-    (only,) = batches_of(Fake(), pictures[-1:], 1)
+    (only,) = batches_of(Fake(), pictures[-1:], Reading(1))
     assert only.entries == ()
     assert only.inputs is None
     assert len(only.broken) == 1
@@ -73,7 +73,7 @@ def test_a_last_batch_of_broken_pictures_is_told(pictures: list[Picture]) -> Non
 
 def test_it_does_not_run_far_ahead(pictures: list[Picture]) -> None:
     fake = Fake(2)
-    batches = batches_of(fake, pictures, 2)
+    batches = batches_of(fake, pictures, Reading(2))
     next(batches)
     batches.close()
     # The batch in hand, two that wait, one in the making, and two batches on their way.
@@ -88,7 +88,7 @@ def test_a_fault_in_a_thread_comes_out(pictures: list[Picture]) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        list(batches_of(Faulty(), pictures, 3))
+        list(batches_of(Faulty(), pictures, Reading(3)))
 
 
 def test_what_is_handed_over_is_done_in_order() -> None:

@@ -18,7 +18,9 @@ from sd_scripts.captioning.store import (
     read_metadata,
 )
 from sd_scripts.errors import UserError
-from sd_scripts.runs.undo import UndoJournal
+from sd_scripts.runs.events import EndEvent, EventWriter
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.undo import UndoJournal, undo
 
 
 def picture(folder: Path, name: str) -> Picture:
@@ -54,12 +56,12 @@ def test_caption_files(tmp_path: Path) -> None:
     files = CaptionFiles(UndoJournal(tmp_path / "undo"), merge_tags(", "))
     names = ("old", "blank", "odd", "fresh")
     assert [files.has_text(picture(tmp_path, name)) for name in names] == [True, False, True, False]
-    problems = files.write([Result(picture(tmp_path, name), "b, c", (1, 1)) for name in names])
+    refused = files.write([Result(picture(tmp_path, name), "b, c", (1, 1)) for name in names])
     assert (tmp_path / "old.txt").read_bytes() == b"a, b, c\n"
     assert (tmp_path / "blank.txt").read_bytes() == b"b, c\n"
     assert (tmp_path / "fresh.txt").read_bytes() == b"b, c\n"
     # What cannot be understood cannot be added to, and stays.
-    (problem,) = problems
+    (problem,) = refused.values()
     assert "odd.txt" in problem.message
     assert (tmp_path / "odd.txt").read_bytes() == "ふ".encode("shift-jis") * 3
 
@@ -68,9 +70,57 @@ def test_a_caption_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.txt").mkdir()
     files = CaptionFiles(UndoJournal(tmp_path / "undo"))
     results = [Result(picture(tmp_path, name), "x", (1, 1)) for name in ("a", "b")]
-    (problem,) = files.write(results)
+    ((owner, problem),) = files.write(results).items()
+    assert owner == picture(tmp_path, "a").path
     assert "a.txt can't be written" in problem.message
     assert (tmp_path / "b.txt").read_text() == "x\n"
+
+
+def test_a_caption_that_somebody_changes_during_the_work_is_theirs(tmp_path: Path) -> None:
+    for name in ("a", "b", "d"):
+        (tmp_path / f"{name}.txt").write_text("old\n")
+    pictures = [picture(tmp_path, name) for name in ("a", "b", "c", "d")]
+    results = [Result(one, "new", (1, 1)) for one in pictures]
+    files = CaptionFiles(UndoJournal(tmp_path / "undo"))
+    files.begin(pictures)
+    (tmp_path / "b.txt").write_text("theirs\n")
+    (tmp_path / "c.txt").write_text("made meanwhile\n")
+    (tmp_path / "d.txt").unlink()
+    refused = files.write(results)
+    assert [path.stem for path in refused] == ["b", "c", "d"]
+    assert all("was changed while this job was at work" in p.message for p in refused.values())
+    found = {path.name: path.read_text() for path in tmp_path.glob("*.txt")}
+    assert found == {"a.txt": "new\n", "b.txt": "theirs\n", "c.txt": "made meanwhile\n"}
+    # What is added to is read at that moment, so nothing of theirs can be lost.
+    adding = CaptionFiles(UndoJournal(tmp_path / "undo2"), merge_tags(", "))
+    adding.begin(pictures)
+    (tmp_path / "b.txt").write_text("theirs again\n")
+    assert adding.write(results[1:2]) == {}
+    assert (tmp_path / "b.txt").read_text() == "theirs again, new\n"
+
+
+def test_a_metadata_file_that_somebody_changes_during_the_work_keeps_theirs(
+    tmp_path: Path,
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.make_folders()
+    path = tmp_path / "m.json"
+    path.write_text('{"x.png": {"tags": "x"}}')
+    store = MetadataFile(path, "tags", UndoJournal(run.undo))
+    one, two = picture(tmp_path, "one"), picture(tmp_path, "two")
+    store.write([Result(one, "a", (1, 1))])
+    store.save()
+    theirs = {**read_metadata(path), "y.png": {"tags": "their own"}}
+    path.write_text(json.dumps(theirs))
+    store.write([Result(two, "b", (2, 2))])
+    store.close()
+    names = {name: entry["tags"] for name, entry in read_metadata(path).items()}
+    assert names == {"x.png": "x", str(one.path): "a", "y.png": "their own", str(two.path): "b"}
+    with EventWriter(run.events) as events:
+        events.emit(EndEvent(status="finished"))
+    # Undo goes back to what they wrote, not to before it.
+    assert undo(run).restored == [path]
+    assert read_metadata(path) == theirs
 
 
 def test_a_disk_that_is_gone_ends_the_work(tmp_path: Path) -> None:

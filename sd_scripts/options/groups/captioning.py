@@ -38,6 +38,14 @@ class PictureFolderOptions(Options):
     """Also takes the pictures of all folders inside. Links that lead out of the folder are left
     alone."""
 
+    large_pictures: Annotated[
+        Literal["refuse", "scale"],
+        Opt("Very large pictures", keywords=("megapixels", "memory", "bomb")),
+    ] = "refuse"
+    """What becomes of pictures with more than 178 million pixels. refuse: they are left out and
+    named. scale: JPEG files are made smaller while they are decoded, so that they need little
+    memory; other kinds are left out all the same. (An option of this program.)"""
+
 
 class CaptionFileOptions(Options):
     """Where captions are written, and what becomes of those that are there."""
