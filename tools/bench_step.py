@@ -11,80 +11,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+from tools.turns import compared, environment, open_side, show, take_turns
 
 RANK: Final = 16
 SIDE: Final = 256
 PRECISIONS: Final = ("no", "bf16")
 
 
-@dataclass
-class Side:
-    """One process that trains on request."""
-
-    name: str
-    process: subprocess.Popen[str]
-    seconds: list[float]
-    peak_bytes: int = 0
-
-    def ask(self, line: str) -> Any:
-        """Send a request and wait for its answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        for answer in self.process.stdout:
-            if answer.startswith("@"):
-                return json.loads(answer[1:])
-        raise RuntimeError(f"{self.name} ended: exit code {self.process.wait()}")
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of both sides: fair to the other core, and offline."""
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-
-
-def open_side(name: str, arguments: list[str]) -> Side:
-    """Start one side, and wait until it can train."""
-    command = [sys.executable, "-m", "tools.bench_worker", name, *arguments]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
-    )
-    side = Side(name, process, [])
-    side.ask("ready")
-    return side
-
-
 def measure(place: Path, model: Path, precision: str, rounds: int, steps: int) -> dict[str, float]:
     """Let both sides train in turns; returns medians, ratio and peaks of one precision."""
     arguments = [str(place), str(model), precision]
     sides = [open_side("ours", arguments), open_side("bare", arguments)]
-    for number in range(rounds + 1):
-        for side in sides if number % 2 else reversed(sides):
-            seconds = side.ask(f"step {steps}")
-            if number:  # the first round warms up
-                side.seconds += seconds
+    take_turns(sides, rounds, steps)
     for side in sides:
-        side.peak_bytes = int(side.ask("peak"))
-        side.process.communicate("quit\n", timeout=60)
-    ours, bare = sides
-    medians = [statistics.median(side.seconds) for side in sides]
-    return {
-        "ours_seconds": medians[0],
-        "bare_seconds": medians[1],
-        "ratio": medians[0] / medians[1],
-        "ours_peak_gb": ours.peak_bytes / 1e9,
-        "bare_peak_gb": bare.peak_bytes / 1e9,
-        "memory_ratio": ours.peak_bytes / bare.peak_bytes,
-    }
+        side.close()
+    return compared(*sides)
 
 
 def launch_to_first_step(place: Path, model: Path, precision: str) -> float:
@@ -156,9 +104,7 @@ def main() -> None:
         for precision in given.precision or PRECISIONS:
             if not given.launch_only:
                 result = measure(place, model, precision, given.rounds, given.steps)
-                print(
-                    precision, json.dumps({key: round(value, 4) for key, value in result.items()})
-                )
+                show(precision, result)
             launches = [launch_to_first_step(place, model, precision) for _ in range(3)]
             print(precision, "launch to first step:", [round(value, 1) for value in launches])
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import resource
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
 
 import torch
+
+from tools.turns import serve
 
 
 def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
@@ -59,32 +57,11 @@ def bare(place: Path, model: Path, precision: str) -> Callable[[], object]:
     return lambda: loop.step(latents, tokens)
 
 
-def answer(stream: TextIO, value: Any) -> None:
-    """Send one answer."""
-    stream.write(f"@{json.dumps(value)}\n")
-    stream.flush()
-
-
 def main() -> None:
-    """Serve requests from standard input: `ready`, `step N`, `peak`, `quit`."""
+    """Be one side of the benchmark."""
     name, place, model, precision = sys.argv[1:5]
-    answers, sys.stdout = sys.stdout, sys.stderr
-    step = {"ours": ours, "bare": bare}[name](Path(place), Path(model), precision)
-    for line in sys.stdin:
-        word, _, amount = line.strip().partition(" ")
-        if word == "ready":
-            answer(answers, True)
-        elif word == "peak":
-            answer(answers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        elif word == "step":
-            seconds = []
-            for _ in range(int(amount)):
-                start = time.perf_counter()
-                step()
-                seconds.append(time.perf_counter() - start)
-            answer(answers, seconds)
-        else:
-            return
+    make = {"ours": ours, "bare": bare}[name]
+    serve(lambda: make(Path(place), Path(model), precision))
 
 
 if __name__ == "__main__":
