@@ -25,6 +25,8 @@ from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
 
 Array = NDArray[np.float32]
+_STATES: Final = ("hidden_state1", "hidden_state2")
+_POOLED: Final = "pool2"
 _READ_ERRORS: Final = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
@@ -94,6 +96,26 @@ def latent_arrays(sample: Sample, latents: Mapping[bool, Array], suffix: str) ->
     if True in latents:
         arrays[f"latents_flipped{suffix}"] = latents[True]
     return arrays
+
+
+def read_text(path: Path) -> tuple[Array, Array]:
+    """Return a caption's states [n, 2048] and pooled vector [1280] of SDXL; raises `UnfitFile`."""
+    arrays = read_arrays(path)
+    try:
+        states = [arrays[name].astype(np.float32) for name in _STATES]
+        pooled = arrays[_POOLED].astype(np.float32)
+        hidden = np.concatenate(states, axis=-1)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnfitFile("without the text of both encoders") from error
+    if not (np.isfinite(hidden).all() and np.isfinite(pooled).all()):
+        raise UnfitFile("not all numbers (NaN)")
+    return hidden, pooled
+
+
+def text_arrays(hidden: Array, pooled: Array, first_width: int) -> dict[str, Array]:
+    """Return the arrays that sd-scripts keeps of one caption; `first_width` cuts the states."""
+    cut = (hidden[:, :first_width], hidden[:, first_width:])
+    return {**dict(zip(_STATES, cut, strict=True)), _POOLED: pooled}
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:

@@ -6,7 +6,6 @@ change captions from step to step can't use it; an empty caption is always there
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,8 +16,9 @@ from torch import Tensor
 from sd_scripts.data.batch import CachedText
 from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.identity import EncoderIdentity
+from sd_scripts.data.kohya_text import KohyaTexts
 from sd_scripts.data.store import TensorStore, content_key
-from sd_scripts.dataset.captions import process_caption
+from sd_scripts.dataset.captions import static_caption
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.errors import UserError
 
@@ -57,6 +57,8 @@ class TextCache:
         in_memory: bool,
     ) -> None:
         self.store = TensorStore(cache_dir / "text", in_memory=in_memory)
+        self.kohya: KohyaTexts | None = None
+        """Captions that are taken from files of sd-scripts instead of being encoded."""
         self._facts: dict[str, object] = {
             "weights": identity.weights,
             "dtype": identity.dtype,
@@ -75,7 +77,8 @@ class TextCache:
         """Return the different captions that have to be encoded, sorted."""
         keys = {caption: self.key(caption) for caption in captions}
         done = self.store.existing(keys.values())
-        return sorted(caption for caption, key in keys.items() if key not in done)
+        taken = self.kohya.found if self.kohya is not None else {}
+        return sorted(c for c, key in keys.items() if key not in done and c not in taken)
 
     def encode(
         self,
@@ -103,9 +106,19 @@ class TextCache:
 
     def get(self, captions: Sequence[str]) -> CachedText:
         """Return the outputs of captions that were encoded before, as one batch."""
-        rows = [self.store.load(self.key(caption)) for caption in captions]
+        rows = [self.row(caption) for caption in captions]
         pooled = torch.stack([row["pooled"] for row in rows]) if "pooled" in rows[0] else None
         return CachedText(torch.stack([row["hidden"] for row in rows]), pooled)
+
+    def row(self, caption: str) -> dict[str, Tensor]:
+        """Return one caption's outputs: `hidden` [n, D], and `pooled` [P] if the model has it."""
+        if self.kohya is None or caption not in self.kohya.found:
+            return self.store.load(self.key(caption))
+        taken = self.kohya.get(caption)
+        if self.store.in_memory:
+            self.store.save(self.key(caption), taken)
+            self.kohya.leave([caption])
+        return taken
 
     def _keep(self, captions: Sequence[str], outputs: EncodedText) -> None:
         for number, caption in enumerate(captions):
@@ -127,11 +140,4 @@ def captions_to_cache(plan: DatasetPlan) -> set[str]:
 
     The rules must be static (`CaptionRules.is_static`): the options refuse the others.
     """
-    captions = {""}
-    for sample in plan.all_samples:
-        assert sample.rules.is_static, "captions that change can't be cached"
-        rng = random.Random(0)
-        captions.add(
-            process_caption(sample.caption, sample.rules, step=0, max_steps=1, epoch=1, rng=rng)
-        )
-    return captions
+    return {"", *(static_caption(one.caption, one.rules) for one in plan.all_samples)}

@@ -84,6 +84,12 @@ def process_caption(
     return text
 
 
+def static_caption(text: str, rules: CaptionRules) -> str:
+    """The caption that is trained at every step; the rules must be static."""
+    assert rules.is_static, "captions that change can't be cached"
+    return process_caption(text, rules, step=0, max_steps=1, epoch=1, rng=random.Random(0))
+
+
 def _drops_out(rules: CaptionRules, epoch: int, rng: random.Random) -> bool:
     if rules.caption_dropout_rate > 0 and rng.random() < rules.caption_dropout_rate:
         return True

@@ -15,6 +15,7 @@ from sd_scripts.data.check import check_pictures
 from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.identity import encoder_identity
 from sd_scripts.data.kohya_latents import KohyaLatents, write_latents
+from sd_scripts.data.kohya_text import KohyaTexts, files_to_write, write_texts
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, encode_pixels
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
@@ -48,13 +49,14 @@ def _heed(outcome: Outcome) -> None:
 
 @dataclass(frozen=True)
 class Caching:
-    """What the caches of one job have in common."""
+    """What the caches of one job have in common. `in_memory`: they may be kept there alone."""
 
     job: TrainingJob
     model: LoadedModel
     precision: Precision
     reporter: Reporter
     hooks: Hooks
+    in_memory: bool = True
 
     @property
     def folder(self) -> Path:
@@ -108,7 +110,7 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
         caching.folder,
         identity,
         index,
-        in_memory=not data.cache_latents_to_disk,
+        in_memory=caching.in_memory and not data.cache_latents_to_disk,
     )
     covered = [sample for sample in plan.all_samples if cache.covers(sample)]
     if data.kohya_caches != "off":
@@ -174,20 +176,73 @@ def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:
         max_token_length=options.max_token_length,
         clip_skip=options.clip_skip,
         weighted=weighted,
-        in_memory=not data.cache_text_encoder_outputs_to_disk,
+        in_memory=caching.in_memory and not data.cache_text_encoder_outputs_to_disk,
     )
     captions = captions_to_cache(plan)
-    if cache.missing(captions):
+
+    def encode(texts: Sequence[str]) -> TextConditioning:
         load()
+        return model.family.encode_text(
+            model, texts, options.max_token_length, options.clip_skip, weighted=weighted
+        )
 
-        def encode(texts: Sequence[str]) -> TextConditioning:
-            return model.family.encode_text(
-                model, texts, options.max_token_length, options.clip_skip, weighted=weighted
-            )
-
-        if not cache.encode(captions, encode, caching.hooks):
-            raise StopRequested
+    if data.kohya_caches != "off" and model.family.name == "sdxl" and not weighted:
+        cache.kohya = _kohya_texts(caching, plan, cache.missing(captions), encode)
+    if cache.missing(captions) and not cache.encode(captions, encode, caching.hooks):
+        raise StopRequested
+    if data.kohya_caches == "write" and cache.kohya is not None:
+        load()
+        _write_kohya_texts(caching, plan, cache)
     return cache
+
+
+def _kohya_texts(
+    caching: Caching,
+    plan: DatasetPlan,
+    missing: Sequence[str],
+    encode: Callable[[Sequence[str]], TextConditioning],
+) -> KohyaTexts | None:
+    """Find the captions that sd-scripts has left encoded beside the pictures, as far as they fit.
+
+    None if there is nothing to be found or written: all captions are in the cache.
+    """
+    if not missing and caching.job.data.kohya_caches == "read":
+        return None
+    config, length = caching.model.unet.config, caching.job.model.max_token_length
+    found = KohyaTexts(
+        (2 + (length or 75), config["cross_attention_dim"]),
+        config["projection_class_embeddings_input_dim"] - 6 * config["addition_time_embed_dim"],
+        caching.precision.frozen,
+    )
+    found.look(plan)
+
+    def outputs(caption: str) -> dict[str, Tensor]:
+        encoded = encode([caption])
+        assert encoded.pooled is not None
+        return {"hidden": encoded.hidden[0], "pooled": encoded.pooled[0]}
+
+    with torch.no_grad():
+        found.check(outputs)
+    found.leave(set(found.found) - set(missing))
+    if found.text:
+        caching.reporter.say(found.text)
+    return found
+
+
+def _write_kohya_texts(caching: Caching, plan: DatasetPlan, cache: TextCache) -> None:
+    """Write the captions of sd-scripts' names beside those pictures that have none that fit."""
+    assert cache.kohya is not None
+    wanted, left_out = files_to_write(plan, cache.kohya.files)
+    if left_out:
+        caching.reporter.say(
+            f"{left_out} captions are not written for sd-scripts: they are changed before they are "
+            "learned, or pictures with one name have different ones"
+        )
+    width = caching.model.text_encoders[0].config.hidden_size
+    for done, _ in enumerate(write_texts(wanted, cache.row, width), 1):
+        if caching.hooks.should_stop():
+            raise StopRequested
+        caching.hooks.progress("writing captions for sd-scripts", done, len(wanted))
 
 
 def check_text_options(job: TrainingJob, model: LoadedModel) -> None:
