@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.files import companion
+from sd_scripts.files import companion, put_back
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.state_facts import Position, Stamp, stamp_of
@@ -247,6 +247,7 @@ class Saver:
 
     def _keep_foreign(self, path: Path) -> None:
         """Move aside what another run left under our name: old results are never lost."""
+        put_back(path)
         if not path.exists() or self._is_own(path):
             return
         when = datetime.fromtimestamp(path.stat().st_mtime)

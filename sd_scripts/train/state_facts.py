@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.errors import UserError
+from sd_scripts.files import standing_in, stands_in
 
 FORMAT: Final = 1
 FACTS_FILE: Final = "train_state.json"
@@ -38,7 +39,7 @@ class StateFacts:
 
     `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
     learning rates the job asked for, `optimizer` and `optimizer_args` (name=value) what it learned
-    with, `session` the id shared by a run and what resumes it, `files` the trained files there are
+    with, `num_processes` how many trained together, `session` the id shared by a run and what resumes it, `files` the trained files there are
     so far, with their stamps.
     """
 
@@ -52,19 +53,22 @@ class StateFacts:
     optimizer: str = ""
     optimizer_args: tuple[str, ...] = ()
     files: tuple[tuple[str, Stamp], ...] = ()
+    num_processes: int = 1
     format: int = FORMAT
 
 
 def find_state(path: Path) -> Path:
     """Return the state folder that `resume` means: itself, or the newest one of a run folder.
 
-    Raises `UserError` if there is none.
+    One that a killed process had written, but not yet given its name, counts, too. Raises
+    `UserError` if there is none.
     """
-    if (path / FACTS_FILE).is_file():
-        return path
+    for place in (path, standing_in(path)):
+        if place is not None and (place / FACTS_FILE).is_file():
+            return place
     found = [folder.parent for pattern in (f"*/{FACTS_FILE}", f"state/*/{FACTS_FILE}")
              for folder in path.glob(pattern)]  # fmt: skip
-    whole = [folder for folder in found if not folder.name.startswith(".")]
+    whole = [folder for folder in found if not folder.name.startswith(".") or stands_in(folder)]
     if whole:
         return max(whole, key=lambda folder: read_facts(folder).current_step)
     if (path / "random_states_0.pkl").exists():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import pickle
 import random
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.files import sync_folder
+from sd_scripts.files import atomic_folder
 from sd_scripts.train.ema import Ema
 from sd_scripts.train.schedulers import load_schedule
 from sd_scripts.train.state_facts import FACTS_FILE, WEIGHTS_FILE, StateFacts
@@ -81,12 +79,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     """Write a state to `folder` in one step: it is there whole, or as it was before.
 
+    Whenever the process is killed, `find_state` finds one of the two.
+
     Raises `OSError` (full disk, no right to write); nothing is left behind then.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as temporary:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
         save_tensors(weights, temporary / WEIGHTS_FILE)
         if parts.ema is not None:
@@ -99,12 +96,6 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
             others["scaler"] = parts.scaler.state_dict()
         _save(others, temporary / _RANDOM)
         (temporary / FACTS_FILE).write_text(json.dumps(asdict(facts), indent=2), encoding="utf-8")
-        for path in temporary.iterdir():
-            with open(path, "rb+") as written:
-                os.fsync(written.fileno())
-        _replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _save(values: Any, path: Path) -> None:
@@ -112,15 +103,6 @@ def _save(values: Any, path: Path) -> None:
         torch.save(values, path)
     except RuntimeError as error:  # PyTorch's writer says so when a write fails
         raise OSError(errno.EIO, f"writing failed: {error}", str(path)) from error
-
-
-def _replace_folder(temporary: Path, folder: Path) -> None:
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(temporary, folder)
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_state(folder: Path, parts: Resumable) -> list[Problem]:

@@ -162,3 +162,16 @@ def test_changed_optimizer_arguments_win_and_are_told(tmp_path: Path) -> None:
     told = states.apply_changed_arguments(resumed.optimizer, fresh, [], ["weight_decay=0.5"])
     assert told[0].option == "optimizer_args"
     assert resumed.optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+def test_a_state_whose_process_was_killed_between_two_names_is_found(tmp_path: Path) -> None:
+    _, resumable = parts()
+    folder = tmp_path / "state" / "x-state"
+    states.save_state(folder, resumable, FACTS)
+    hidden = folder.with_name(".x-state.0123456789ab.new")
+    folder.rename(hidden)
+    folder.with_name(".x-state.0123456789ab.old").mkdir()
+    assert find_state(folder) == hidden
+    assert find_state(tmp_path) == hidden
+    assert read_facts(find_state(folder)) == FACTS
+    states.load_state(find_state(folder), resumable)
