@@ -37,7 +37,9 @@ def folder(tmp_path: Path) -> Path:
 
 def plan_of(folder: Path, kind: str, **options: Any) -> DatasetPlan:
     root = folder / kind
-    values: dict[str, Any] = {"masked_loss": True, "conditioning_data_dir": str(root / "masks"), "flip_aug": True}
+    masks = str(root / "masks")
+    values: dict[str, Any] = {"masked_loss": True, "conditioning_data_dir": masks}
+    values["flip_aug"] = True
     if kind == "whole":
         values["picture_decisions"] = str(root / "decisions.json")
     return make_plan(root / "pictures", folder / "cache", **(values | options))
