@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from torch import Tensor
 
-from sd_scripts.dataset.clip_tokens import CHUNK, clip_vocabulary
 from sd_scripts.errors import UserError
+from sd_scripts.families.configs import ASSETS
 from sd_scripts.families.prompt_weights import parse_weights
 
 if TYPE_CHECKING:
@@ -22,7 +23,29 @@ if TYPE_CHECKING:
 BOS: Final = 49406
 EOS: Final = 49407
 WINDOW: Final = 77
+CHUNK: Final = WINDOW - 2
 VOCABULARY_SIZE: Final = 49408
+
+
+def _byte_letters() -> list[str]:
+    """Return the letter that stands for each byte, in the vocabulary's order (GPT-2's alphabet).
+
+    Printable bytes come first and stand for themselves; the others get letters from 256 on.
+    """
+    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = 256 - len(printable)
+    return [chr(byte) for byte in printable] + [chr(256 + number) for number in range(others)]
+
+
+@cache
+def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    text = gzip.decompress((ASSETS / "clip_merges.txt.gz").read_bytes()).decode("utf-8")
+    merges = [(first, second) for first, second in map(str.split, text.splitlines())]
+    letters = _byte_letters()
+    tokens = letters + [letter + "</w>" for letter in letters]
+    tokens += [first + second for first, second in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {token: number for number, token in enumerate(tokens)}, merges
 
 
 @cache
@@ -33,7 +56,7 @@ def clip_tokenizer(pad_token: str = "<|endoftext|>") -> CLIPTokenizer:
     """
     from transformers import CLIPTokenizer
 
-    vocabulary, merges = clip_vocabulary()
+    vocabulary, merges = _vocabulary()
     rules: Any = list(merges)
     return CLIPTokenizer(
         vocab=dict(vocabulary), merges=rules, pad_token=pad_token, model_max_length=WINDOW

@@ -7,8 +7,7 @@ from typing import Final
 
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import LoadedModel, TextConditioning
-from sd_scripts.dataset.clip_tokens import CHUNK
-from sd_scripts.families.text import count_tokens
+from sd_scripts.families.text import CHUNK, count_tokens
 from sd_scripts.train.prompts import PreviewPrompt
 
 _MAX_WINDOWS: Final = 3
