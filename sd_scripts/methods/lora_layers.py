@@ -22,6 +22,7 @@ from sd_scripts.methods.low_rank import low_rank_conv, low_rank_linear
 from sd_scripts.weights.lora_load import as_shape
 
 Start = Literal["kaiming", "normal"]
+Restoring = Literal["chance", "drawn", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class LoraShape:
     """Rank, alpha and dropouts of one layer; the product is scaled by `alpha / rank`.
 
     `dropout` leaves out numbers of the narrow product, `rank_dropout` whole ranks of a picture,
-    `module_dropout` the layer.
+    `module_dropout` the layer. What the ranks that stay are divided by: the chance that a rank
+    stays (as in sd-scripts), the share that was drawn to stay (LyCORIS' `rank_dropout_scale`), or
+    nothing (LyCORIS without it).
     """
 
     rank: int
@@ -37,6 +40,12 @@ class LoraShape:
     dropout: float = 0.0
     rank_dropout: float = 0.0
     module_dropout: float = 0.0
+    rank_dropout_scale: Restoring = "chance"
+
+    @property
+    def chance_of_ranks(self) -> float:
+        """What the product of the ranks that stay is divided by while training."""
+        return 1.0 - self.rank_dropout if self.rank_dropout_scale == "chance" else 1.0
 
 
 class Factor(nn.Module):
@@ -116,7 +125,7 @@ class LoraLayer(NetworkLayer):
             return self.fused(x, down, up, self.scale)
         scale = self.scale
         if self.training:
-            scale /= 1.0 - self.shape.rank_dropout
+            scale /= self.shape.chance_of_ranks
         return torch.add(self.base_forward(x), self._low_rank(x), alpha=scale)
 
     def fused(
@@ -142,7 +151,7 @@ class LoraLayer(NetworkLayer):
         def low_rank(x: Tensor) -> Tensor:
             if not self._drops() and self._can_fuse():
                 return self.fused(x, down, up, scale, bias=False)
-            kept = 1.0 - self.shape.rank_dropout if self.training else 1.0
+            kept = self.shape.chance_of_ranks if self.training else 1.0
             return torch.add(self.product(x), self._low_rank(x), alpha=scale / kept)
 
         return self.with_bias(self.with_factor(x, factor, low_rank, columns=columns))
@@ -173,6 +182,8 @@ class LoraLayer(NetworkLayer):
         ranks = narrow.shape[1 if conv else -1]
         drawn = torch.rand(len(narrow), ranks, device=narrow.device)
         mask = (drawn > self.shape.rank_dropout).to(narrow.dtype)
+        if self.shape.rank_dropout_scale == "drawn":
+            mask = by_share(mask)
         if conv:
             return mask[:, :, None, None]
         return mask.view(len(mask), *[1] * (narrow.ndim - 2), -1)
@@ -228,6 +239,11 @@ class LoraLayer(NetworkLayer):
             self.lora_up.weight.mul_(math.sqrt(ratio))
             self.lora_down.weight.mul_(math.sqrt(ratio))
         return True
+
+
+def by_share(mask: Tensor) -> Tensor:
+    """Divide rows of ones and zeros by their share of ones; rows without any stay zeros."""
+    return mask / mask.mean(dim=-1, keepdim=True).clamp(min=0.5 / mask.shape[-1])
 
 
 def factor_shapes(base: nn.Linear | nn.Conv2d, rank: int) -> tuple[list[int], list[int]]:

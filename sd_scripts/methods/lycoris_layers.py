@@ -1,7 +1,8 @@
 """LyCORIS layers that need no library: whole differences, norms, IA3; and what all have in common.
 
 Every kind adds Δ(x) to the base's product before its bias. As LyCORIS defines dropout for what is
-not a low-rank chain, `dropout` acts on Δ(x) and `rank_dropout` on its output channels.
+not a low-rank chain, `dropout` acts on Δ(x) and `rank_dropout` on its output channels; with
+`rank_dropout_scale` those that stay are divided by their share.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sd_scripts.methods.layer import (
     is_plain,
     plain_product,
 )
+from sd_scripts.methods.lora_layers import by_share
 from sd_scripts.options.network_table import Algorithm
 from sd_scripts.weights.network_difference import difference
 
@@ -40,6 +42,7 @@ class LycorisShape:
     alpha: float
     dropout: float = 0.0
     rank_dropout: float = 0.0
+    rank_dropout_scale: bool = False
     module_dropout: float = 0.0
     use_tucker: bool = False
     use_scalar: bool = False
@@ -114,7 +117,8 @@ class DifferenceLayer(NetworkLayer):
         if self.shape.rank_dropout > 0.0:
             channels = added.shape[1 if isinstance(self.base, nn.Conv2d | nn.GroupNorm) else -1]
             kept = torch.rand(channels, device=added.device) > self.shape.rank_dropout
-            added = channel_mask(added, self.base, kept)
+            mask = by_share(kept.float()) if self.shape.rank_dropout_scale else kept
+            added = channel_mask(added, self.base, mask)
         return functional.dropout(added, self.shape.dropout)
 
     def misfit(self, tensors: Mapping[str, Tensor]) -> str | None:

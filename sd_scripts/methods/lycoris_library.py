@@ -208,7 +208,12 @@ def make_layer(name: str, base: nn.Module, shape: LycorisShape, seed: int) -> Ne
         return Ia3Layer(name, base, shape)
     if shape.algo in ("lora", "locon", "dylora") and not _needs_library(base, shape):
         plain = LoraShape(
-            shape.rank, shape.file_alpha, shape.dropout, shape.rank_dropout, shape.module_dropout
+            shape.rank,
+            shape.file_alpha,
+            shape.dropout,
+            shape.rank_dropout,
+            shape.module_dropout,
+            "drawn" if shape.rank_dropout_scale else "nothing",
         )
         if shape.algo == "dylora":
             return DyLoraLayer(name, base, plain, seed, unit=shape.block_size, growth=1.0)

@@ -81,6 +81,7 @@ def lycoris_shape(network: NetworkOptions, *, conv: bool = False) -> LycorisShap
         alpha=alpha,
         dropout=dropout if dropout is not None else network.network_dropout or 0.0,
         rank_dropout=network.rank_dropout or 0.0,
+        rank_dropout_scale=arguments.flag("rank_dropout_scale"),
         module_dropout=network.module_dropout or 0.0,
         use_tucker=any(map(arguments.flag, tucker)) or not arguments.flag("disable_conv_cp"),
         use_scalar=arguments.flag("use_scalar"),

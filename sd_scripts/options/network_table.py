@@ -101,6 +101,7 @@ _DORA: Final = (
 
 _LYCORIS: Final = (
     Argument("dropout", "float", None, "As network_dropout, and instead of it.", optional=True),
+    _flag("rank_dropout_scale", "What rank_dropout leaves is divided by the share that it leaves."),
     Argument("factor", "int", -1, "lokr: the size of the small factor; -1 is as square as it can."),
     _flag("decompose_both", "lokr: the small factor is of low rank, too."),
     _flag("full_matrix", "lokr: no factor is of low rank."),

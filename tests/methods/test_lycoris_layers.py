@@ -292,3 +292,40 @@ def test_a_group_of_ranks_learns_at_a_time() -> None:
         assert down.grad is not None
         learned.add(tuple(down.grad.abs().sum(1).nonzero().flatten().tolist()))
     assert learned == {(0, 1), (2, 3)}
+
+
+@pytest.mark.parametrize("algo", ["lora", "loha", "full"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_what_rank_dropout_leaves_is_divided_by_its_share_if_that_is_asked_for(
+    algo: Any, scaled: bool
+) -> None:
+    """As LyCORIS: the mask is divided by its mean, where `rank_dropout_scale` is on."""
+    shape = replace(SHAPE, algo=algo, rank=8, rank_dropout=0.5, rank_dropout_scale=scaled)
+    base = nn.Linear(8, 8, bias=False).requires_grad_(False)
+    base.weight.zero_()
+    layer = make_layer("a", base, shape, seed=0).train()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.ones_like(parameter))
+    layer.attach()
+    x = torch.eye(8)[:1]
+    torch.manual_seed(5)
+    if algo == "lora":  # a rank that is left out takes its share of every number
+        whole, kept = 8 * shape.file_alpha / 8, torch.rand(1, 8) > 0.5
+        expected = torch.full((1, 8), whole * (1.0 if scaled else float(kept.float().mean())))
+    else:
+        kept = torch.rand(8) > 0.5
+        whole = {"loha": 8 * 8 * shape.file_alpha / 8, "full": 1.0}[algo]
+        expected = whole * kept.float()[None] / (kept.float().mean() if scaled else 1.0)
+    torch.manual_seed(5)
+    assert torch.allclose(base(x), expected)
+
+
+def test_a_step_that_leaves_every_rank_out_adds_nothing() -> None:
+    shape = replace(SHAPE, rank_dropout=0.999999, rank_dropout_scale=True)
+    layer = make_layer("a", base := base_of("linear"), shape, seed=0).train()
+    for parameter in layer.parameters():
+        nn.init.ones_(parameter)
+    plain = base(given(base))
+    layer.attach()
+    assert torch.allclose(base(given(base)), plain)

@@ -83,7 +83,7 @@ def test_only_sdxl_scripts_know_cached_captions() -> None:
 
 def test_arguments_of_sd_scripts_networks_are_known_here() -> None:
     """But for those that do nothing for these families, or that LyCORIS itself no longer reads."""
-    understood_by_name = {"rank_dropout", "rank_dropout_scale"}
+    understood_by_name = {"rank_dropout"}
     for name, entry in NETWORKS.items():
         own = {argument.name for argument in entry.arguments} | set(entry.carried)
         assert set(NETWORK_ARGUMENTS[name]) - own <= understood_by_name, name
