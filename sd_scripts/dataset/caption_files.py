@@ -12,7 +12,7 @@ from typing import Final
 from sd_scripts.dataset.pictures import reachable, shown
 
 CAPTION_SUFFIXES: Final = (".txt", ".caption")
-_MAX_BYTES: Final = 1_000_000
+MAX_BYTES: Final = 1_000_000
 _FACE_PARTS: Final = 4  # "name_<centre x>_<centre y>_<width>_<height>"
 
 # Bytes of Windows-1252 that stand for letters and signs of Western European texts. Other texts
@@ -71,20 +71,24 @@ def read_caption(path: Path) -> CaptionText:
     """
     try:
         with open(reachable(path), "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+            data = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = f"can't be opened ({error.strerror or error})"
         raise CaptionProblem(path, reason, "check the file and its permissions") from error
-    if len(data) > _MAX_BYTES:
-        raise CaptionProblem(
-            path, "is larger than a megabyte", "a caption is a line of text; check the file"
-        )
-    text, encoding = _decode(path, data)
+    text, encoding = decode_caption(path, data)
     lines = (line.strip() for line in text.splitlines())
     return CaptionText(tuple(line for line in lines if line), encoding)
 
 
-def _decode(path: Path, data: bytes) -> tuple[str, str]:
+def decode_caption(path: Path, data: bytes) -> tuple[str, str]:
+    """Return the text of a caption file's bytes, and its encoding's name for people.
+
+    Raises `CaptionProblem` for too many, and where the encoding can't be told for certain.
+    """
+    if len(data) > MAX_BYTES:
+        raise CaptionProblem(
+            path, "is larger than a megabyte", "a caption is a line of text; check the file"
+        )
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return data.decode("utf-16"), "UTF-16"
