@@ -166,8 +166,12 @@ def read_changes(run: RunFolder, name: str = CHANGES) -> list[Change]:
     A last line that was cut off by a power cut is passed over: nothing was written after it.
     Raises `OSError`.
     """
+    return _read_journal(run.undo / name)
+
+
+def _read_journal(file: Path) -> list[Change]:
     try:
-        lines = (run.undo / name).read_bytes().splitlines()
+        lines = file.read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found: dict[Path, Change] = {}
@@ -230,9 +234,17 @@ def clear(run: RunFolder) -> None:
 
 def _put_back(run: RunFolder, source: str, target: str) -> UndoReport:
     _refuse_running(run)
+    return put_back(run.undo, source, target)
+
+
+def put_back(folder: Path, source: str = CHANGES, target: str = UNDONE) -> UndoReport:
+    """Put back what a folder's journal `source` says, and note in `target` what was there.
+
+    Raises `OSError` when the journal can't be read.
+    """
     report = UndoReport()
-    journal = UndoJournal(run.undo, target)
-    for change in read_changes(run, source):
+    journal = UndoJournal(folder, target)
+    for change in _read_journal(folder / source):
         try:
             now = Content.at(change.path).mark
             if now == change.before.mark:

@@ -1,0 +1,154 @@
+"""The caption files of one data set as they are now: read when they changed, written with care."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kohya_gui.datasets.history import EditHistory
+from sd_scripts.dataset.caption_edit_file import CaptionFile
+from sd_scripts.dataset.caption_files import CaptionProblem
+from sd_scripts.runs.undo import Content, UndoReport
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption file: its text (None where it can't be read, with the `problem`), and its mark.
+
+    `target` is the file itself where `path` is a link; None for a link out of the data set, which
+    is read but never written.
+    """
+
+    path: Path
+    text: CaptionFile | None
+    mark: str
+    target: Path | None
+    problem: str = ""
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The captions in it."""
+        return self.text.captions if self.text is not None else ()
+
+
+@dataclass
+class Written:
+    """What became of files that were to be written: reasons by path; `changed` by others since."""
+
+    num_written: int = 0
+    changed: list[Path] = field(default_factory=list)
+    failed: dict[Path, str] = field(default_factory=dict)
+
+
+class CaptionBook:
+    """Reads and writes the captions of the data set in `folder`; safe to use from many threads."""
+
+    def __init__(self, folder: Path, history: EditHistory) -> None:
+        self._folder = folder
+        self._history = history
+        self._known: dict[Path, tuple[_Stamp | None, Caption]] = {}
+        self._lock = threading.RLock()
+
+    def read(self, path: Path) -> Caption:
+        """Return a caption file as it is now; what is not there has no captions."""
+        stamp = _stamp(path)
+        with self._lock:
+            known = self._known.get(path)
+            if known is not None and known[0] == stamp:
+                return known[1]
+        caption = self._read(path)
+        with self._lock:
+            self._known[path] = stamp, caption
+        return caption
+
+    def read_all(self, paths: Iterable[Path]) -> dict[Path, Caption]:
+        """Return many caption files as they are now."""
+        return {path: self.read(path) for path in paths}
+
+    def write(
+        self, title: str, files: Mapping[Path, CaptionFile], marks: Mapping[Path, str]
+    ) -> Written:
+        """Write files as one step that can be undone, but none that somebody changed meanwhile.
+
+        `marks` are the marks of what the new texts were made from. Raises `OSError` when what was
+        there can't be kept; then nothing was written.
+        """
+        with self._lock:
+            result, data = Written(), {}
+            origin: dict[Path, Path] = {}
+            for path, text in files.items():
+                now = self._read(path)
+                if now.target is None or now.text is None:
+                    result.failed[path] = now.problem or "It is a link to a file outside."
+                elif now.mark != marks.get(path):
+                    result.changed.append(path)
+                else:
+                    try:
+                        data[now.target] = text.encode(path)
+                        origin[now.target] = path
+                    except CaptionProblem as problem:
+                        result.failed[path] = f"{problem.reason}; {problem.hint}"
+            failed = self._history.write(title, data) if data else {}
+            for target, error in failed.items():
+                result.failed[origin[target]] = error.strerror or str(error)
+            result.num_written = len(data) - len(failed)
+            for path in files:
+                self._known.pop(path, None)
+            return result
+
+    def undo(self) -> tuple[str, UndoReport] | None:
+        """Take the last step back; return its name and what became of it. Raises `OSError`."""
+        return self._turn(back=True)
+
+    def redo(self) -> tuple[str, UndoReport] | None:
+        """Do the last step again that was taken back. Raises `OSError`."""
+        return self._turn(back=False)
+
+    def steps(self) -> dict[str, str | int | None]:
+        """Return the names of what undo and redo would do, and how many steps can be undone."""
+        with self._lock:
+            last, following, count = self._history.next_steps()
+        return {
+            "undo": last.title if last else None,
+            "redo": following.title if following else None,
+            "count": count,
+        }
+
+    def _turn(self, *, back: bool) -> tuple[str, UndoReport] | None:
+        with self._lock:
+            turned = self._history.undo() if back else self._history.redo()
+            self._known.clear()
+            return None if turned is None else (turned[0].title, turned[1])
+
+    def _read(self, path: Path) -> Caption:
+        target = self._target(path)
+        try:
+            content = Content.at(path if target is None else target)
+            if content.kind == "link":
+                content = Content("file", path.read_bytes())
+            return Caption(path, CaptionFile.parse(path, content.data), content.mark, target)
+        except CaptionProblem as problem:
+            reason = f"{problem.reason}; {problem.hint}"
+            return Caption(path, None, content.mark, target, reason)
+        except OSError as error:
+            return Caption(path, None, "", target, f"can't be opened ({error.strerror or error})")
+
+    def _target(self, path: Path) -> Path | None:
+        """The file that is written for `path`: where a link within the data set leads."""
+        if not path.is_symlink():
+            return path
+        real = Path(os.path.realpath(path))
+        return real if real.is_relative_to(self._folder) else None
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
