@@ -21,6 +21,7 @@ from sd_scripts.options.toml_file import read_toml
 FOLDER: Final = Path(kohya_gui.__file__).resolve().parent.parent / "presets"
 FOLDER_OF_JOB: Final = {
     "train_network": "lora",
+    "train_db": "dreambooth",
     "train_textual_inversion": "textual_inversion",
 }
 KEPT_OPTIONS: Final = ("output_name", "caption_extension", "token_string", "init_word")

@@ -23,8 +23,18 @@ from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.values import check_values
 
 OWN = {"pretrained_model_name_or_path": "model.safetensors", "train_data_dir": "pictures"}
-OWN_OF_JOB = {"train_textual_inversion": {**OWN, "token_string": "mycat7"}}
-RATES = {"train_network": 1e-4, "train_textual_inversion": 2e-3}
+OWN_OF_JOB = {
+    "train_textual_inversion": {**OWN, "token_string": "mycat7"},
+    "train_db": {**OWN, "class_prompt": "person"},
+    "fine_tune": {**OWN, "in_json": "pictures.json"},
+}
+RATES = {
+    "train_network": (1e-4, 2e-4),
+    "train_textual_inversion": (1e-3, 5e-3),
+    "train_db": (1e-6, 1e-5),
+    "fine_tune": (1e-6, 1e-5),
+}
+"""What the options' help calls usual for what learns, with optimizers that do not find it."""
 PRESETS = [(job, read_preset(path)) for job in JOBS.values() for path in preset_files(job)]
 
 
@@ -35,7 +45,14 @@ def names(case: object) -> str:
 def test_there_are_presets_and_each_file_belongs_to_a_job() -> None:
     files = sorted(path.stem for path in FOLDER.glob("*/*.toml") if path.parent.name != "starter")
     assert files == sorted(preset.id for _, preset in PRESETS)
-    assert len(presets_of(TrainNetworkJob)) >= 3
+    assert {job.name for job, _ in PRESETS} == set(RATES)
+    assert len(PRESETS) >= 20
+
+
+def test_titles_tell_presets_of_one_job_apart() -> None:
+    for job in JOBS.values():
+        titles = [preset.title for preset in presets_of(job)]
+        assert len(titles) == len(set(titles))
 
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
@@ -45,6 +62,14 @@ def test_every_preset_makes_a_job_without_errors(job: type[Job], preset: Preset)
     assert preset.title.strip()
     assert preset.note.strip()
     assert set(preset.families) <= {"sd1", "sd2", "sdxl"}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("[!s]*/*.toml")), ids=lambda path: path.stem)
+def test_every_preset_says_in_its_file_why_its_values_are_as_they_are(path: Path) -> None:
+    head = path.read_text("utf-8").split("\n[")[0]
+    why = head.partition("# why: ")[2]
+    assert len(why.split()) >= 15
+    assert len(read_preset(path).note.split()) >= 10
 
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
@@ -60,7 +85,24 @@ def test_a_preset_holds_only_what_differs_from_the_defaults(job: type[Job], pres
 
 @pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
 def test_a_preset_makes_the_rate_fit_for_what_learns(job: type[Job], preset: Preset) -> None:
-    assert preset.values["learning_rate"] == RATES[job.name]
+    if preset.values.get("optimizer_type") == "Prodigy":
+        assert preset.values["learning_rate"] == 1.0
+        return
+    low, high = RATES[job.name]
+    rate = preset.values.get("learning_rate", specs_by_name(job)["learning_rate"].default)
+    assert isinstance(rate, float)
+    assert low <= rate <= high
+
+
+@pytest.mark.parametrize(("job", "preset"), PRESETS, ids=names)
+def test_sdxl_presets_spare_the_vae_and_others_do_not_ask_for_what_is_sdxls(
+    job: type[Job], preset: Preset
+) -> None:
+    if preset.families == ("sdxl",):
+        assert preset.values["no_half_vae"] is True
+        assert preset.values["max_bucket_reso"] == 2048
+    elif "sdxl" not in preset.families:
+        assert "no_half_vae" not in preset.values
 
 
 def test_applying_keeps_paths_names_and_prompts() -> None:
