@@ -34,9 +34,11 @@ SCRIPTS: Final = (
     "lists",
     "dataset",
     "dataset_pictures",
+    "captioning",
+    "dataset_samples",
 )
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
-STYLES: Final = ("app", "form", "run", "dataset")
+STYLES: Final = ("app", "form", "run", "dataset", "captioning")
 _UPLOAD_LIMIT: Final = "1mb"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,7 @@ from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.runs.folder import RunFolder
 
+RESULT: Final = "result.json"
 MAX_SECONDS: Final = 900.0
 MAX_AT_ONCE: Final = 3
 KEPT_SECONDS: Final = 3600.0
@@ -48,6 +51,33 @@ class Checks:
 
     def start(self, job_name: str, config_toml: str) -> str:
         """Start a check of a complete job; return its id. Raises `UserError`."""
+        module = JOB_MODULES[job_name]
+        return self._start(job_name, config_toml, lambda run: [module, "--check_only"])
+
+    def start_trial(self, job_name: str, config_toml: str, picture: Path) -> str:
+        """Start a captioning job on one picture; return its id. Raises `UserError`."""
+
+        def command(run: RunFolder) -> list[str]:
+            result = str(run.path / RESULT)
+            given = ["--job", job_name, "--picture", str(picture), "--result", result]
+            return ["sd_scripts.captioning.trial", *given]
+
+        return self._start(job_name, config_toml, command)
+
+    def start_samples(
+        self, job_name: str, config_toml: str, pictures: Path, given: list[str]
+    ) -> str:
+        """Start drawing what a job's model will see; return its id. Raises `UserError`."""
+
+        def command(run: RunFolder) -> list[str]:
+            places = ["--pictures", str(pictures), "--result", str(run.path / RESULT)]
+            return ["sd_scripts.data.seen", "--job", job_name, *places, *given]
+
+        return self._start(job_name, config_toml, command)
+
+    def _start(
+        self, job_name: str, config_toml: str, command: Callable[[RunFolder], list[str]]
+    ) -> str:
         with self._lock:
             at_work = [check for check in self._checks.values() if check.process.poll() is None]
             if len(at_work) >= MAX_AT_ONCE:
@@ -60,7 +90,7 @@ class Checks:
             try:
                 run.path.mkdir(parents=True)
                 write_atomic(run.config, config_toml, durable=False)
-                process = self._spawn(run, request)
+                process = self._spawn(run, request, command(run))
             except OSError as error:
                 raise UserError(
                     f"The check could not be started: {error}",
@@ -70,9 +100,11 @@ class Checks:
             self._checks[name] = _Check(run.path, process, time.monotonic(), LogTail(run.log))
         return name
 
-    def _spawn(self, run: RunFolder, request: JobRequest) -> subprocess.Popen[bytes]:
-        module = JOB_MODULES[request.job_name]
-        argv = [sys.executable, "-m", module, "--config_file", str(run.config), "--check_only"]
+    def _spawn(
+        self, run: RunFolder, request: JobRequest, command: list[str]
+    ) -> subprocess.Popen[bytes]:
+        module, *given = command
+        argv = [sys.executable, "-m", module, "--config_file", str(run.config), *given]
         with open(run.log, "ab") as log:
             return subprocess.Popen(
                 argv,
@@ -94,7 +126,12 @@ class Checks:
         if code is None and seconds > MAX_SECONDS:
             check.process.kill()
         check.log.poll()
-        return {"state": _state(code), "text": check.log.view().text, "seconds": seconds}
+        return {
+            "state": _state(code),
+            "text": check.log.view().text,
+            "seconds": seconds,
+            "result": _result(check.folder) if code == EXIT_OK else None,
+        }
 
     def cancel(self, check_id: str) -> None:
         """End a check that nobody waits for any more."""
@@ -119,6 +156,14 @@ class Checks:
         for folder in self._folder.iterdir():
             if _ID.fullmatch(folder.name) and _age_seconds(folder) > KEPT_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _result(folder: Path) -> Any:
+    """Return what a trial wrote; None for a check."""
+    try:
+        return json.loads((folder / RESULT).read_text("utf-8"))
+    except FileNotFoundError:
+        return None
 
 
 def _age_seconds(folder: Path) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.context import Context
+from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.live import Live
@@ -29,7 +30,7 @@ from kohya_gui.jobs.launch import JobRequest, command_for, command_text
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
-from sd_scripts.options.jobs import Job
+from sd_scripts.options.jobs import Job, TrainingJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.folder import RunFolder, safe_name
@@ -77,7 +78,8 @@ class Desk:
         self._context = context
         self._text = context.text
         self.job_type = job_type
-        self.live = Live(context.scans, context.workspace, context.text)
+        kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
+        self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
 
     # ---- drafts ----
@@ -85,8 +87,9 @@ class Desk:
         """Return the draft for a page that was just opened.
 
         `draft` is the tab's own (after a reload), `last` the newest of this browser: a new tab
-        begins with a copy of it. `from` names a run whose settings are wanted, `resume` goes on
-        from its last state. `starter` asks for the job on what ships with the program.
+        begins with a copy of it. `folder` is one of pictures that it then begins with. `from` names
+        a run whose settings are wanted, `resume` goes on from its last state. `starter` asks for
+        the job on what ships with the program.
         """
         if request.get("starter") and starter_is_there():
             notice = self._text("form.from_starter")
@@ -94,11 +97,14 @@ class Desk:
         run_id = str(request.get("from") or "")
         if run_id:
             return self._begin_with_run(run_id, resume=bool(request.get("resume")))
-        own = str(request.get("draft") or "")
+        own = "" if request.get("folder") else str(request.get("draft") or "")
         if (draft := self._context.drafts.load(own, self.job_type.name)) is not None:
             return Opened(own, draft)
         last = self._context.drafts.load(str(request.get("last") or ""), self.job_type.name)
-        return Opened(self._context.drafts.new_id(), last or Draft(self.job_type.name))
+        begun = last or Draft(self.job_type.name)
+        if folder := str(request.get("folder") or ""):
+            begun = self._set({"values": {"train_data_dir": folder}}, begun)
+        return Opened(self._context.drafts.new_id(), begun)
 
     def _begin_with_run(self, run_id: str, *, resume: bool) -> Opened:
         draft_id = self._context.drafts.new_id()

@@ -61,6 +61,18 @@ FIRST_STEPS: Final[dict[str, tuple[Step, ...]]] = {
         Step("length", ("max_train_epochs", "max_train_steps"), slot="steps"),
         Step("previews", ("sample_every_n_epochs",), prompts=True),
     ),
+    "tag_images_by_wd14_tagger": (
+        Step("pictures", ("train_data_dir", "recursive"), slot="data"),
+        Step("model", ("model_dir",), slot="family"),
+        Step("words", ("thresh", "undesired_tags", "remove_underscore"), slot="trial"),
+        Step("files", ("caption_extension", "only_missing", "append_tags")),
+    ),
+    "make_captions": (
+        Step("pictures", ("train_data_dir", "recursive"), slot="data"),
+        Step("model", ("caption_weights",), slot="family"),
+        Step("words", ("beam_search", "num_beams", "prefix"), slot="trial"),
+        Step("files", ("caption_extension", "only_missing", "append_captions")),
+    ),
 }
 
 

@@ -226,18 +226,27 @@ class Live:
     def _why_inert(
         self, applies: Applies, values: Mapping[str, object], insight: Insight
     ) -> str | None:
-        specs: Mapping[str, OptionSpec] = specs_by_name(insight.prepared.job_type)
         if insight.family and applies.families and insight.family not in applies.families:
             names = ", ".join(self._text(f"js.family.{name}") for name in applies.families)
             return self._text("inert.family", families=names)
-        for other, wanted in applies.when:
-            value = values.get(other)
-            if value in wanted or (not wanted and value not in (None, "", False, ())):
-                continue
-            shown = " / ".join(str(choice).lower() for choice in wanted if choice is not True)
-            key = "inert.when_value" if shown else "inert.when"
-            return self._text(key, option=other, label=specs[other].label, values=shown)
-        return None
+        return why_inert(self._text, applies, values, specs_by_name(insight.prepared.job_type))
+
+
+def why_inert(
+    text: Texts,
+    applies: Applies,
+    values: Mapping[str, object],
+    specs: Mapping[str, OptionSpec],
+) -> str | None:
+    """Say why an option has no effect beside the other values; None if it has."""
+    for other, wanted in applies.when:
+        value = values.get(other)
+        if value in wanted or (not wanted and value not in (None, "", False, ())):
+            continue
+        shown = " / ".join(str(choice).lower() for choice in wanted if choice is not True)
+        key = "inert.when_value" if shown else "inert.when"
+        return text(key, option=other, label=specs[other].label, values=shown)
+    return None
 
 
 def names_in(problem: Problem) -> list[str]:

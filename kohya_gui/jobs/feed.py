@@ -8,6 +8,7 @@ from typing import Final
 
 from kohya_gui.jobs.series import MAX_POINTS, SMOOTHING, Chart, Series
 from sd_scripts.runs.events import (
+    CaptionEvent,
     EndEvent,
     Event,
     PhaseEvent,
@@ -40,6 +41,7 @@ class RunFeed:
         self._series = Series(self._smoothing)
         self._samples: list[SampleEvent] = []
         self._saves: list[SaveEvent] = []
+        self._captions: list[CaptionEvent] = []
         self._warnings: dict[tuple[str, str | None], WarningEvent] = {}
         self._start: StartEvent | None = None
         self._step: StepEvent | None = None
@@ -74,6 +76,8 @@ class RunFeed:
                 self._samples.append(event)
             case SaveEvent():
                 self._saves.append(event)
+            case CaptionEvent():
+                self._captions.append(event)
             case WarningEvent():
                 if len(self._warnings) < MAX_WARNINGS:
                     self._warnings.setdefault((event.text, event.option), event)
@@ -100,6 +104,11 @@ class RunFeed:
     def saves(self) -> tuple[SaveEvent, ...]:
         """Saved files and states; some may have been pruned since."""
         return tuple(self._saves)
+
+    @property
+    def captions(self) -> tuple[CaptionEvent, ...]:
+        """Texts that were found for pictures."""
+        return tuple(self._captions)
 
     @property
     def warnings(self) -> tuple[WarningEvent, ...]:

@@ -44,6 +44,8 @@ JOB_PAGES: Final[dict[str, str]] = {
     "train_db": "dreambooth",
     "fine_tune": "fine-tune",
     "train_textual_inversion": "textual-inversion",
+    "tag_images_by_wd14_tagger": "captioning",
+    "make_captions": "captioning-sentences",
 }
 """The page that a job's settings can be opened in."""
 

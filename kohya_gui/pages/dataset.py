@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
-from kohya_gui.pages import dataset_pictures
+from kohya_gui.pages import dataset_pictures, dataset_samples
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
 from sd_scripts.errors import Problem, UserError
 
-TABS: Final[tuple[ModuleType, ...]] = (dataset_pictures,)
+TABS: Final[tuple[ModuleType, ...]] = (
+    dataset_pictures,
+    dataset_samples,
+)
 """The tabs in their order. Each module has `TITLE`, the key of its title, and `build(desk)`."""
 
 

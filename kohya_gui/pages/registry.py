@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from kohya_gui.pages import (
+    captioning,
     dataset,
     dreambooth,
     fine_tune,
@@ -19,6 +20,8 @@ from kohya_gui.pages.shell import Page
 PAGES: Final[tuple[Page, ...]] = (
     start.PAGE,
     dataset.PAGE,
+    captioning.PAGE,
+    captioning.SENTENCES,
     lora.PAGE,
     dreambooth.PAGE,
     fine_tune.PAGE,

@@ -20,6 +20,8 @@ class Page:
     title: str
     build: Callable[[Context], None]
     in_navigation: bool = True
+    part_of: str = ""
+    """The address of the page that stands for it in the navigation."""
 
 
 def widget(
@@ -113,5 +115,5 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
 
 
 def _link(title: str, other: Page, current: Page) -> str:
-    mark = ' aria-current="page"' if other.path == current.path else ""
+    mark = ' aria-current="page"' if other.path in (current.path, current.part_of or None) else ""
     return f'<a class="kg-link" href="./{other.path}"{mark}>{escape(title)}</a>'

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from kohya_gui.context import Context
 from kohya_gui.forms.desk import Desk
@@ -31,6 +31,9 @@ def build_training_page(context: Context, job_type: type[Job]) -> None:
 class TrainingPage:
     """Layout and events of one training page. Values live in the browser and in drafts on disk."""
 
+    stays: ClassVar[bool] = False
+    """Whether a start shows what comes of it in this page, not in the page of runs."""
+
     def __init__(self, context: Context, job_type: type[Job]) -> None:
         self._context = context
         self._text = context.text
@@ -45,7 +48,7 @@ class TrainingPage:
         self._html(
             f'<h1 class="kg-page-title">{escape(text(f"job.{job}.title"))}</h1>'
             f'<p class="kg-lead">{escape(text(f"job.{job}.lead"))}</p>'
-            '<div data-slot="bar"></div><div data-slot="notice"></div>'
+            f'{self.below_title()}<div data-slot="bar"></div><div data-slot="notice"></div>'
         )
         with gr.Row(elem_classes=["kg-desk"]):
             with gr.Column(scale=3, min_width=300, elem_classes=["kg-desk-form"]):
@@ -58,8 +61,14 @@ class TrainingPage:
                 self._html('<aside class="kg-card" data-slot="side"></aside>')
         self._html('<div class="kg-action-bar" data-slot="actions"></div>', "kg-actions")
         self._draft_id = gr.Textbox(visible="hidden", elem_id="kg-draft")
+        if not any(step.prompts for step in first_steps(self._job_type)):
+            self._prompts = gr.Textbox(visible="hidden", elem_id="kg-no-prompts")
         self._bridge = self._make_bridge()
         self._listen()
+
+    def below_title(self) -> str:
+        """Return markup that stands between the title and the bar."""
+        return ""
 
     @staticmethod
     def _html(markup: str, elem_id: str | None = None) -> None:
@@ -115,6 +124,8 @@ class TrainingPage:
             ],
             "configs": str(self._context.workspace.path / "configs"),
             "tier": self._context.settings().tier,
+            "slots": [step.slot for step in first_steps(self._job_type) if step.slot],
+            "stays": self.stays,
         }
         return widget(
             "form",

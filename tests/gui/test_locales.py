@@ -51,6 +51,7 @@ def test_no_text_is_left_over() -> None:
         and f"'{key}'" not in MODULES
     }
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
+    put_together += ("captioning.",)
     assert {key for key in unused if not key.startswith(put_together)} == set()
 
 
@@ -64,9 +65,11 @@ def test_every_language_has_the_same_fields_in_its_texts(language: str) -> None:
 
 
 def test_every_job_and_its_first_steps_have_texts() -> None:
-    for job in FIRST_STEPS:
-        for key in ("title", "lead", "model", "model_why", "pictures", "name", "length"):
+    for job, steps in FIRST_STEPS.items():
+        for key in ("title", "lead", *(step.key for step in steps)):
             assert TEXTS(f"job.{job}.{key}")
+        for step in steps:
+            assert TEXTS(f"job.{job}.{step.key}_why")
 
 
 def test_keys_for_options_name_options() -> None:

@@ -4,11 +4,14 @@
   const { t, h, fill, every, copy, page } = window.KG;
   const tiers = ["basic", "advanced", "expert"];
 
+  /** Each kind of job has its own draft: going to another page and back loses nothing. */
+  const key = (name) => `${name}-${window.location.pathname.split("/").filter(Boolean).pop() || ""}`;
+
   /** What the page tells the server when it opens: which draft this tab had, and what its address asks for. */
   window.KG.draftWish = () => {
     const query = new URLSearchParams(window.location.search);
-    const own = sessionStorage.getItem("kg-draft");
-    const wish = { draft: own, last: localStorage.getItem("kg-last-draft") };
+    const own = sessionStorage.getItem(key("kg-draft"));
+    const wish = { draft: own, last: localStorage.getItem(key("kg-last-draft")) };
     // A duplicated tab takes the session's memory along: the draft stays with the tab that has it open.
     const taken = own && localStorage.getItem(`kg-open-${own}`);
     if (taken && performance.getEntriesByType("navigation")[0]?.type === "navigate" && Number(taken) > Date.now() - 4000) {
@@ -20,6 +23,10 @@
       wish.resume = query.get("resume");
       window.history.replaceState(null, "", window.location.pathname);
     }
+    if (query.get("folder")) {
+      wish.folder = query.get("folder");
+      window.history.replaceState(null, "", window.location.pathname);
+    }
     if (query.get("try") === "starter") {
       wish.starter = true;
       window.history.replaceState(null, "", window.location.pathname);
@@ -27,12 +34,12 @@
     return JSON.stringify(wish);
   };
 
-  const slots = ["bar", "notice", "filter", "family", "data", "steps", "side", "actions"];
+  const slots = ["bar", "notice", "filter", "side", "actions"];
 
   // Gradio mounts components in no order one may rely on: begin when all that is needed is there.
   window.KG.widgets.form = (api) => {
     const facts = JSON.parse(api.props.facts);
-    const wanted = [...slots.map((name) => `[data-slot="${name}"]`), ...Object.keys(facts.options).map((name) => `#opt-${name}`)];
+    const wanted = [...[...slots, ...facts.slots].map((name) => `[data-slot="${name}"]`), ...Object.keys(facts.options).map((name) => `#opt-${name}`)];
     (function wait() {
       if (wanted.every((selector) => document.querySelector(selector))) begin(api, facts);
       else setTimeout(wait, 15);
@@ -174,7 +181,7 @@
       const family = report && report.family.family;
       const best = (preset) => family && preset.families.includes(family);
       fill(slot("bar"),
-        h("div.kg-card.kg-presets", {},
+        !facts.presets.length ? null : h("div.kg-card.kg-presets", {},
           h("strong", {}, t("form.presets")),
           h("div.kg-preset-row", {}, facts.presets.map((preset) =>
             h(`button.kg-preset${best(preset) ? ".kg-best" : ""}`, { type: "button", "data-preset": preset.id, onclick: () => alter("preset", { preset: preset.id }) },
@@ -249,9 +256,10 @@
     // ---- what was found: model, pictures, steps, side card, buttons ----
     function drawFamily() {
       const family = report.family;
+      if (!slot("family")) return;
       fill(slot("family"),
         family.state === "working" ? h("p.kg-quiet", {}, family.text) : null,
-        family.state === "done" ? h(`div.kg-note${family.family ? ".kg-good" : ".kg-bad"}`, { "data-family": family.family || "" },
+        family.state === "done" ? h(`div.kg-note${family.family || family.good ? ".kg-good" : ".kg-bad"}`, { "data-family": family.family || "" },
           family.family ? h("strong", {}, `${t(`family.${family.family}`)} · `) : null, family.text) : null);
     }
 
@@ -304,6 +312,7 @@
 
     function drawSteps() {
       const steps = report.steps;
+      if (!slot("steps")) return;
       if (steps.state !== "done") {
         fill(slot("steps"), h("p.kg-quiet.kg-small", {}, t("steps.none")));
         return;
@@ -327,15 +336,15 @@
       const state = (done, working, ...names) => (working ? "working" : named(...names) ? "bad" : done ? "done" : "todo");
       fill(slot("side"),
         h("h2.kg-h", {}, t("side.title")),
-        h("ul.kg-checklist", {},
+        h("ul.kg-checklist", {}, report.checklist ? report.checklist.map((row) => line(row.state, row.name, row.text, row.option)) : [
           line(state(report.family.state === "done", report.family.state === "working", "pretrained_model_name_or_path"), t("side.model"), report.family.family ? t(`family.${report.family.family}`) : "", "pretrained_model_name_or_path"),
           line(state(data.state === "done" && data.num_images > 0, data.state === "working", "train_data_dir", "dataset_config"), t("side.pictures"), data.state === "done" ? String(data.num_images) : "", "train_data_dir"),
           line(state(report.changed.includes("output_name"), false, "output_name"), t("side.name"), report.changed.includes("output_name") ? report.name : "", "output_name"),
           line(state(report.steps.state === "done", false, "max_train_epochs", "max_train_steps"), t("side.length"), report.steps.state === "done" ? t("side.steps", { n: report.steps.total }) : "", "max_train_epochs"),
-          line(state(report.changed.includes("learning_rate"), false, "learning_rate"), t("side.rate"), "", "learning_rate")),
+          line(state(report.changed.includes("learning_rate"), false, "learning_rate"), t("side.rate"), "", "learning_rate")]),
         errors.length ? h("div", {}, h("h3.kg-small", {}, t("side.errors", { n: errors.length })), errors.map((problem) => trouble(problem, "kg-bad"))) : null,
         warnings.length ? h("details", { open: warnings.length < 4 }, h("summary.kg-small", {}, t("side.warnings", { n: warnings.length })), warnings.map((problem) => trouble(problem, "kg-warn"))) : null,
-        !errors.length && !warnings.length && report.steps.state === "done" ? h("p.kg-note.kg-good", {}, t("side.fine")) : null);
+        !errors.length && !warnings.length && (report.steps.state === "done" || report.next.key === "start") ? h("p.kg-note.kg-good", {}, t("side.fine")) : null);
     }
 
     function trouble(problem, tone) {
@@ -354,7 +363,7 @@
           busy ? h("div.kg-small.kg-quiet", {}, busy.text, " ", h("a", { href: page("runs", { run: busy.run }) }, t("form.look_at_run"))) : null),
         h("div.kg-row", {},
           h("button.kg-button", { type: "button", "data-act": "check", onclick: () => act("check") }, t("form.check")),
-          h("button.kg-button.kg-primary", { type: "button", id: "kg-start", "data-act": "start", disabled: Boolean(refused), onclick: () => act("start") }, queues ? t("form.queue") : t("form.start"))));
+          h("button.kg-button.kg-primary", { type: "button", id: "kg-start", "data-act": "start", disabled: Boolean(refused), onclick: () => act("start") }, queues ? t("form.queue") : facts.stays ? t("captioning.start") : t("form.start"))));
       restoreWaiting();
     }
 
@@ -412,7 +421,8 @@
         return;
       }
       if (result.state === "failed") notice({ text: result.text, problems: [], bad: true });
-      if (result.state === "started") window.location.assign(page("runs", { run: result.run }));
+      if (result.state === "started" && !facts.stays) window.location.assign(page("runs", { run: result.run }));
+      if (result.state === "started") document.dispatchEvent(new CustomEvent("kg-started", { detail: result.run }));
       if (result.state === "queued") notice({ text: result.text, problems: [] });
       if (result.state === "refused") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "shown") showJob(result);
@@ -503,9 +513,11 @@
       if (answer.serial < lastSerial) return;
       lastSerial = answer.serial;
       draft = answer.draft;
-      sessionStorage.setItem("kg-draft", draft);
-      localStorage.setItem("kg-last-draft", draft);
+      sessionStorage.setItem(key("kg-draft"), draft);
+      localStorage.setItem(key("kg-last-draft"), draft);
       report = answer.report;
+      window.KG.form = { draft, report };
+      document.dispatchEvent(new CustomEvent("kg-report"));
       busy = answer.busy;
       drawAll();
       if (answer.notice) notice(answer.notice);

@@ -1,0 +1,140 @@
+"""The captioning page in a real browser, with the tagger and captioner that ship."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from kohya_gui.forms.starter import STARTER
+from kohya_gui.settings import Settings, save_settings
+from kohya_gui.workspace import open_workspace
+from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, eventually, running_gui
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.fixture(scope="module")
+def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
+    folder = tmp_path_factory.mktemp("captions")
+    pictures = folder / "files" / "robots"
+    pictures.mkdir(parents=True)
+    for picture in sorted((STARTER / "pictures" / "robot").rglob("*.png"))[:4]:
+        shutil.copy(picture, pictures)
+    workspace = open_workspace(folder / "work")
+    save_settings(workspace, Settings(roots=(str(folder / "files"),)))
+    with running_gui(workspace.path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = Watched(context)
+    yield found
+    assert found.errors == []
+    assert found.outside == []
+    context.close()
+
+
+def robots(gui: Gui) -> Path:
+    return gui.workspace.parent / "files" / "robots"
+
+
+def texts(gui: Gui) -> dict[str, str]:
+    return {path.name: path.read_text("utf-8") for path in robots(gui).glob("*.txt")}
+
+
+def finished(page: Page) -> None:
+    expect(page.locator("#kg-results [data-state]")).to_have_attribute("data-state", "finished")
+
+
+def test_tags_are_tried_written_shown_and_undone(watched: Watched, gui: Gui) -> None:
+    for path in robots(gui).glob("*.txt"):
+        path.unlink()
+    first = min(robots(gui).glob("*.png"))
+    first.with_suffix(".txt").write_text("my own words\n")
+    page = watched.open_form(gui.page("captioning"))
+    expect(page.locator("[data-slot=actions]")).to_contain_text("choose the folder")
+    expect(page.locator("[data-slot=family]")).to_contain_text("the small one that comes")
+    page.fill("#opt-train_data_dir input", str(robots(gui)))
+    expect(page.locator("[data-headline]")).to_have_text("4 pictures, 1 with a text already")
+    expect(page.locator("[data-slot=trial] .kg-strip-tile")).to_have_count(4)
+    page.click("#kg-try")
+    expect(page.locator("[data-trial-text]")).not_to_be_empty()
+    expect(page.locator("[data-trial] li.kg-taken").first).to_be_visible()
+    assert texts(gui) == {f"{first.stem}.txt": "my own words\n"}
+    page.click("#kg-start")
+    expect(page.locator(".kg-caption-card")).to_have_count(4)
+    finished(page)
+    written = texts(gui)
+    assert len(written) == 4
+    assert "my own words\n" not in written.values()
+    page.reload()
+    watched.wait_for_form()
+    expect(page.locator(".kg-caption-card")).to_have_count(4)
+    page.click("#kg-undo")
+    expect(page.locator("[data-changed=undo]")).to_contain_text("4 files put back")
+    assert texts(gui) == {f"{first.stem}.txt": "my own words\n"}
+    page.click("#kg-undo[data-what=redo]")
+    expect(page.locator("[data-changed=redo]")).to_be_visible()
+    assert texts(gui) == written
+
+
+def test_sentences_keep_the_folder_and_their_own_form(watched: Watched, gui: Gui) -> None:
+    page = watched.open_form(gui.page(f"captioning?folder={robots(gui)}"))
+    expect(page.locator("#opt-train_data_dir input")).to_have_value(str(robots(gui)))
+    page.click("[data-engine=make_captions]")
+    watched.wait_for_form()
+    expect(page.locator("#opt-train_data_dir input")).to_have_value(str(robots(gui)))
+    page.check("#opt-beam_search input")
+    expect(page.locator("[data-slot=side]")).to_contain_text("4")
+    page.click("#kg-try")
+    expect(page.locator("[data-trial-text]")).to_contain_text("robot")
+    page.click("[data-engine=tag_images_by_wd14_tagger]")
+    watched.wait_for_form()
+    page.go_back()
+    watched.wait_for_form()
+    expect(page.locator("#opt-beam_search input")).to_be_checked()
+
+
+def test_what_is_wrong_is_told_before_and_a_failed_trial_says_why(
+    watched: Watched, gui: Gui, tmp_path: Path
+) -> None:
+    empty = gui.workspace.parent / "files" / "empty"
+    empty.mkdir(exist_ok=True)
+    page = watched.open_form(gui.page("captioning"))
+    page.fill("#opt-train_data_dir input", str(empty))
+    expect(page.locator("#opt-train_data_dir .kg-troubles")).to_contain_text("no pictures")
+    expect(page.locator("#kg-try")).to_be_disabled()
+    tagger = gui.workspace.parent / "files" / "tagger"
+    shutil.copytree(STARTER / "tagger", tagger, dirs_exist_ok=True)
+    (tagger / "model.onnx").write_bytes(b"no model")
+    page.fill("#opt-train_data_dir input", str(robots(gui)))
+    page.fill("#opt-model_dir input", str(tagger))
+    expect(page.locator("[data-slot=family]")).to_contain_text(str(tagger))
+    page.click("#kg-try")
+    expect(page.locator("[data-trial]")).to_contain_text("cannot be loaded")
+    (tagger / "model.onnx").unlink()
+    page.fill("#opt-model_dir input", str(tagger) + "/")
+    expect(page.locator("#opt-model_dir .kg-troubles")).to_contain_text("has no tagger in it")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen(browser: Browser, gui: Gui, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 844})
+    page = Watched(context).open_form(gui.page(f"captioning?folder={robots(gui)}"))
+    assert eventually(lambda: page.locator("[data-slot=trial] img").count() == 4)
+    page.click("[data-tier=expert]")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
