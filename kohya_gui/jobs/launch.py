@@ -22,6 +22,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 import sd_scripts
+from kohya_gui.jobs.processes import Processes, card_variables, launcher
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
@@ -36,6 +37,8 @@ JOB_MODULES: Final[dict[str, str]] = {
     "train_textual_inversion": "sd_scripts.train_textual_inversion",
     "tag_images_by_wd14_tagger": "sd_scripts.tag_images_by_wd14_tagger",
     "make_captions": "sd_scripts.make_captions",
+    "check_pictures": "sd_scripts.check_pictures",
+    "prepare_pictures": "sd_scripts.prepare_pictures",
 }
 """Every job that can be started, with the module that does it: the only modules ever run."""
 
@@ -70,24 +73,38 @@ class JobRequest(BaseModel):
     env: dict[str, str] = Field(default_factory=dict)
     parent: str | None = None
     device: str = "default"
-    num_processes: int = Field(default=1, ge=1)
+    processes: Processes = Processes()
     allow_hub: bool = False
 
 
-def command_for(job_name: str, run: RunFolder, num_processes: int = 1) -> list[str]:
-    """Return the argument list that a start uses and a page shows. Raises `UserError`."""
+def command_for(
+    job_name: str, run: RunFolder, processes: Processes | None = None, machine: int = 0
+) -> list[str]:
+    """Return the argument list that a start uses and a page shows, for one machine (from 0).
+
+    Raises `UserError`.
+    """
     module = JOB_MODULES.get(job_name)
     if module is None:
         raise UserError(
             f"There is no job {job_name!r}.", hint=f"Known jobs: {', '.join(sorted(JOB_MODULES))}."
         )
     job = ["-m", module, "--config_file", str(run.config), "--run_dir", str(run.path)]
-    if num_processes == 1:
-        return [sys.executable, *job]
-    # Everything is said here, so that a stray accelerate configuration changes nothing.
-    several = ["--multi_gpu", "--num_machines", "1", "--num_processes", str(num_processes)]
-    several += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    return [sys.executable, "-m", "accelerate.commands.launch", *several, *job]
+    return [*launcher(processes or Processes(), machine), *job]
+
+
+def commands_text(job_name: str, run: RunFolder, processes: Processes) -> str:
+    """Return what one would type to start a job, for each machine under its number if several."""
+    commands = [
+        command_text(command_for(job_name, run, processes, machine))
+        for machine in range(processes.num_machines)
+    ]
+    if len(commands) == 1:
+        return commands[0]
+    return "\n\n".join(
+        f"# machine {number} of {len(commands)}\n{command}"
+        for number, command in enumerate(commands, 1)
+    )
 
 
 def command_text(argv: list[str]) -> str:
@@ -101,7 +118,7 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
-    variables |= thread_variables(request.num_processes)
+    variables |= thread_variables(request.processes.per_machine)
     variables |= {
         "PYTHONPATH": os.pathsep.join([root, *(path for path in known if path != root)]),
         # Else `-m` puts the working folder first on the path, and a file there hides a module.
@@ -113,6 +130,7 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         RUN_VARIABLE: str(run.path),
     }
+    variables |= card_variables(request.processes)
     variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
     return variables | request.env
 
@@ -144,7 +162,7 @@ def start_request(
     process: subprocess.Popen[bytes] | None = None
     try:
         run = RunFolder.create(workspace.runs, request.name, request.config_toml)
-        argv = command_for(request.job_name, run, request.num_processes)
+        argv = command_for(request.job_name, run, request.processes)
         record = RunRecord(
             name=request.name,
             job=request.job_name,

@@ -19,12 +19,13 @@ def check_settings(
     """Every problem of sizes and of options that exclude each other, each told once."""
     found: list[Problem] = []
     for dataset in datasets:
-        found += _check_sizes(dataset.buckets, family)
+        found += check_sizes(dataset.buckets, family)
         found += _check_caches(dataset, data)
     return list(dict.fromkeys(found))
 
 
-def _check_sizes(buckets: BucketSettings, family: str | None) -> Iterator[Problem]:
+def check_sizes(buckets: BucketSettings, family: str | None) -> Iterator[Problem]:
+    """What is wrong with the sizes of buckets; `family` says which steps are usual."""
     if not buckets.enable_bucket:
         yield from _check_single_size(buckets)
         return

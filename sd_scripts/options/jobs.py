@@ -33,6 +33,13 @@ from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.objective import ObjectiveOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
+from sd_scripts.options.groups.picture_check import PictureCheckOptions
+from sd_scripts.options.groups.picture_prepare import (
+    NewFolderOptions,
+    NewPictureOptions,
+    SourceFolderOptions,
+)
+from sd_scripts.options.groups.picture_source import PictureSourceOptions
 from sd_scripts.options.groups.saving import (
     LoggingOptions,
     NetworkSavingOptions,
@@ -273,6 +280,29 @@ class MakeCaptionsJob(Job):
     inference: InferenceOptions = InferenceOptions()
 
 
+class CheckPicturesJob(Job):
+    """Examine pictures and captions, and say what would spoil a training. Nothing is changed."""
+
+    name: ClassVar[str] = "check_pictures"
+    title: ClassVar[str] = "Doctor"
+    positional: ClassVar[str | None] = "train_data_dir"
+
+    data: PictureSourceOptions
+    checks: PictureCheckOptions = PictureCheckOptions()
+
+
+class PreparePicturesJob(Job):
+    """Make a new folder of pictures, scaled, cropped, converted and laid out for training."""
+
+    name: ClassVar[str] = "prepare_pictures"
+    title: ClassVar[str] = "Prepared pictures"
+    positional: ClassVar[str | None] = "train_data_dir"
+
+    pictures: SourceFolderOptions
+    folder: NewFolderOptions
+    copies: NewPictureOptions = NewPictureOptions()
+
+
 JOBS: Final[dict[str, type[Job]]] = {
     job.name: job
     for job in (
@@ -282,5 +312,7 @@ JOBS: Final[dict[str, type[Job]]] = {
         TrainTextualInversionJob,
         TagImagesJob,
         MakeCaptionsJob,
+        CheckPicturesJob,
+        PreparePicturesJob,
     )
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sd_scripts.dataset.doctor.findings import Finding
 from sd_scripts.dataset.doctor.measure import Measures
-from sd_scripts.dataset.doctor.view import View, are, leave_out, names
+from sd_scripts.dataset.doctor.view import View, leave_out, names
 from sd_scripts.dataset.words import count
 
 MAX_DISTANCE: Final = 8
@@ -60,13 +60,11 @@ def _same_bytes(view: View) -> list[list[Path]]:
 def _told(view: View, code: str, groups: Sequence[Sequence[Path]], words: str) -> Finding:
     paths = [path for group in groups for path in group]
     rest = [path for group in groups for path in _all_but_best(group, view.measures)]
-    number = len(groups)
     return Finding(
         code,
         "bad" if code != "near" else "doubtful",
-        f"{count(len(paths), 'picture')} {are(number, 'is', 'are')} {words}, in"
-        f" {count(number, 'group')}. What is there twice is learned twice as hard and makes the"
-        " rest of the picture stick.",
+        f"{count(len(paths), 'picture')} are {words}, in {count(len(groups), 'group')}."
+        " What is there twice is learned twice as hard and makes the rest of the picture stick.",
         names(paths),
         tuple(names(group) for group in groups),
         remedies=(leave_out(rest, "Leave out all but the best of each group"),),
