@@ -31,6 +31,10 @@ _EXACT: Final = (
 )
 _SEEN: Final = "empty: seen from the model's file; what contradicts the file is refused"
 _TYPED: Final = "names and types are checked before training, and unknown ones refused"
+_NOTHING_SENT: Final = (
+    "trained files are not sent anywhere: what to publish is decided after looking at it; "
+    "`hf upload` sends the finished folder"
+)
 
 BETTER: Final[dict[str, str]] = {
     "config_file": "values are checked as on the command line, unknown names are refused with the "
@@ -41,17 +45,21 @@ BETTER: Final[dict[str, str]] = {
     "v2": _SEEN,
     "v_parameterization": _SEEN,
     "fused_backward_pass": "for every trainer and every optimizer that can step one weight at a "
-    "time, not only Adafactor; with full_bf16 rounded up or down by chance",
+    "time, not only sdxl_train and Adafactor; with full_bf16 rounded up or down by chance",
     "fused_optimizer_groups": "for every trainer and every optimizer that can be stepped in parts",
-    "full_bf16": "never ignored; weights are rounded up or down by chance, so that small steps are "
-    "not lost",
+    "full_bf16": "every trainer honours it, while train_db and fine_tune of sd-scripts ignore it; "
+    "weights are rounded up or down by chance, so that small steps are not lost (but not with "
+    "schedule-free optimizers)",
     "stop_text_encoder_training": "exact, also after a resume; sd-scripts fails at that step",
-    "prior_loss_weight": "counts in every trainer; class pictures that lack can be painted first",
-    "save_model_as": "a model file is safetensors unless another format is asked for; averages of "
-    "an earlier training are left out, marks of v-prediction are kept",
-    "block_lr": "checked before training",
-    "clip_skip": "told where it has no effect (SDXL) instead of being passed over",
-    "no_half_vae": "also when pictures are not cached",
+    "prior_loss_weight": "counts in every trainer, while fine_tune and sdxl_train of sd-scripts "
+    "pass it over; whole-model jobs paint class pictures that lack (class_prompt)",
+    "save_model_as": "empty: safetensors in every trainer (sd-scripts: .pt for embeddings, .ckpt "
+    "for models of one file); averages of an earlier training are left out of models, marks of "
+    "v-prediction are kept",
+    "block_lr": "works with every optimizer that takes rates, fused or not, and numbers that do "
+    "not fit are told with everything else that is wrong",
+    "clip_skip": "refused where it leaves no layer of the text encoder",
+    "no_half_vae": "also when pictures are not cached, where train_db of sd-scripts ignores it",
     "resolution": "empty: what the model was made for",
     "train_data_dir": "takes any folder of pictures, in a fixed order; unreadable pictures are "
     "told before training",
@@ -66,15 +74,17 @@ BETTER: Final[dict[str, str]] = {
     "face_crop_aug_range": _STREAMS,
     "cache_latents": "decoding runs beside encoding, and NaN is told with its picture",
     "cache_latents_to_disk": "found by the content of picture, VAE and settings, so an edited "
-    "picture is encoded anew; kept in the cache folder, not beside your pictures",
+    "picture is encoded anew; kept in the cache folder, not beside your pictures; sd-scripts' .npz "
+    "files are read, and written with kohya_caches = write",
     "cache_text_encoder_outputs": "for SD 1.x and 2.x too, and of the caption as it is learned, "
     "with prefix and suffix",
     "cache_text_encoder_outputs_to_disk": "found by the text and the encoder, so a changed caption "
-    "is encoded anew",
+    "is encoded anew; sd-scripts' .npz files are read, and written with kohya_caches = write",
     "max_data_loader_n_workers": "the result is the same for any number",
     "masked_loss": "averaged over the masked part by default, so that a small mask is no small "
     "loss; masked_loss_mean = picture gives the mean of sd-scripts",
-    "alpha_mask": "with every loss; averaged as told by masked_loss_mean",
+    "alpha_mask": "in every trainer and with every loss, while sd-scripts passes it over in "
+    "some; averaged as told by masked_loss_mean",
     "seed": "also fixes the order of the pictures; one that was drawn is written into the run's "
     "config",
     "sdpa": "used anyway unless another kind of attention is chosen",
@@ -92,9 +102,12 @@ BETTER: Final[dict[str, str]] = {
     "v_pred_like_loss": _NEVER_IGNORED,
     "output_dir": "empty: the run's own folder; whether it can be written and has room is known "
     "before training",
+    "log_with": "the loss on held-out pictures is logged for every trainer; preview pictures stay "
+    "in the run's folder and are not sent to wandb",
     "save_every_n_epochs": _ATOMIC,
     "save_every_n_steps": _ATOMIC,
-    "save_state": _ATOMIC,
+    "save_state": "there whole or not at all; a state that replaces one of the same name is never "
+    "lost, even if the process is killed meanwhile",
     "resume": _EXACT,
     "sample_prompts": "checked before training, and read as UTF-8 everywhere",
     "validation_split": "for every trainer; the split is fixed, cannot leak and is written down",
@@ -104,18 +117,23 @@ BETTER: Final[dict[str, str]] = {
 
 REFUSED: Final[dict[str, str]] = {
     "dataset_class": "it would import any class by its name",
+    "huggingface_repo_id": _NOTHING_SENT,
+    "save_state_to_huggingface": _NOTHING_SENT,
+    "resume_from_huggingface": "a run shall start without a network, and go on from what it is "
+    "sure of: fetch the state with `hf download`, and give its folder to resume",
     "cpu_offload_checkpointing": "only for other kinds of models; with SD and SDXL sd-scripts "
     "fails on it",
     "diffusers_xformers": "xformers does the same for the whole model",
-    "wandb_api_key": "a key does not belong into a job's file",
-    "huggingface_token": "a token does not belong into a job's file",
+    "wandb_api_key": "a key does not belong into a job's file; wandb finds its own after `wandb "
+    "login`, or in WANDB_API_KEY",
+    "huggingface_token": "a token does not belong into a job's file, and nothing is uploaded",
     "output_config": "--print_config prints the complete job",
     "debug_dataset": "--check_only and the page show what the data set gives",
     "initial_epoch": "resume goes on at the exact step by itself",
     "initial_step": "resume goes on at the exact step by itself",
     "skip_until_initial_step": "resume goes on at the exact step by itself",
 }
-"""Options that are refused for a reason, not only for now."""
+"""Why options are refused; those that only say more about one of them share its reason."""
 
 _INTRODUCTION: Final = """\
 # Compatibility with sd-scripts
@@ -163,13 +181,12 @@ def standing(name: str) -> Standing:
     row = LATER[name]
     if row.needless:
         return Standing("not needed", (), row.hint)
-    reason = REFUSED.get(name, "not supported yet")
-    return Standing("refused", (), reason)
+    return Standing("refused", (), REFUSED.get(name) or f"belongs to {row.master}")
 
 
 def _lesser(spec: OptionSpec) -> list[str]:
     """Choices of an option that are refused."""
-    return [f"refused for now: {', '.join(spec.later)}"] if spec.later else []
+    return [f"refused: {', '.join(spec.later)}"] if spec.later else []
 
 
 def _row(name: str, found: Standing) -> str:

@@ -1,4 +1,4 @@
-"""Options that sd-scripts has and this program not (yet), so that their names are not "unknown".
+"""Options that sd-scripts has and this program not, so that their names are not "unknown".
 
 A file written for sd-scripts may hold them as long as they are off: then nothing is lost by
 leaving them out. Adding one of them to a group means deleting its row here.
@@ -13,6 +13,7 @@ from typing import Final
 from sd_scripts.options.key_values import parse_value
 
 _TAKE_OUT: Final = "take it out"
+_UPLOAD: Final = "take it out; “hf upload” sends the finished folder"
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,13 @@ _ROWS: Final[list[Later]] = [
         "console_log_level",
         "console_log_file",
         "console_log_simple",
-        "log_config",
     ),
     *_needless("set max_train_epochs to train by epochs", "epoch"),
     Later("output_config", False, hint="use --print_config"),
     Later("debug_dataset", False, hint="use --check_only"),
-    # trackers and upload
-    Later("wandb_run_name"),
-    Later("wandb_api_key", hint="take it out; a key does not belong into a file"),
-    Later("log_tracker_config"),
-    Later("huggingface_repo_id"),
+    # secrets and upload
+    Later("wandb_api_key", hint="take it out, and run wandb login once"),
+    Later("huggingface_repo_id", hint=_UPLOAD),
     *_under(
         "huggingface_repo_id",
         huggingface_repo_type=None,
@@ -88,7 +86,8 @@ _ROWS: Final[list[Later]] = [
         huggingface_repo_visibility=None,
         async_upload=False,
     ),
-    *_flags("save_state_to_huggingface", "resume_from_huggingface"),
+    Later("save_state_to_huggingface", False, hint=_UPLOAD),
+    Later("resume_from_huggingface", False, hint="fetch the state with “hf download”"),
     # pictures and captions
     Later("dataset_class"),
     # memory, speed, several devices
