@@ -193,7 +193,7 @@ def _problem(message: str, place: Place, hint: str | None = None) -> Problem:
 
 def _later(key: str, value: object, place: Place) -> Problem:
     return _problem(
-        f"{key} = {value!r} is known from sd-scripts, but not supported yet",
+        f"{key} = {value!r} is known from sd-scripts, but this program does not have it",
         place,
         f"leave {key} out",
     )

@@ -83,7 +83,7 @@ def _choice(spec: OptionSpec, value: object) -> object:
     hint = f"choose {choices[0] if len(choices) == 1 else ', '.join(choices)}"
     if text in (later.lower() for later in spec.later):
         raise UnfitError(
-            f"{shown(value)} is known from sd-scripts, but this program does not support it yet",
+            f"{shown(value)} is known from sd-scripts, but this program does not have it",
             hint,
         )
     raise UnfitError(f"{shown(value)} is not a choice", did_you_mean(text, choices, hint))

@@ -96,8 +96,9 @@ def document() -> str:
     later = ", ".join(f"`{row.name}`" for row in LATER.values() if not row.needless)
     needless = [f"- `{row.name}`: {row.hint}" for row in LATER.values() if row.needless]
     blocks += [
-        "## Options of sd-scripts that are not supported yet",
-        f"A file may hold them as long as they are off; otherwise the job is refused. {later}.",
+        "## Options of sd-scripts that are refused",
+        "A file may hold them as long as they are off; otherwise the job is refused. Why, is told "
+        f"in [compatibility.md](compatibility.md). {later}.",
         "## Options of sd-scripts that are not needed",
         "They are passed over with a warning.",
         "\n".join(needless),

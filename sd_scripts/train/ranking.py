@@ -33,6 +33,7 @@ _TOLD: Final = 10
 _NEEDLESS: Final = {
     "sample_prompts": None,
     "logging_dir": None,
+    "log_with": None,
     "resume": None,
     "validation_split": 0.0,
 }

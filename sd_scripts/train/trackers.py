@@ -1,23 +1,31 @@
-"""Loss and learning rates for TensorBoard, when a log folder is asked for."""
+"""The numbers of a run for TensorBoard and Weights & Biases, when these are asked for."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-from collections.abc import Mapping
+import json
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from sd_scripts.errors import Problem
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.options.schema import specs_by_name
+from sd_scripts.options.values import values_of
+
+Numbers = Mapping[str, float]
 
 
 class Tracker(Protocol):
-    """Takes the numbers of each step."""
+    """Takes the numbers of each step; `more` is what the method tells of it."""
 
-    def step(self, step: int, loss: float, rates: Mapping[str, float]) -> None: ...
+    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None: ...
 
-    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None: ...
+    def validation(self, step: int, loss: float, losses: Numbers) -> None: ...
 
     def close(self) -> None: ...
 
@@ -25,72 +33,183 @@ class Tracker(Protocol):
 class NoTracker:
     """What is used when nothing was asked for."""
 
-    def step(self, step: int, loss: float, rates: Mapping[str, float]) -> None:
+    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None:
         """Do nothing."""
 
-    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
+    def validation(self, step: int, loss: float, losses: Numbers) -> None:
         """Do nothing."""
 
     def close(self) -> None:
         """Do nothing."""
 
 
-class TensorBoardTracker:
-    """Writes `loss/current`, `loss/average` and `lr/<group>`, as users of sd-scripts know them."""
+class Sink(Protocol):
+    """Takes numbers by name, as one program keeps them."""
 
-    def __init__(self, folder: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    def write(self, step: int, numbers: Numbers) -> None: ...
 
-        self._writer = SummaryWriter(str(folder))
+    def close(self) -> None: ...
+
+
+class NamingTracker:
+    """Names numbers as users of sd-scripts know them, and hands them to one or more programs.
+
+    `loss/current`, `loss/average` (over this process's run so far), `lr/<group>`,
+    `max_norm/keys_scaled` and others, `loss/validation/…`.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = sinks
         self._sum = 0.0
         self._count = 0
 
-    def step(self, step: int, loss: float, rates: Mapping[str, float]) -> None:
-        """Write one step; the average is over this process's run so far."""
+    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None:
+        """Write one step."""
         self._sum, self._count = self._sum + loss, self._count + 1
-        self._writer.add_scalar("loss/current", loss, step)
-        self._writer.add_scalar("loss/average", self._sum / self._count, step)
-        for name, rate in rates.items():
-            self._writer.add_scalar(f"lr/{name}", rate, step)
+        numbers = {"loss/current": loss, "loss/average": self._sum / self._count}
+        self._write(step, {**numbers, **{f"lr/{k}": rate for k, rate in rates.items()}, **more})
 
-    def validation(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
+    def validation(self, step: int, loss: float, losses: Numbers) -> None:
         """Write the loss on held-out pictures, and how far the training loss is below it."""
-        self._writer.add_scalar("loss/validation/step_average", loss, step)
+        numbers = {"loss/validation/step_average": loss}
         if self._count:
-            average = self._sum / self._count
-            self._writer.add_scalar("loss/validation/step_divergence", loss - average, step)
+            numbers["loss/validation/step_divergence"] = loss - self._sum / self._count
         for name, value in losses.items():
-            self._writer.add_scalar(f"loss/validation/{name.replace(' ', '_')}", value, step)
+            numbers[f"loss/validation/{name.replace(' ', '_')}"] = value
+        self._write(step, numbers)
+
+    def _write(self, step: int, numbers: Numbers) -> None:
+        for sink in self._sinks:
+            sink.write(step, numbers)
+
+    def close(self) -> None:
+        """Close the logs."""
+        for sink in self._sinks:
+            sink.close()
+
+
+class TensorBoardSink:
+    """Writes a TensorBoard log in the folder `logging_dir/<prefix><date>/<name>`."""
+
+    def __init__(self, job: TrainingJob, settings: Mapping[str, object]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        logging = job.logging
+        assert logging.logging_dir is not None, "a rule asks for it"
+        dated = f"{logging.log_prefix or ''}{datetime.now():%Y%m%d%H%M%S}"
+        name = logging.log_tracker_name or job.tracker_name
+        self._writer = SummaryWriter(str(Path(logging.logging_dir) / dated / name))
+        if settings:
+            text = json.dumps(settings, indent=2, ensure_ascii=False)
+            self._writer.add_text("settings", f"```\n{text}\n```")
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        """Write numbers of one step."""
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close the file."""
         self._writer.close()
 
 
-TRACKERS: Final = {"tensorboard": TensorBoardTracker}
+class WandbSink:
+    """Sends numbers to Weights & Biases, as the project `log_tracker_name`.
+
+    Who one is, wandb knows from `wandb login` or its environment variables. Its own files go to
+    `logging_dir`, or without that to the system's folder for temporary files. The table `[wandb]`
+    of `log_tracker_config` holds further arguments of `wandb.init`. Raises `UserError` if it
+    cannot begin.
+    """
+
+    def __init__(self, job: TrainingJob, settings: Mapping[str, object]) -> None:
+        wandb: Any = importlib.import_module("wandb")
+        logging = job.logging
+        folder = Path(logging.logging_dir or tempfile.gettempdir())
+        more: dict[str, Any] = dict(tracker_settings(logging.log_tracker_config).get("wandb", {}))
+        arguments: dict[str, Any] = {
+            "project": logging.log_tracker_name or job.tracker_name,
+            "name": logging.wandb_run_name,
+            "dir": str(folder),
+            "config": dict(settings),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._run = wandb.init(**(arguments | more))
+        except (wandb.errors.Error, OSError, TypeError) as error:
+            raise UserError(
+                f"Weights & Biases cannot begin: {error}",
+                option="log_with, log_tracker_config",
+                hint="Log in with “wandb login”, mend log_tracker_config, or empty log_with.",
+            ) from error
+
+    def write(self, step: int, numbers: Numbers) -> None:
+        """Send numbers of one step."""
+        self._run.log(dict(numbers), step=step)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._run.finish()
+
+
+SINKS: Final[dict[str, Callable[[TrainingJob, Mapping[str, object]], Sink]]] = {
+    "tensorboard": TensorBoardSink,
+    "wandb": WandbSink,
+}
+_PACKAGES: Final = {"tensorboard": "TensorBoard", "wandb": "Weights & Biases"}
+_HINTS: Final = {
+    "tensorboard": "Install the extra “trackers”, or leave logging_dir empty: the page shows the "
+    "same charts.",
+    "wandb": "Install the package wandb into this program's environment, or empty log_with.",
+}
+
+
+def sinks_of(job: TrainingJob) -> tuple[str, ...]:
+    """Return the names of what a job logs with."""
+    chosen = job.logging.log_with or ("tensorboard" if job.logging.logging_dir else None)
+    return tuple(SINKS) if chosen == "all" else (chosen,) if chosen else ()
 
 
 def tracker_problems(job: TrainingJob) -> list[Problem]:
-    """Tell what is missing for the tracker that was asked for."""
-    logging = job.logging
-    if logging.logging_dir and importlib.util.find_spec("tensorboard") is None:
-        return [
-            Problem(
-                "TensorBoard is not installed",
-                "logging_dir",
-                "Install the extra “trackers”, or leave logging_dir empty: the page shows the "
-                "same charts.",
-            )
-        ]
-    return []
+    """Tell what is missing for the trackers that were asked for."""
+    problems = [
+        Problem(f"{_PACKAGES[name]} is not installed", "log_with, logging_dir", _HINTS[name])
+        for name in sinks_of(job)
+        if importlib.util.find_spec(name) is None
+    ]
+    try:
+        tracker_settings(job.logging.log_tracker_config)
+    except UserError as error:
+        problems += error.problems
+    return problems
+
+
+def tracker_settings(path: str | None) -> dict[str, dict[str, Any]]:
+    """Read `log_tracker_config`: a table for each tracker. Raises `UserError`."""
+    if path is None:
+        return {}
+    hint = "Give a TOML file with a table [wandb] that holds arguments of wandb.init."
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read: {error}"
+        raise UserError(message, option="log_tracker_config", hint=hint) from error
+    strange = [name for name, table in found.items() if name != "wandb" or type(table) is not dict]
+    if strange:
+        message = f"{path} has {', '.join(strange)}, which no tracker reads"
+        raise UserError(message, option="log_tracker_config", hint=hint)
+    return found
+
+
+def shown_settings(job: TrainingJob) -> dict[str, object]:
+    """Return a job's options for `log_config`: without paths, which tell of the machine."""
+    specs = specs_by_name(type(job))
+    return {name: value for name, value in values_of(job).items() if specs[name].path is None}
 
 
 def build_tracker(job: TrainingJob) -> Tracker:
-    """Make the tracker of a job; its folder is `logging_dir/<prefix><date>/<name>`."""
-    logging = job.logging
-    if not logging.logging_dir:
-        return NoTracker()
-    dated = f"{logging.log_prefix or ''}{datetime.now():%Y%m%d%H%M%S}"
-    return TRACKERS[logging.log_with or "tensorboard"](
-        Path(logging.logging_dir) / dated / (logging.log_tracker_name or job.tracker_name)
-    )
+    """Make the tracker of a job."""
+    settings = shown_settings(job) if job.logging.log_config else {}
+    sinks = [SINKS[name](job, settings) for name in sinks_of(job)]
+    return NamingTracker(sinks) if sinks else NoTracker()

@@ -294,7 +294,7 @@ def test_keys_of_later_work_are_refused_by_name_unless_off(tmp_path, key):
     assert with_value(None).problems == []
     message, hint = mistake(with_value(ON[key]))
     assert key in message
-    assert "not supported yet" in message
+    assert "does not have it" in message
     assert key in hint
 
 

@@ -104,14 +104,14 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     path.write_text("network_dim = 0\nnetwrk_alpha = 1\n")
     told = mistakes(
         "--config_file", str(path), "--lerning_rate", "1", "stray", "--flip_aug", "perhaps",
-        "--fp8_base", "--full_bf16", "--output_name",
+        "--cpu_offload_checkpointing", "--full_bf16", "--output_name",
     )  # fmt: skip
     assert set(told) == {
         "network_dim",
         "netwrk_alpha",
         "lerning_rate",
         "flip_aug",
-        "fp8_base",
+        "cpu_offload_checkpointing",
         "full_bf16, mixed_precision",
         "output_name",
     }
@@ -126,7 +126,7 @@ def test_a_stray_word_is_refused() -> None:
 
 def test_an_option_of_later_is_taken_with_its_values() -> None:
     assert run("--scale_weight_norms", "0", "--validation_split", "0.0").job == run().job
-    assert "does not support it yet" in mistakes("--wandb_run_name", "a")["wandb_run_name"]
+    assert "does not have it" in mistakes("--wandb_api_key", "a")["wandb_api_key"]
     (warning,) = (found for found in run("--lowram").warnings if found.option == "lowram")
     assert warning.severity == "warning"
 

@@ -38,6 +38,16 @@ def test_every_option_has_a_state_that_is_so(name: str) -> None:
         assert name in known or found.words.startswith("read and translated")
 
 
+def test_whatever_is_refused_is_so_for_good_and_says_why() -> None:
+    for name in NAMES:
+        found = standing(name)
+        if found.state == "refused":
+            master = LATER[name].master
+            assert name in REFUSED or master in REFUSED, name
+            assert "yet" not in found.words
+    assert set(REFUSED) <= set(LATER)
+
+
 def test_reasons_are_of_options_that_are_so() -> None:
     assert set(BETTER) <= set(SCRIPTS_OF)
     assert set(REFUSED) <= set(SCRIPTS_OF)

@@ -69,13 +69,13 @@ train_batch_size = 2
 train_data_dir = 'D:/lora/img'
 unet_lr = 0.0001
 v_pred_like_loss = 0
-wandb_run_name = "last"
+initial_step = 20
 xformers = true
 """
 
 
 def test_a_file_of_the_kohya_gui_is_read() -> None:
-    text = KOHYA.replace('wandb_run_name = "last"\n', "")
+    text = KOHYA.replace('initial_step = 20\n', "")
     values = values_of(job_from_toml(TrainNetworkJob, text))
     expected = {
         "network_dim": 32,
@@ -105,7 +105,7 @@ def test_a_file_of_the_kohya_gui_is_read() -> None:
 def test_what_would_be_lost_of_such_a_file_is_named() -> None:
     with pytest.raises(UserError) as caught:
         job_from_toml(TrainNetworkJob, KOHYA)
-    assert set(problems_of(caught.value)) == {"wandb_run_name"}
+    assert set(problems_of(caught.value)) == {"initial_step"}
 
 
 def test_sections_are_dissolved_whatever_their_name() -> None:

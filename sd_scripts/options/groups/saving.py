@@ -154,6 +154,9 @@ class PreviewOptions(Options):
     """Sampler for preview pictures. A prompt can name another with --ss."""
 
 
+_WANDB = Applies(when=(("log_with", ("wandb", "all")),))
+
+
 class LoggingOptions(Options):
     """Logs for other programs."""
 
@@ -166,9 +169,11 @@ class LoggingOptions(Options):
     program."""
 
     log_with: Annotated[
-        Literal["tensorboard"] | None, Opt("Log with", tier="expert", later=("wandb", "all"))
+        Literal["tensorboard", "wandb", "all"] | None, Opt("Log with", tier="expert")
     ] = None
-    """Which tracker is used. Empty: TensorBoard if logging_dir is set, else none."""
+    """Which tracker is used: tensorboard, wandb (Weights & Biases, which sends the numbers to its
+    server; log in with wandb login) or both. Empty: TensorBoard if logging_dir is set, else
+    none."""
 
     log_prefix: Annotated[str | None, Field(min_length=1), Opt("Log prefix", tier="expert")] = None
     """Put before the name (date and time) of the log's folder."""
@@ -177,3 +182,21 @@ class LoggingOptions(Options):
         None
     )
     """Name of the log. Empty: network_train."""
+
+    wandb_run_name: Annotated[
+        str | None,
+        Field(min_length=1),
+        Opt("Name of the run at wandb", tier="expert", applies=_WANDB),
+    ] = None
+    """Name of the run in Weights & Biases. Empty: one that it makes up."""
+
+    log_tracker_config: Annotated[
+        PathText | None,
+        Field(min_length=1),
+        Opt("Tracker settings", tier="expert", path="file", applies=_WANDB),
+    ] = None
+    """TOML file with a table [wandb]: further arguments of wandb.init, such as entity, group, tags
+    or mode."""
+
+    log_config: Annotated[bool, Opt("Log the settings", tier="expert")] = False
+    """Gives the tracker the options of the job too, but no paths."""

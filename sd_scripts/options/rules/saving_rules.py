@@ -134,7 +134,7 @@ def one_preview_rhythm(preview: PreviewOptions) -> Iterator[Problem]:
 @rule("logging_dir", "log_with")
 def tracker_needs_folder(logging: LoggingOptions) -> Iterator[Problem]:
     """TensorBoard writes into a folder."""
-    if logging.log_with is not None and logging.logging_dir is None:
+    if logging.log_with in ("tensorboard", "all") and logging.logging_dir is None:
         yield Problem(
             f"{logging.log_with} needs a folder to write into",
             "log_with, logging_dir",
