@@ -33,6 +33,7 @@ SCRIPTS: Final = (
     "run",
     "lists",
     "dataset",
+    "dataset_editor",
     "dataset_pictures",
     "captioning",
     "dataset_samples",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sd_scripts.files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SIDE: Final = 320
 """Longest side in pixels: sharp at 160 CSS pixels on a dense screen."""
@@ -16,8 +19,10 @@ SIDE: Final = 320
 class Thumbnails:
     """Makes and finds small copies of pictures in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, side: int = SIDE) -> None:
+        """`side` is the longest side in pixels."""
         self._folder = folder
+        self._side = side
 
     def find(self, picture: Path) -> Path | None:
         """Return the small copy of `picture` as it is now, or None when there is none yet."""
@@ -29,16 +34,16 @@ class Thumbnails:
         path = self._path(picture)
         if path is None or path.exists():
             return path
-        from PIL import Image  # 60 ms that no page needs before its first picture
+        from PIL import Image, ImageOps  # 60 ms that no page needs before its first picture
 
         try:
             with Image.open(picture) as full:
-                full.thumbnail((SIDE, SIDE))
-                small = full.convert("RGB")
+                full.thumbnail((self._side, self._side))
+                small = _on_white(ImageOps.exif_transpose(full))
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path, durable=False) as temporary:
                 small.save(temporary, "WEBP", quality=80)
-        except (OSError, ValueError, Image.DecompressionBombError):
+        except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
             return None  # half written, removed, or no picture: the page shows the original's name
         return path
 
@@ -47,6 +52,17 @@ class Thumbnails:
             stat = os.stat(picture)
         except OSError:
             return None
-        mark = f"{picture}\n{stat.st_mtime_ns}\n{stat.st_size}"
+        mark = f"{picture}\n{stat.st_mtime_ns}\n{stat.st_size}\n{self._side}"
         name = hashlib.blake2b(mark.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
         return self._folder / f"{name}.webp"
+
+
+def _on_white(picture: Image.Image) -> Image.Image:
+    """Return the picture as the trainers see it: what is transparent is white."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    clear = picture.convert("RGBA")
+    white = Image.new("RGBA", clear.size, "white")
+    return Image.alpha_composite(white, clear).convert("RGB")

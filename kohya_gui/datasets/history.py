@@ -49,8 +49,8 @@ class EditHistory:
         if len(failed) == len(files):
             shutil.rmtree(folder)
             return failed
-        step = {"title": title, "time": time.time(), "files": len(files) - len(failed)}
-        write_atomic(folder / "step.json", json.dumps(step) + "\n")
+        facts = {"title": title, "time": time.time(), "files": len(files) - len(failed)}
+        write_atomic(folder / "step.json", json.dumps(facts) + "\n")
         self._set_position(number)
         return failed
 

@@ -31,6 +31,7 @@ def _build(context: Context) -> None:
         f'<p class="kg-lead">{escape(text("dataset.lead"))}</p>',
         apply_default_css=False,
         js_on_load=None,
+        elem_id="kg-dataset-head",
     )
     folder = gr.Textbox(visible="hidden", elem_id="kg-dataset-folder")
     desk = DatasetDesk(context, folder)

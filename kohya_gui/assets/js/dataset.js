@@ -61,6 +61,7 @@
         window.history.replaceState(null, "", `${window.location.pathname}?${query}`);
       }
       window.KG.dataset.folder = answer.folder;
+      document.documentElement.classList.toggle("kg-dataset-open", Boolean(answer.folder));
       for (const work of listeners) work(answer.folder);
       showRecent();
     }

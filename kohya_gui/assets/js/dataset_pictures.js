@@ -1,9 +1,382 @@
-// The tab “Pictures and captions”.
+// The tab “Pictures and captions”: the grid draws only what is in sight, so ten thousand pictures stay fluid.
 (() => {
   "use strict";
-  const { h, fill } = window.KG;
-  window.KG.widgets.dataset_pictures = ({ element }) => {
+  const { t, h, fill, every } = window.KG;
+  const CHUNK = 60;
+  const TILE = { width: 148, height: 206, gap: 10 };
+
+  /** The grid of pictures: asks `fetchRows(offset, limit)` for what comes into sight. */
+  function makeGrid({ fetchRows, fetchSmall, onChoose }) {
+    const inner = h("div.kg-tiles-inner");
+    const box = h("div.kg-tiles", { tabindex: "0", role: "listbox", "aria-label": t("dataset.grid") }, inner);
+    const rows = new Map();
+    const asked = new Set();
+    const tiles = new Map();
+    const small = new Map();
+    let count = 0;
+    let current = -1;
+    let columns = 1;
+    let age = 0;
+    let fetching = false;
+    let frame = 0;
+
+    function inSight() {
+      const high = TILE.height + TILE.gap;
+      const first = Math.max(0, Math.floor(box.scrollTop / high) - 1) * columns;
+      const last = Math.min(count, (Math.ceil((box.scrollTop + box.clientHeight) / high) + 1) * columns);
+      return [first, last];
+    }
+
+    function badge(row) {
+      if (row.excluded) return h("span.kg-tag", {}, t("dataset.out"));
+      const bad = row.problems.find(([code]) => code !== "no_caption");
+      if (bad) return h("span.kg-tag.kg-warn", { title: row.problems.map(([code, text]) => window.KG.dataset.problemText(code, text)).join("\n") }, `⚠ ${row.problems.length}`);
+      return row.captions ? null : h("span.kg-tag", {}, t("dataset.no_caption"));
+    }
+
+    function fillTile(tile, index) {
+      const row = rows.get(index);
+      tile.classList.toggle("kg-current", index === current);
+      tile.setAttribute("aria-selected", String(index === current));
+      const file = row && small.get(row.id);
+      const mark = JSON.stringify([row, file]);
+      if (tile.dataset.mark === mark) return;
+      tile.dataset.mark = mark;
+      if (!row) {
+        fill(tile, h("span.kg-tile-picture"));
+        return;
+      }
+      tile.dataset.id = row.id;
+      tile.classList.toggle("kg-out", row.excluded);
+      tile.title = row.name;
+      const name = row.name.split("/").pop();
+      fill(tile,
+        h("span.kg-tile-picture", {}, file ? h("img", { src: window.KG.file(file), alt: "", draggable: false, decoding: "async" }) : file === null ? h("span.kg-faint", {}, t("dataset.no_picture")) : null, badge(row)),
+        h("span.kg-tile-name", {}, name),
+        h("span.kg-tile-caption", {}, row.caption || "–"));
+    }
+
+    function draw() {
+      columns = Math.max(2, Math.floor((box.clientWidth + TILE.gap) / (TILE.width + TILE.gap)));
+      const wide = (box.clientWidth - (columns - 1) * TILE.gap - 2) / columns;
+      inner.style.height = `${Math.ceil(count / columns) * (TILE.height + TILE.gap)}px`;
+      const [first, last] = inSight();
+      for (const [index, tile] of tiles) {
+        if (index < first || index >= last) {
+          tile.remove();
+          tiles.delete(index);
+        }
+      }
+      for (let index = first; index < last; index += 1) {
+        let tile = tiles.get(index);
+        if (!tile) {
+          const at = index;
+          tile = h("div.kg-tile", { role: "option", id: `kg-tile-${index}`, onclick: () => choose(at) });
+          tiles.set(index, tile);
+          inner.append(tile);
+        }
+        tile.style.width = `${wide}px`;
+        tile.style.transform = `translate(${(index % columns) * (wide + TILE.gap)}px, ${Math.floor(index / columns) * (TILE.height + TILE.gap)}px)`;
+        fillTile(tile, index);
+      }
+      need(first, last);
+    }
+
+    const later = () => {
+      if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
+    };
+
+    async function need(first, last) {
+      for (let start = Math.floor(first / CHUNK) * CHUNK; start < last; start += CHUNK) {
+        if (asked.has(start)) continue;
+        asked.add(start);
+        const mine = age;
+        fetchRows(start, CHUNK).then((answer) => {
+          if (mine !== age || !answer) return;
+          take(answer);
+        }, () => asked.delete(start));
+      }
+      if (fetching) return;
+      const ids = [];
+      for (let index = first; index < last; index += 1) {
+        const row = rows.get(index);
+        if (row && !small.has(row.id)) ids.push(row.id);
+      }
+      if (!ids.length) return;
+      fetching = true;
+      try {
+        const files = await fetchSmall(ids);
+        for (const [id, file] of Object.entries(files)) small.set(id, file);
+      } catch (error) {
+        console.warn("small copies", error);
+        await new Promise((go) => setTimeout(go, 2000));
+      }
+      fetching = false;
+      later();
+    }
+
+    function take(answer) {
+      if (answer.count !== count) count = answer.count;
+      answer.rows.forEach((row, place) => rows.set(answer.offset + place, row));
+      later();
+    }
+
+    function choose(index, silent) {
+      if (!count) return;
+      current = Math.max(0, Math.min(count - 1, index));
+      box.setAttribute("aria-activedescendant", `kg-tile-${current}`);
+      const high = TILE.height + TILE.gap;
+      const top = Math.floor(current / columns) * high;
+      if (top < box.scrollTop) box.scrollTop = top;
+      else if (top + high > box.scrollTop + box.clientHeight) box.scrollTop = top + high - box.clientHeight;
+      later();
+      if (silent) return;
+      const row = rows.get(current);
+      if (row) onChoose(row, current);
+      else fetchRows(Math.floor(current / CHUNK) * CHUNK, CHUNK).then((answer) => {
+        if (!answer) return;
+        take(answer);
+        if (rows.get(current)) onChoose(rows.get(current), current);
+      });
+    }
+
+    box.addEventListener("scroll", later, { passive: true });
+    box.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: columns * 3, PageUp: -columns * 3 }[event.key];
+      if (event.altKey || event.ctrlKey || event.metaKey) return;
+      if (step) choose(current < 0 ? 0 : current + step);
+      else if (event.key === "Home") choose(0);
+      else if (event.key === "End") choose(count - 1);
+      else return;
+      event.preventDefault();
+    });
+    new ResizeObserver(later).observe(box);
+
+    return {
+      box,
+      choose,
+      move: (step) => choose(current < 0 ? 0 : current + step),
+      get current() { return current; },
+      get count() { return count; },
+      inSight,
+      take,
+      /** Begin anew: other pictures are wanted, or all is to be read again. */
+      reset(answer, keepPlace) {
+        age += 1;
+        rows.clear();
+        asked.clear();
+        if (!keepPlace) {
+          current = -1;
+          box.scrollTop = 0;
+        }
+        asked.add(answer.offset);
+        count = answer.count;
+        take(answer);
+      },
+      forgetSmall: () => small.clear(),
+    };
+  }
+
+  window.KG.widgets.dataset_pictures = ({ element, props, server }) => {
     const holder = element.firstElementChild;
-    window.KG.dataset.onFolder((folder) => fill(holder, h("p.kg-quiet", {}, folder)));
+    const facts = JSON.parse(props.facts);
+    const wish = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
+    let folder = "";
+    let known = null;
+    let turn = 0;
+    let scanning = null;
+
+    const ask = (what, data = {}) => server[what]({ folder, ...wish, ...data });
+    const grid = makeGrid({
+      fetchRows: (offset, limit) => ask("look", { offset, limit }).then((answer) => (answer.rows ? answer : null)),
+      fetchSmall: (ids) => ask("small", { ids }).then((answer) => answer.files || {}),
+      onChoose: (row) => side.openPicture(row.id),
+    });
+
+    const count = h("strong", { "aria-live": "polite" });
+    const filters = h("span.kg-row");
+    const notice = h("div", { "aria-live": "polite" });
+    const notes = h("div");
+    const find = h("input.kg-input", { type: "search", placeholder: t("dataset.find"), "aria-label": t("dataset.find") });
+    const problems = h("select.kg-input", { "aria-label": t("dataset.problem"), onchange: (event) => want({ problem: event.target.value }) });
+    const folders = h("select.kg-input", { "aria-label": t("dataset.inside"), hidden: true, onchange: (event) => want({ folder_in: event.target.value === "*" ? null : event.target.value }) });
+    const undo = h("button.kg-button.kg-slim", { type: "button", "data-act": "undo", onclick: () => step(true) });
+    const redo = h("button.kg-button.kg-slim", { type: "button", "data-act": "redo", onclick: () => step(false) });
+    const look = h("details.kg-look");
+    const main = h("div.kg-dataset-main", { hidden: true });
+    const progress = h("div");
+    const side = window.KG.dataset.makeSide({ ask, grid, want, wish, say, changed: () => refresh({ facts: true }), steps: showSteps });
+
+    fill(main,
+      h("section.kg-card.kg-dataset-bar", {},
+        h("div.kg-dataset-filter", {}, find, problems, folders, look, count, filters, h("span.kg-grow"), undo, redo),
+        notice, notes),
+      h("div.kg-dataset-split", {}, grid.box, side.node));
+    fill(holder, progress, main);
+
+    function say(text, tone = "good", list = []) {
+      fill(notice, text ? h(`div.kg-note.kg-${tone}`, { role: "status" }, text,
+        list.length ? h("ul", {}, list.slice(0, 12).map((one) => h("li", {}, one))) : null) : null);
+    }
+
+    function showSteps(steps) {
+      if (!steps) return;
+      undo.disabled = !steps.undo;
+      redo.disabled = !steps.redo;
+      undo.textContent = `↶ ${t("dataset.undo")}`;
+      redo.textContent = `↷ ${t("dataset.redo")}`;
+      undo.title = steps.undo ? `${steps.undo} (Ctrl+Z)` : t("dataset.nothing_to_undo");
+      redo.title = steps.redo ? `${steps.redo} (Ctrl+Y)` : "";
+    }
+
+    function want(changes) {
+      Object.assign(wish, changes);
+      if ("text" in changes) find.value = changes.text;
+      if ("problem" in changes) problems.value = changes.problem;
+      refresh({ top: true });
+    }
+
+    function drawFilters() {
+      const chip = (text, key, empty) => h("span.kg-chip.kg-on", {}, text, h("button.kg-chip-x", { type: "button", "aria-label": t("dataset.drop_filter", { what: text }), onclick: () => want({ [key]: empty }) }, "×"));
+      fill(filters,
+        wish.tag ? chip(t("dataset.has_tag", { tag: wish.tag }), "tag", "") : null,
+        wish.lacks ? chip(t("dataset.lacks_tag", { tag: wish.lacks }), "lacks", "") : null,
+        wish.state ? chip(t(`dataset.state_${wish.state}`), "state", "") : null,
+        wish.text || wish.tag || wish.lacks || wish.problem || wish.state || wish.folder_in !== null
+          ? h("button.kg-linkish.kg-small", { type: "button", onclick: () => want({ text: "", tag: "", lacks: "", problem: "", state: "", folder_in: null }) }, t("dataset.show_all")) : null);
+    }
+
+    function choice(label, name, values, chosen, text) {
+      return h("label.kg-small", {}, label, h("select.kg-input", { "data-setting": name, onchange: async (event) => {
+        const raw = event.target.value;
+        const answer = await ask("settings", { [name]: name === "ending" ? raw : Number(raw) });
+        if (answer.problem) say(`${answer.problem} ${answer.hint}`, "bad");
+        refresh({ facts: true });
+      } }, values.map((value) => h("option", { value, selected: value === chosen }, text(value)))));
+    }
+
+    function drawFacts() {
+      const option = (value, text, chosen) => h("option", { value, selected: value === chosen }, text);
+      fill(problems, option("", t("dataset.all_pictures"), wish.problem),
+        Object.entries(known.problems).map(([code, n]) => option(code, `${window.KG.dataset.problemText(code, known.verdicts[code] || "").slice(0, 70)} (${n})`, wish.problem)));
+      folders.hidden = known.folders.length < 2;
+      fill(folders, option("*", t("dataset.all_folders"), wish.folder_in === null ? "*" : ""),
+        known.folders.map((one) => option(one, one || t("dataset.folder_itself"), wish.folder_in)));
+      const others = Object.entries(known.endings).filter(([ending, n]) => ending !== known.ending && n);
+      fill(notes, [...known.notes, ...others.map(([ending, n]) => t("dataset.other_ending", { n, ending, chosen: known.ending }))]
+        .map((note) => h("p.kg-note.kg-small", {}, note)));
+      fill(look, h("summary.kg-button.kg-slim", {}, t("dataset.view")),
+        h("div.kg-look-body", {},
+          choice(t("dataset.resolution"), "resolution", facts.resolutions, known.resolution, (n) => `${n} × ${n}`),
+          choice(t("dataset.max_tokens"), "max_tokens", facts.token_limits, known.max_tokens, (n) => t("dataset.tokens_n", { n })),
+          choice(t("dataset.ending"), "ending", facts.endings, known.ending, (one) => one),
+          h("button.kg-button.kg-slim", { type: "button", onclick: () => { grid.forgetSmall(); refresh({ facts: true, again: true }); } }, t("dataset.read_again"))));
+    }
+
+    /** Ask for the pictures that are wanted now, waiting while the folder is read. */
+    async function refresh({ facts: withFacts = false, again = false, top = false } = {}) {
+      const mine = (turn += 1);
+      let first = true;
+      for (;;) {
+        let answer;
+        try {
+          answer = await ask("look", { offset: top || !known ? 0 : Math.floor(grid.inSight()[0] / CHUNK) * CHUNK, limit: CHUNK, facts: withFacts || !known, again: again && first });
+        } catch {
+          answer = { problem: t("common.no_answer"), hint: "" };
+        }
+        first = false;
+        if (mine !== turn) return;
+        if (answer.working) {
+          const done = answer.total ? Math.round((100 * answer.done) / answer.total) : 0;
+          fill(progress, h("section.kg-card", { role: "status" }, h("p", {}, answer.total ? t("dataset.reading_n", { done: answer.done, total: answer.total }) : t("dataset.reading")),
+            h(`div.kg-progress${answer.total ? "" : ".kg-unknown"}`, {}, h("div", answer.total ? { style: `width:${done}%` } : {}))));
+          await new Promise((go) => setTimeout(go, 250));
+          if (mine !== turn) return;
+          continue;
+        }
+        fill(progress, answer.problem ? h("div.kg-note.kg-bad", { role: "alert" }, answer.problem, " ", answer.hint) : null);
+        if (answer.problem) return;
+        main.hidden = false;
+        if (answer.facts) {
+          known = answer.facts;
+          window.KG.dataset.known = known;
+          drawFacts();
+        }
+        grid.reset(answer, !top);
+        fill(count, answer.count === answer.total ? t("dataset.count", { n: answer.total }) : t("dataset.count_of", { n: answer.count, total: answer.total }));
+        drawFilters();
+        showSteps(answer.steps);
+        side.listChanged(answer);
+        return;
+      }
+    }
+
+    async function step(back) {
+      await side.flush();
+      const answer = await ask("turn", { back });
+      if (answer.problem) return say(`${answer.problem} ${answer.hint}`, "bad");
+      showSteps(answer.steps);
+      if (answer.title === null) return undefined;
+      const left = [...answer.changed.map((one) => t("dataset.left_alone", { name: one })), ...answer.failed.map(([one, why]) => `${one}: ${why}`)];
+      say(t(back ? "dataset.undone" : "dataset.redone", { what: answer.title, n: answer.restored }), left.length ? "warn" : "good", left);
+      await refresh({ facts: true });
+      return side.reload();
+    }
+
+    let typing = 0;
+    find.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = setTimeout(() => want({ text: find.value }), 250);
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!element.isConnected || main.hidden || document.querySelector("dialog[open]")) return;
+      const writes = event.target.closest && event.target.closest("input, textarea, select");
+      if ((event.ctrlKey || event.metaKey) && !writes && ["z", "y"].includes(event.key.toLowerCase())) {
+        event.preventDefault();
+        step(event.key.toLowerCase() === "z" && !event.shiftKey);
+      } else if (event.altKey && ["ArrowLeft", "ArrowRight"].includes(event.key)) {
+        event.preventDefault();
+        grid.move(event.key === "ArrowRight" ? 1 : -1);
+      } else if (event.key === "/" && !writes) {
+        event.preventDefault();
+        find.focus();
+      }
+    });
+    grid.box.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        side.edit();
+      }
+    });
+
+    // What taggers, editors and other people write meanwhile appears by itself.
+    scanning = every(5000, async () => {
+      if (!folder || !known || main.hidden || !element.isConnected) return;
+      const mine = turn;
+      const [first, last] = grid.inSight();
+      const answer = await ask("look", { offset: first, limit: Math.max(1, last - first) });
+      if (mine !== turn || !answer.rows) return;
+      grid.take(answer);
+      showSteps(answer.steps);
+      await side.watch();
+    });
+
+    window.KG.dataset.onFolder(async (chosen) => {
+      await side.flush();
+      folder = chosen;
+      known = null;
+      turn += 1;
+      main.hidden = true;
+      Object.assign(wish, { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" });
+      find.value = "";
+      say("");
+      side.clear();
+      grid.forgetSmall();
+      fill(progress);
+      if (chosen) {
+        await refresh({ top: true });
+        scanning.now();
+      }
+    });
   };
 })();

@@ -1,0 +1,151 @@
+"""Undo and redo of caption edits: bytes come back, and nobody's work is overwritten."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kohya_gui.datasets.captions import CaptionBook
+from kohya_gui.datasets.history import EditHistory
+from sd_scripts.dataset.caption_edit import edit_of
+
+NAMES = ("a.txt", "b.txt", "c.txt")
+BYTES = st.one_of(st.none(), st.text(st.sampled_from("ab, é\r\n"), max_size=12).map(str.encode))
+EDITS = st.sampled_from(
+    [
+        {"kind": "add", "tags": "a, x"},
+        {"kind": "remove", "tags": "a"},
+        {"kind": "sort"},
+        {"kind": "prefix", "text": "photo of"},
+        {"kind": "find", "find": "b", "replacement": "写"},
+    ]
+)
+
+
+def book_of(folder: Path) -> CaptionBook:
+    (folder / "data").mkdir(exist_ok=True)
+    return CaptionBook(folder / "data", EditHistory(folder / "history"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "data").iterdir()}
+
+
+def apply(book: CaptionBook, folder: Path, edit: dict[str, object]) -> None:
+    captions = [book.read(folder / "data" / name) for name in NAMES]
+    results = edit_of(edit).apply([one.captions for one in captions])
+    files, marks = {}, {}
+    for one, result in zip(captions, results, strict=True):
+        assert one.text is not None
+        new = one.text.with_captions(result)
+        if new is not one.text:
+            files[one.path], marks[one.path] = new, one.mark
+    book.write("edit", files, marks)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(BYTES, BYTES, BYTES), st.lists(EDITS, min_size=1, max_size=4))
+def test_undo_gives_every_byte_back_and_redo_does_it_again(
+    before: tuple[bytes | None, ...], edits: list[dict[str, object]]
+) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        book = book_of(folder)
+        for name, data in zip(NAMES, before, strict=True):
+            if data is not None:
+                (folder / "data" / name).write_bytes(data)
+        states = [content(folder)]
+        for edit in edits:
+            apply(book, folder, edit)
+            if content(folder) != states[-1]:
+                states.append(content(folder))
+        for state in states[-2::-1]:
+            assert book.undo() is not None
+            assert content(folder) == state
+        assert book.undo() is None
+        # Another session goes on from the disk alone.
+        book = book_of(folder)
+        for state in states[1:]:
+            assert book.redo() is not None
+            assert content(folder) == state
+        assert book.redo() is None
+
+
+def test_what_somebody_changed_meanwhile_is_never_overwritten(tmp_path: Path) -> None:
+    book = book_of(tmp_path)
+    file = tmp_path / "data" / "a.txt"
+    file.write_text("mine")
+    known = book.read(file)
+    assert known.text is not None
+    file.write_text("theirs")
+    written = book.write("edit", {file: known.text.with_captions(["new"])}, {file: known.mark})
+    assert (written.num_written, written.changed) == (0, [file])
+    assert file.read_text() == "theirs"
+    assert book.steps()["count"] == 0
+
+
+def test_undo_leaves_alone_what_was_changed_afterwards(tmp_path: Path) -> None:
+    book = book_of(tmp_path)
+    apply(book, tmp_path, {"kind": "add", "tags": "x"})
+    (tmp_path / "data" / "a.txt").write_text("theirs")
+    turned = book.undo()
+    assert turned is not None
+    assert turned[1].changed_since == [tmp_path / "data" / "a.txt"]
+    assert content(tmp_path) == {"a.txt": b"theirs"}
+
+
+def test_a_new_edit_takes_the_place_of_what_was_undone(tmp_path: Path) -> None:
+    book = book_of(tmp_path)
+    apply(book, tmp_path, {"kind": "add", "tags": "x"})
+    apply(book, tmp_path, {"kind": "add", "tags": "y"})
+    book.undo()
+    apply(book, tmp_path, {"kind": "add", "tags": "z"})
+    assert book.redo() is None
+    assert book.steps()["count"] == 2
+    assert (tmp_path / "data" / "a.txt").read_text() == "x, z\n"
+
+
+def test_links_are_followed_within_the_data_set_and_never_replaced(tmp_path: Path) -> None:
+    book = book_of(tmp_path)
+    outside = tmp_path / "outside.txt"
+    outside.write_text("private")
+    (tmp_path / "data" / "real.txt").write_text("real")
+    (tmp_path / "data" / "a.txt").symlink_to(tmp_path / "data" / "real.txt")
+    (tmp_path / "data" / "b.txt").symlink_to(outside)
+    inner, outer = (book.read(tmp_path / "data" / name) for name in ("a.txt", "b.txt"))
+    assert inner.text is not None
+    assert outer.text is not None
+    files = {one.path: one.text.with_captions(["new"]) for one in (inner, outer) if one.text}
+    written = book.write("edit", files, {inner.path: inner.mark, outer.path: outer.mark})
+    assert written.num_written == 1
+    assert list(written.failed) == [outer.path]
+    assert outside.read_text() == "private"
+    assert (tmp_path / "data" / "real.txt").read_text() == "new"
+    assert (tmp_path / "data" / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\0", b"x" * 1_000_001])
+def test_what_is_no_caption_is_told_and_kept(tmp_path: Path, data: bytes) -> None:
+    book = book_of(tmp_path)
+    file = tmp_path / "data" / "a.txt"
+    file.write_bytes(data)
+    known = book.read(file)
+    assert known.text is None
+    assert known.problem
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A folder stands where the file would be: no system lets a file take its place."""
+    book = book_of(tmp_path)
+    file = tmp_path / "data" / "a.txt"
+    known = book.read(file)
+    assert known.text is not None
+    new = known.text.with_captions(["new"])
+    file.mkdir()
+    written = book.write("edit", {file: new}, {file: known.mark})
+    assert written.num_written == 0
+    assert file in written.failed
