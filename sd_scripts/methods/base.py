@@ -48,6 +48,11 @@ class Method(Protocol):
         """Whether gradients must go through a text encoder."""
         ...
 
+    @property
+    def step_facts(self) -> Mapping[str, float]:
+        """What there is to tell of the last step, under the names of sd-scripts' logs."""
+        ...
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimizer's groups: `params`, `lr`, and `name` for logs."""
         ...

@@ -157,6 +157,11 @@ class FullMethod:
         """Whether a text encoder still learns."""
         return any(p.requires_grad for part in self._text_parts() for p in part.parameters())
 
+    @property
+    def step_facts(self) -> Mapping[str, float]:
+        """Nothing is to be told of a step."""
+        return {}
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the optimizer's groups: `params`, `lr`, and `name` for logs.
 

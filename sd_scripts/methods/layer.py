@@ -111,8 +111,11 @@ class NetworkLayer(nn.Module):
         """Return what LoRA+ gives a higher rate."""
         return []
 
-    def scale_norm(self, largest: float) -> bool:
-        """Scale the change of the weights so that its norm is at most `largest`; tell if it was."""
+    def scale_norm(self, largest: float) -> float:
+        """Scale the change of the weights so that its norm is at most `largest`.
+
+        Returns the norm it had.
+        """
         raise NotImplementedError
 
     def base_forward(self, x: Tensor) -> Tensor:

@@ -221,24 +221,24 @@ class LoraLayer(NetworkLayer):
                 own.copy_(fitting)
 
     @torch.no_grad()
-    def scale_norm(self, largest: float) -> bool:
+    def scale_norm(self, largest: float) -> float:
         """Scale the factors so that ‖ΔW‖ is at most `largest`, both by the same root.
 
         The Frobenius norm comes from the factors' small Gram matrices. A norm under half of
-        `largest` counts as that half, as in sd-scripts, which changes nothing.
+        `largest` counts as that half in sd-scripts, which changes nothing. Returns the norm.
         """
         down, up = self.lora_down.weight.flatten(1), self.lora_up.weight.flatten(1)
         squared = ((up.t() @ up) * (down @ down.t())).sum().clamp(min=0.0)
         norm = float(squared.sqrt()) * self.shape.alpha / self.shape.rank
         if norm <= largest:
-            return False
+            return norm
         ratio = largest / norm
         if self._frozen_down:
             self.lora_up.weight.mul_(ratio)
         else:
             self.lora_up.weight.mul_(math.sqrt(ratio))
             self.lora_down.weight.mul_(math.sqrt(ratio))
-        return True
+        return norm
 
 
 def by_share(mask: Tensor) -> Tensor:

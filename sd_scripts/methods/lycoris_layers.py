@@ -146,16 +146,15 @@ class DifferenceLayer(NetworkLayer):
         return ()
 
     @torch.no_grad()
-    def scale_norm(self, largest: float) -> bool:
+    def scale_norm(self, largest: float) -> float:
         """Scale the change of the weights so that its norm is at most `largest`."""
         found = difference(self.file_tensors(), self.base.weight)
         assert found is not None
         norm = float(found.weight.norm())
-        if norm <= largest:
-            return False
-        for parameter in self.scaled_with_norm():
-            parameter.mul_(largest / norm)
-        return True
+        if norm > largest:
+            for parameter in self.scaled_with_norm():
+                parameter.mul_(largest / norm)
+        return norm
 
 
 class FullLayer(DifferenceLayer):

@@ -178,14 +178,14 @@ class LibraryLayer(DifferenceLayer):
         return tuple(own[name] for name in names)
 
     @torch.no_grad()
-    def scale_norm(self, largest: float) -> bool:
+    def scale_norm(self, largest: float) -> float:
         """Limit the norm of the change; for rotations that of the blocks, as in LyCORIS."""
         if self.shape.algo not in ("diag-oft", "boft"):
             return super().scale_norm(largest)
         norm = float(self._own("oft_blocks").norm())
         if norm > largest:
             self._own("oft_blocks").mul_(largest / norm)
-        return norm > largest
+        return norm
 
     def train(self, mode: bool = True) -> LibraryLayer:
         """Switch training mode, for the library's module too."""

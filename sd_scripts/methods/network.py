@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ class NetworkMethod:
         merged = merge_base_weights(job.network, model)
         plan = NETWORK_KINDS[job.network.network_module](job, model)
         self.warnings: tuple[Problem, ...] = (*merged, *plan.warnings)
+        self.step_facts: Mapping[str, float] = {}
         self._network = job.network
         self._family = model.family.name
         self._attachments = plan.layers
@@ -129,9 +130,8 @@ class NetworkMethod:
         """Limit the norm of each layer's change, if that is asked for."""
         largest = self._network.scale_weight_norms
         if largest is not None:
-            for layer in self._layers.values():
-                if layer.learns:
-                    layer.scale_norm(largest)
+            learning = (layer for layer in self._layers.values() if layer.learns)
+            self.step_facts = norm_facts([layer.scale_norm(largest) for layer in learning], largest)
 
     def file_metadata(
         self, job: TrainingJob, facts: TrainingFacts, save: SaveFacts
@@ -202,6 +202,20 @@ class NetworkMethod:
             )
         for name, layer in self._layers.items():
             layer.take(file.modules[name])
+
+
+def norm_facts(norms: Sequence[float], largest: float) -> dict[str, float]:
+    """Tell what was scaled, by the names of sd-scripts' logs: how many layers, and their norms.
+
+    `norms` are those of all layers before they were limited to `largest`; the mean and the maximum
+    are of the norms after it.
+    """
+    limited = [min(norm, largest) for norm in norms]
+    return {
+        "max_norm/keys_scaled": float(sum(norm > largest for norm in norms)),
+        "max_norm/average_key_norm": sum(limited) / len(limited),
+        "max_norm/max_key_norm": max(limited),
+    }
 
 
 def _freeze(model: TargetModel) -> None:

@@ -61,6 +61,11 @@ class PivotalMethod:
         """Whether the network learns in a text encoder, or the word learns at all."""
         return self.network.trains_text_encoder or self._rate > 0
 
+    @property
+    def step_facts(self) -> Mapping[str, float]:
+        """What there is to tell of the network's last step."""
+        return self.network.step_facts
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the network's groups, then "embedding"."""
         groups = self.network.parameter_groups()

@@ -59,6 +59,11 @@ class TextualInversionMethod:
         """Gradients go through the text encoders to their inputs."""
         return True
 
+    @property
+    def step_facts(self) -> Mapping[str, float]:
+        """Nothing is to be told of a step."""
+        return {}
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return one group, "embedding"."""
         return [{"params": list(self.word.rows.values()), "lr": self._rate, "name": "embedding"}]

@@ -50,7 +50,10 @@ class PhaseEvent(BaseEvent):
 
 
 class StepEvent(BaseEvent):
-    """One optimizer step is done; `lr` by parameter group; times in seconds."""
+    """One optimizer step is done; `lr` by parameter group; times in seconds.
+
+    `more` is what the method has to tell, such as `max_norm/keys_scaled`.
+    """
 
     type: Literal["step"] = "step"
     step: int
@@ -59,6 +62,7 @@ class StepEvent(BaseEvent):
     lr: dict[str, float] = Field(default_factory=dict)
     seconds_per_step: float | None = None
     eta_seconds: float | None = None
+    more: dict[str, float] = Field(default_factory=dict)
 
 
 class ValidationEvent(BaseEvent):

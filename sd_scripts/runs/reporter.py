@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from sd_scripts.errors import Problem
@@ -27,6 +28,7 @@ from sd_scripts.runs.events import (
 
 _LINE_EVERY_SECONDS: Final = 5.0
 _PHASE_EVERY_SECONDS: Final = 0.5
+_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 def duration(seconds: float) -> str:
@@ -37,6 +39,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _words(name: str) -> str:
+    """Write the name of a number as words: `max_norm/keys_scaled` is "keys scaled"."""
+    return name.rpartition("/")[2].replace("_", " ")
 
 
 class Pace:
@@ -107,8 +114,15 @@ class Reporter:
         """Start the clock of the first step, or start it again after other work."""
         self._pace.restart()
 
-    def step(self, step: int, epoch: int, loss: float, rates: Mapping[str, float]) -> None:
-        """Tell one finished optimizer step (counted from 1)."""
+    def step(
+        self,
+        step: int,
+        epoch: int,
+        loss: float,
+        rates: Mapping[str, float],
+        more: Mapping[str, float] = _NOTHING,
+    ) -> None:
+        """Tell one finished optimizer step (counted from 1), and what else there is to tell."""
         seconds = self._pace.tick()
         eta = seconds * (self._total_steps - step)
         self._loss_sum, self._loss_count = self._loss_sum + loss, self._loss_count + 1
@@ -120,6 +134,7 @@ class Reporter:
                 lr=dict(rates),
                 seconds_per_step=seconds,
                 eta_seconds=eta,
+                more=dict(more),
             )
         )
         now = time.perf_counter()
@@ -128,8 +143,9 @@ class Reporter:
         self._last_line = now
         mean = self._loss_sum / self._loss_count
         self._loss_sum, self._loss_count = 0.0, 0
+        told = "".join(f"  {_words(name)} {value:.3g}" for name, value in more.items())
         self.say(
-            f"step {step}/{self._total_steps}  epoch {epoch}  loss {mean:.4f}  "
+            f"step {step}/{self._total_steps}  epoch {epoch}  loss {mean:.4f}{told}  "
             f"{seconds:.2f} s/step  {duration(eta)} left"
         )
 

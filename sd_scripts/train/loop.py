@@ -47,8 +47,9 @@ def train(session: Session) -> Literal["finished", "stopped"]:
     session.reporter.begin_steps()
     for step in steps(session):
         rates = learning_rates(session.optimizer)
-        session.reporter.step(step.number, step.epoch, step.loss, rates)
-        session.tracker.step(step.number, step.loss, rates)
+        more = session.method.step_facts
+        session.reporter.step(step.number, step.epoch, step.loss, rates, more)
+        session.tracker.step(step.number, step.loss, rates, more)
         session.recorder.hash_base_in_background()
         if after_step(session, step):
             session.reporter.begin_steps()
