@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.captioning.shipped import starter_folder
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import Problem
 from sd_scripts.options.groups.captioning import CaptionerOptions
+from sd_scripts.shipped import STARTER_CAPTIONER
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def captioner_folder(options: CaptionerOptions) -> Path:
     """Return the folder that a job means; its captioner may be missing."""
     if options.caption_weights:
         return Path(options.caption_weights).expanduser()
-    return starter_folder("captioner")
+    return STARTER_CAPTIONER
 
 
 def model_type(folder: Path) -> str:
@@ -59,7 +59,7 @@ def model_type(folder: Path) -> str:
 def captioner_problems(options: CaptionerOptions) -> list[Problem]:
     """Tell everything that is wrong with the folder, as far as its small files show it."""
     folder = captioner_folder(options)
-    starter = starter_folder("captioner")
+    starter = STARTER_CAPTIONER
     if not folder.is_dir():
         return [_not_a_folder(folder, options)]
     other = f"Or leave caption_weights empty for the small BLIP in {shown(starter)}."
@@ -99,7 +99,7 @@ def _not_a_folder(folder: Path, options: CaptionerOptions) -> Problem:
         f"{shown(folder)} {what}; a captioner is {needed}",
         _OPTION,
         "BLIP is there in this layout as Salesforce/blip-image-captioning-large. Or leave "
-        f"caption_weights empty for the small BLIP in {shown(starter_folder('captioner'))}.",
+        f"caption_weights empty for the small BLIP in {shown(STARTER_CAPTIONER)}.",
     )
 
 

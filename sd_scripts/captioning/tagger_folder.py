@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.captioning.labels import CSV_NAME, MAPPING_NAME, MODEL_NAMES, find_tagger
-from sd_scripts.captioning.shipped import starter_folder
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.groups.captioning import TaggerOptions
+from sd_scripts.shipped import STARTER_TAGGER
 
 DEFAULT_PARENT: Final = "wd14_tagger_model"
 """Where sd-scripts keeps taggers, in the working folder."""
@@ -21,9 +21,7 @@ _ON: Final = frozenset({"1", "ON", "YES", "TRUE"})
 def tagger_folder(options: TaggerOptions) -> Path:
     """Return the folder that a job means; its tagger may be missing."""
     if options.repo_id is None:
-        return (
-            Path(options.model_dir).expanduser() if options.model_dir else starter_folder("tagger")
-        )
+        return Path(options.model_dir).expanduser() if options.model_dir else STARTER_TAGGER
     parent = Path(options.model_dir or DEFAULT_PARENT).expanduser()
     # A repository may hold several: "owner/name/folder/of/one".
     owner, name, *inside = options.repo_id.split("/")
@@ -43,7 +41,7 @@ def missing_tagger(folder: Path, options: TaggerOptions) -> Problem:
             f"Name the folder of another one in model_dir: {needed}.",
         )
     missing = "has no tagger in it" if folder.is_dir() else "is not there"
-    starter = starter_folder("tagger")
+    starter = STARTER_TAGGER
     others = f"leave model_dir and repo_id empty for the small tagger in {shown(starter)}"
     if options.repo_id is not None:
         others = f"set force_download to fetch {options.repo_id} while online, or {others}"

@@ -13,10 +13,10 @@ from sd_scripts.captioning import tagger_folder as module
 from sd_scripts.captioning.captioner_folder import captioner_folder, captioner_problems
 from sd_scripts.captioning.labels import Label, find_tagger, read_tags
 from sd_scripts.captioning.pictures import find_pictures
-from sd_scripts.captioning.shipped import starter_folder
 from sd_scripts.captioning.tagger_folder import missing_tagger, offline_problem, tagger_folder
 from sd_scripts.errors import UserError
 from sd_scripts.options.groups.captioning import CaptionerOptions, TaggerOptions
+from sd_scripts.shipped import STARTER_CAPTIONER, STARTER_TAGGER
 from tests.support.tiny_captioning import make_tagger, paint
 
 
@@ -135,7 +135,7 @@ def test_where_a_tagger_is_looked_for(tmp_path: Path) -> None:
     def folder(**values: Any) -> Path:
         return tagger_folder(TaggerOptions(**values))
 
-    assert folder() == starter_folder("tagger")
+    assert folder() == STARTER_TAGGER
     assert folder(model_dir="m") == Path("m")
     assert folder(repo_id="a/b") == Path("wd14_tagger_model/a_b")
     assert folder(repo_id="a/b/c", model_dir="m") == Path("m/a_b/c")
@@ -150,7 +150,7 @@ def test_a_missing_tagger_says_what_is_needed_and_names_the_one_that_comes_along
         problem = missing_tagger(tagger_folder(options), options)
         text = str(problem)
         assert "model.onnx with selected_tags.csv" in text
-        assert str(starter_folder("tagger")) in text
+        assert str(STARTER_TAGGER) in text
     options = TaggerOptions()
     assert "comes with this program" in missing_tagger(tagger_folder(options), options).message
 
@@ -235,10 +235,10 @@ def test_what_a_captioner_can_be_asked(
 
 
 def test_a_missing_captioner_names_the_one_that_comes_along(tmp_path: Path) -> None:
-    assert captioner_folder(CaptionerOptions()) == starter_folder("captioner")
+    assert captioner_folder(CaptionerOptions()) == STARTER_CAPTIONER
     file = tmp_path / "model_large_caption.pth"
     file.write_bytes(b"x")
     for path in (file, tmp_path / "none"):
         (problem,) = captioner_problems(CaptionerOptions(caption_weights=str(path)))
         assert "transformers' layout" in problem.message
-        assert str(starter_folder("captioner")) in str(problem)
+        assert str(STARTER_CAPTIONER) in str(problem)

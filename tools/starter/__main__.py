@@ -16,8 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
-
-STARTER: Final = Path(__file__).resolve().parents[2] / "presets" / "starter"
+from sd_scripts.shipped import STARTER
 
 
 def _vae(work: Path) -> None:

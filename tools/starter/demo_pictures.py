@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import atomic_path, write_atomic
+from sd_scripts.shipped import STARTER
 from tools.starter.render import draw
 from tools.starter.scenes import (
     COLOURS,
@@ -24,7 +25,6 @@ from tools.starter.scenes import (
 
 TRIGGER = "zwx"
 NUM_PICTURES = 16
-STARTER = Path("presets/starter")
 
 
 def varied_scenes(name: str, subjects: Sequence[Subject], count: int) -> list[Scene]:

@@ -18,6 +18,7 @@ from transformers import BlipForConditionalGeneration, BlipProcessor
 
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, Problem, UserError, raise_if_errors
 from sd_scripts.files import write_atomic
+from sd_scripts.shipped import STARTER
 from sd_scripts.train.paint import decode
 from tools.starter.generate import Way, generate, load_model
 from tools.starter.judge_model import Judge, Verdict, to_tensor
@@ -51,7 +52,6 @@ from tools.starter.tagger_model import (
     true_tags,
 )
 
-STARTER = Path("presets/starter")
 README = Path(__file__).parent / "README.md"
 MARKER = "evaluation"
 BATCH = 20
