@@ -95,6 +95,7 @@ def show(name: str, result: dict[str, float]) -> None:
 def serve(make_step: Callable[[], Callable[[], object]], *, settled: bool = True) -> None:
     """Be a side: make the step, then answer `ready`, `step N`, `peak` and `quit` from the input.
 
+    A step that is one of several loops has a `name`, which `turn NAME` sets.
     Unless `settled` is false, every side has the process settings that our scripts make: they
     would speed up any loop, and are measured on their own.
     """
@@ -108,6 +109,9 @@ def serve(make_step: Callable[[], Callable[[], object]], *, settled: bool = True
             _answer(answers, True)
         elif word == "peak":
             _answer(answers, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        elif word == "turn":
+            step.name = amount  # type: ignore[attr-defined]  # a side that has several loops
+            _answer(answers, True)
         elif word == "step":
             _answer(answers, [_timed(step) for _ in range(int(amount))])
         else:
