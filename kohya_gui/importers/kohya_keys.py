@@ -169,9 +169,8 @@ NOT_NEEDED: Final[dict[str, str]] = {
     "multi_gpu": _LAUNCHER,
     "gpu_ids": _LAUNCHER,
     "main_process_port": _LAUNCHER,
-    "dynamo_mode": _LAUNCHER,
-    "dynamo_use_fullgraph": _LAUNCHER,
-    "dynamo_use_dynamic": _LAUNCHER,
+    "dynamo_use_fullgraph": "blocks are compiled as far as they can be",
+    "dynamo_use_dynamic": "sizes that differ are seen and compiled for by themselves",
     "extra_accelerate_launch_args": _LAUNCHER,
 }
 """Keys that nothing needs to be made of, and why."""
@@ -211,7 +210,7 @@ SPECIAL: Final = frozenset(
         """
         v2 train_data_dir save_model_as epoch lr_warmup lr_warmup_steps xformers
         noise_offset_type text_encoder_lr unet_lr LoRA_type additional_parameters sample_prompts
-        dynamo_backend use_8bit_adam use_wandb train_inpainting stop_text_encoder_training
+        dynamo_backend dynamo_mode use_8bit_adam use_wandb train_inpainting stop_text_encoder_training
         stop_text_encoder_training_pct template train_dir caption_metadata_filename
         latent_metadata_filename use_latent_files learning_rate_te learning_rate_te1
         learning_rate_te2

@@ -296,9 +296,11 @@ class _Working:
         backend = self._value("dynamo_backend")
         if backend is None or is_off(backend) or str(backend).lower() == "no":
             self._put("dynamo_backend", "mapped", "off")
+            self._unused("dynamo_mode", "dynamo_backend is off")
             return
         self._entry("dynamo_backend", "torch_compile", True)
         self._entry("dynamo_backend", "dynamo_backend", backend)
+        self._plain("dynamo_mode")
 
     def _tracker_and_optimizer(self) -> None:
         if is_off(self._settings.get("use_wandb")):

@@ -15,6 +15,7 @@ from sd_scripts.weights.model_kinds import Owner
 _ATTENTION_BLOCK: Final = "Transformer2DModel"
 _CONV_BLOCKS: Final = frozenset(("ResnetBlock2D", "Downsample2D", "Upsample2D"))
 _TEXT_BLOCKS: Final = frozenset(("CLIPAttention", "CLIPMLP"))
+_LAYERS: Final = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm)
 
 
 def _layers(
@@ -101,10 +102,12 @@ def _all_layers(root: nn.Module) -> Iterator[tuple[str, nn.Module, tuple[str, ..
     """Yield path, module and the classes around it for every linear, convolution and norm."""
     modules = dict(root.named_modules())
     for path, module in modules.items():
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.GroupNorm | nn.LayerNorm):
+        kind = next((kind for kind in _LAYERS if isinstance(module, kind)), None)
+        if kind is not None:
             parts = path.split(".")
-            above = (modules[".".join(parts[:count])] for count in range(1, len(parts) + 1))
-            yield path, module, tuple(type(found).__name__ for found in above)
+            above = (modules[".".join(parts[:count])] for count in range(1, len(parts)))
+            # A layer's own class may be one that stores its weight otherwise.
+            yield path, module, (*(type(found).__name__ for found in above), kind.__name__)
 
 
 def _side(path: str, sides: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from sd_scripts.methods.dylora_layers import DyLoraLayer
-from sd_scripts.methods.frozen import compute_dtype
+from sd_scripts.methods.frozen import ConvShape, FrozenConv2d, FrozenLinear, compute_dtype
 from sd_scripts.methods.layer import NetworkLayer, random_stream
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
 from sd_scripts.methods.lycoris_layers import (
@@ -60,7 +60,7 @@ class LibraryLayer(DifferenceLayer):
         with random_stream(seed, name):
             library = _module_types()[shape.algo](
                 name,
-                base,
+                _of_torch(base),
                 lora_dim=shape.rank,
                 alpha=shape.alpha,
                 use_tucker=shape.use_tucker,
@@ -192,6 +192,21 @@ class LibraryLayer(DifferenceLayer):
         super().train(mode)
         self.library.train(mode)
         return self
+
+
+def _of_torch(base: nn.Module) -> nn.Module:
+    """Return a module of the base's sizes whose class the library can make more of.
+
+    One with a stored weight has a class of ours: its stand-in has no weight that could be read.
+    """
+    if isinstance(base, FrozenLinear):
+        return nn.Linear(base.in_features, base.out_features, device="meta")
+    if isinstance(base, FrozenConv2d):
+        height, width = base.kernel_size
+        return nn.Conv2d(
+            base.in_channels, base.out_channels, (height, width), *ConvShape.of(base), device="meta"
+        )
+    return base
 
 
 def make_layer(name: str, base: nn.Module, shape: LycorisShape, seed: int) -> NetworkLayer:

@@ -15,6 +15,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.methods.base_weights import merge_base_weights
 from sd_scripts.methods.network_kinds import NETWORK_KINDS, TargetModel
 from sd_scripts.methods.network_rates import network_groups, rates_by_owner
+from sd_scripts.methods.quantised_base import quantise_base
 from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
 from sd_scripts.weights.files import save_tensors
 from sd_scripts.weights.hashes import lycoris_hash, tensor_hashes
@@ -35,7 +36,8 @@ class NetworkMethod:
     keeps its layers (untrained or as `network_weights` has them) and they are saved, as in
     sd-scripts; they are frozen and in no parameter group. With `network_train_unet_only` or
     `network_train_text_encoder_only` the other part has no layers and nothing of it is saved.
-    Files of `base_weights` are merged into the model first.
+    Files of `base_weights` are merged into the model first; then the base is stored in fewer bits,
+    if the job says so.
 
     Raises `UserError` with every problem of `network_weights`, and if nothing is left to train.
     """
@@ -43,6 +45,7 @@ class NetworkMethod:
     def __init__(self, job: TrainNetworkJob, model: TargetModel) -> None:
         _freeze(model)
         merged = merge_base_weights(job.network, model)
+        quantise_base(job.performance, model)
         plan = NETWORK_KINDS[job.network.network_module](job, model)
         self.warnings: tuple[Problem, ...] = (*merged, *plan.warnings)
         self.step_facts: Mapping[str, float] = {}

@@ -10,14 +10,23 @@ import torch
 from torch import nn
 
 from sd_scripts.errors import Problem
-from sd_scripts.methods.embedding import NewWord, WordModel
+from sd_scripts.methods.embedding import NewWord, WordFamily, WordModel
+from sd_scripts.methods.quantised_base import quantise_base
 from sd_scripts.options.jobs import TrainingJob, TrainTextualInversionJob
 from sd_scripts.weights.metadata import SaveFacts, TrainingFacts, build_model_spec
+
+
+class InversionFamily(WordFamily, Protocol):
+    """What the method asks of a model family."""
+
+    def network_targets(self, model: Any) -> Sequence[Any]: ...
 
 
 class InversionModel(WordModel, Protocol):
     """What the method asks of a loaded model."""
 
+    @property
+    def family(self) -> InversionFamily: ...
     @property
     def unet(self) -> nn.Module: ...
 
@@ -30,6 +39,7 @@ class TextualInversionMethod:
 
     def __init__(self, job: TrainTextualInversionJob, model: InversionModel) -> None:
         freeze([model.unet, *model.text_encoders])
+        quantise_base(job.performance, model)
         seed = job.training.seed or 0
         self.word = NewWord(job.embedding, model, seed, trained_dtype(job))
         self._rate = job.optimizer.learning_rate

@@ -50,6 +50,14 @@ BETTER: Final[dict[str, str]] = {
     "full_bf16": "every trainer honours it, while train_db and fine_tune of sd-scripts ignore it; "
     "weights are rounded up or down by chance, so that small steps are not lost (but not with "
     "schedule-free optimizers)",
+    "fp8_base": "each output channel has its own scale, so that small weights are not lost; norms, "
+    "biases, embeddings, first and last layer stay exact; also without mixed precision, on a "
+    "CPU and for Textual Inversion; refused where a whole model learns, since it would learn "
+    "nothing. quantize_base has int8 and 4 bits too",
+    "fp8_base_unet": "as fp8_base",
+    "torch_compile": "block by block, so that it goes with networks, gradient checkpointing and "
+    "buckets; names in files stay, previews are not held up, and a missing compiler is told "
+    "before training. The mode is dynamo_mode",
     "stop_text_encoder_training": "exact, also after a resume; sd-scripts fails at that step",
     "prior_loss_weight": "counts in every trainer, while fine_tune and sdxl_train of sd-scripts "
     "pass it over; whole-model jobs paint class pictures that lack (class_prompt)",

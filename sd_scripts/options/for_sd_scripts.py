@@ -22,6 +22,7 @@ _MEANS: Final = {
     "picture_decisions": "sd-scripts uses all pictures, and all of each",
     "masked_loss_mean": "sd-scripts averages over the whole picture: a small mask, a small loss",
     "kohya_crop_conditioning": "sd-scripts always uses its own crop values",
+    "quantize_base": "the model takes its full memory; fp8_base stores it in 8 bits there too",
 }
 """What it means that sd-scripts goes without one of our options, where more is to be said than that
 it trains as with the default."""

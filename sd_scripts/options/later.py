@@ -91,10 +91,7 @@ _ROWS: Final[list[Later]] = [
     # pictures and captions
     Later("dataset_class"),
     # memory, speed, several devices
-    Later("fp8_base", False, records="ss_fp8_base"),
-    Later("fp8_base_unet", False, records="ss_fp8_base_unet"),
-    *_flags("cpu_offload_checkpointing", "diffusers_xformers", "torch_compile"),
-    Later("dynamo_backend", "inductor", off=("no",), master="torch_compile"),
+    *_flags("cpu_offload_checkpointing", "diffusers_xformers"),
     Later("ddp_timeout", off=(0,)),
     *_flags("ddp_gradient_as_bucket_view", "ddp_static_graph", "deepspeed"),
     *_under("deepspeed", **_DEEPSPEED),

@@ -14,6 +14,7 @@ from sd_scripts.options.key_values import split_pair
 from sd_scripts.options.later import LATER
 from sd_scripts.options.old_names import carried_options
 from sd_scripts.options.schema import option_specs, specs_by_name
+from sd_scripts.options.sd_scripts_table import SCRIPTS_OF
 from sd_scripts.options.values import values_of
 
 MINIMUM_METADATA: Final = (
@@ -60,7 +61,9 @@ def metadata_values(job: Job) -> dict[str, str]:
     found = {row.records: str(row.default) for row in LATER.values() if row.records}
     found["ss_lowram"] = "False"
     for spec in option_specs(type(job)):
-        if spec.records:
+        # What sd-scripts does not have is noted where it is used.
+        unused = spec.name not in SCRIPTS_OF and values[spec.name] == spec.default
+        if spec.records and not unused:
             found[spec.records] = str(values[spec.name])
     rates = values.get("text_encoder_lr")
     if isinstance(rates, tuple):

@@ -27,6 +27,7 @@ from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
 from sd_scripts.train.ema import Ema
 from sd_scripts.train.entry import output_folder
+from sd_scripts.train.fitting import fit_to_machine
 from sd_scripts.train.footprint import count_of, file_bytes, state_problems
 from sd_scripts.train.inputs import (
     Caching,
@@ -105,6 +106,8 @@ def lay_foundation(
     method = make_method(job, model)
     for note in method.warnings:
         reporter.warn(note)
+    for text in fit_to_machine(job, model, accelerator.device):
+        reporter.say(text)
     raise_if_errors(state_problems(job, method))
     needed = file_bytes(job, checked.arithmetic, count_of(method, job, checked))
     raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))

@@ -11,6 +11,7 @@ from sd_scripts.errors import UserError
 from sd_scripts.families.base import TextConditioning
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.requests import StopRequested
+from sd_scripts.train.compiling import uncompiled
 from sd_scripts.train.paint import Interrupted, paint
 from sd_scripts.train.preview import write_png
 from sd_scripts.train.preview_text import encode_prompt
@@ -43,7 +44,7 @@ def paint_class(job: TrainingJob, wanted: ClassPictures, foundation: Foundation)
         reporter.phase(_PHASE, done, total, wanted.prompt[:60])
         seeds = [wanted.seed(number) for number in numbers]
         try:
-            with torch.no_grad(), foundation.autocast():
+            with torch.no_grad(), foundation.autocast(), uncompiled(model.unet):
                 pictures = paint(model, [prompt] * len(seeds), seeds, encode, requests.stop)
         except Interrupted:
             raise StopRequested from None

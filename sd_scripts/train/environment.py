@@ -10,6 +10,7 @@ from accelerate.state import PartialState
 from sd_scripts.errors import Problem
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
+from sd_scripts.train.fitting import fitting_problems
 from sd_scripts.train.optimizers import package_remedy
 from sd_scripts.train.precision import precision_problems
 from sd_scripts.train.trackers import tracker_problems
@@ -28,6 +29,7 @@ def environment_problems(job: TrainingJob) -> list[Problem]:
                 "--num_processes 1.",
             )
         )
+    problems += fitting_problems(job.performance, PartialState().device)
     problems += tracker_problems(job)
     problems += _optimizer_problems(job)
     if job.performance.xformers:

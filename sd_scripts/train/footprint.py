@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ from sd_scripts.errors import Problem, UserError, raise_if_errors
 from sd_scripts.families.base import LoadOptions, Part
 from sd_scripts.families.registry import FAMILIES
 from sd_scripts.methods.base import Method
+from sd_scripts.methods.quantised_base import Saving, saving_of
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.inputs import check_text_options
 from sd_scripts.train.methods import make_method
@@ -32,12 +33,16 @@ _STATE_BYTES: Final = {"Adafactor": 0.1, "8bit": 2.2}
 
 @dataclass(frozen=True)
 class NetworkCount:
-    """Modules by part, numbers that learn, and the size of one saved file and state in bytes."""
+    """Modules by part, numbers that learn, and the size of one saved file and state in bytes.
+
+    `base` is what storing the frozen base in fewer bits saves, None where it is as it is.
+    """
 
     modules: Mapping[str, int]
     parameters: int
     saved_bytes: int
     state_bytes: int
+    base: Saving | None = None
 
 
 def count_network(
@@ -74,7 +79,8 @@ def count_network(
             check()
         except UserError as error:
             problems += error.problems
-    return count_of(method, job, checked), problems
+    saving = saving_of(job.performance, model, precision_of(job).frozen)
+    return replace(count_of(method, job, checked), base=saving), problems
 
 
 def state_problems(job: TrainingJob, method: Method) -> list[Problem]:

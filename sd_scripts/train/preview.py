@@ -19,6 +19,7 @@ from sd_scripts.errors import Problem
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.files import atomic_path
 from sd_scripts.runs.reporter import Reporter
+from sd_scripts.train.compiling import uncompiled
 from sd_scripts.train.paint import Encode, Interrupted, decode, denoise
 from sd_scripts.train.prompts import PreviewPrompt
 
@@ -62,7 +63,8 @@ class Previewer:
         """Make one picture a prompt; what fails is told as a warning and training goes on."""
         self._folder.mkdir(parents=True, exist_ok=True)
         total = len(self._prompts)
-        with inference(self._model.unet, *self._model.text_encoders):
+        unet = self._model.unet
+        with inference(unet, *self._model.text_encoders), uncompiled(unet):
             for index, prompt in enumerate(self._prompts):
                 reporter.phase("previews", index, total, prompt.prompt[:60])
                 try:

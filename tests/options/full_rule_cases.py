@@ -13,6 +13,11 @@ _BLOCKS = ",".join(["1e-6"] * 23)
 
 FULL_CASES: list[tuple[type[Job], str, str, Mapping[str, object], str]] = [
     # job, rule, severity, values, options named
+    *(
+        (kind, "nothing_frozen", "error", {name: value}, name)
+        for kind in (TrainDbJob, FineTuneJob)
+        for name, value in (("fp8_base", True), ("fp8_base_unet", True), ("quantize_base", "int8"))
+    ),
     (
         TrainDbJob,
         "cached_captions_of_an_encoder",

@@ -15,6 +15,30 @@ _PIECEWISE = {"lr_scheduler": "piecewise_constant"}
 
 CASES: list[tuple[str, str, Mapping[str, object], str]] = [
     # rule, severity, values, options named
+    (
+        "one_base_format",
+        "error",
+        {"fp8_base": True, "quantize_base": "int8"},
+        "fp8_base, quantize_base",
+    ),
+    (
+        "one_base_format",
+        "error",
+        {"fp8_base_unet": True, "quantize_base": "nf4"},
+        "fp8_base_unet, quantize_base",
+    ),
+    (
+        "part_of_nothing",
+        "warning",
+        {"quantize_unet_only": True},
+        "quantize_unet_only, quantize_base",
+    ),
+    (
+        "mode_of_inductor",
+        "error",
+        {"torch_compile": True, "dynamo_backend": "eager", "dynamo_mode": "max-autotune"},
+        "dynamo_mode, dynamo_backend",
+    ),
     ("one_source", "error", {"train_data_dir": None}, "train_data_dir, dataset_config"),
     ("one_source", "error", {"dataset_config": "d.toml"}, "train_data_dir, dataset_config"),
     (

@@ -42,6 +42,12 @@ def test_a_dataset_file_brings_its_own() -> None:
     assert set(found) == set(ALWAYS) - {"ss_color_aug"}
 
 
+def test_what_sd_scripts_does_not_have_is_noted_where_it_is_used() -> None:
+    found = metadata_values(job(quantize_base="nf4", quantize_unet_only=True, fp8_base=False))
+    assert (found["ss_quantize_base"], found["ss_quantize_unet_only"]) == ("nf4", "True")
+    assert found["ss_fp8_base"] == "False"
+
+
 def test_values_are_texts_as_python_writes_them() -> None:
     made = job(
         network_dim=16,

@@ -8,7 +8,14 @@ from pydantic import Field
 
 from sd_scripts.options.schema import Applies, Opt, Options
 
+BaseFormat = Literal["fp8", "int8", "nf4"]
+"""Number formats that a frozen base can be stored in."""
+Backend = Literal["inductor", "aot_eager", "eager", "cudagraphs"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
+
 _WITH_EMA = Applies(when=(("use_ema", (True,)),))
+_COMPILED = Applies(when=(("torch_compile", (True,)),))
+_QUANTISED = Applies(when=(("quantize_base", ()),))
 
 
 class TrainingOptions(Options):
@@ -104,6 +111,80 @@ class PerformanceOptions(Options):
     """Needs much less memory and more time: intermediate results are computed again instead of
     kept. Use it when memory runs out."""
 
+    fp8_base: Annotated[bool, Opt("Base in fp8", tier="expert", records=True)] = False
+    """Stores the frozen model, U-Net and text encoders, in 8 bits: the same as quantize_base fp8,
+    under sd-scripts' name. Not for training a whole model."""
+
+    fp8_base_unet: Annotated[bool, Opt("U-Net in fp8", tier="expert", records=True)] = False
+    """Stores only the frozen U-Net in 8 bits and leaves the text encoders as they are, also beside
+    fp8_base."""
+
+    quantize_base: Annotated[
+        BaseFormat | None,
+        Opt(
+            "Frozen base in",
+            choice_help=(
+                ("fp8", "8 bits, floating point"),
+                ("int8", "8 bits, nearer to the model than fp8"),
+                ("nf4", "a little over 4 bits, further from the model"),
+            ),
+            off_values=("no",),
+            keywords=("quantise", "8bit", "4bit", "qlora", "memory"),
+            records=True,
+        ),
+    ] = None
+    """Stores the weights that do not learn in fewer bits, so that the model takes a half or a
+    quarter of the memory; it still calculates in the chosen precision, and each step takes longer.
+    For networks and new words, not for training a whole model. Empty: as they are."""
+
+    quantize_unet_only: Annotated[
+        bool, Opt("Only the U-Net", tier="expert", applies=_QUANTISED, records=True)
+    ] = False
+    """Leaves the text encoders as they are when the base is stored in fewer bits."""
+
+    torch_compile: Annotated[
+        bool, Opt("Compile the U-Net", tier="expert", keywords=("torch.compile", "dynamo"))
+    ] = False
+    """Has PyTorch compile the U-Net's blocks. The first steps take minutes longer, the others less
+    time. Needs a C++ compiler, and Triton on a graphics card."""
+
+    dynamo_backend: Annotated[
+        Backend | None,
+        Opt(
+            "Compiler",
+            tier="expert",
+            applies=_COMPILED,
+            later=(
+                "aot_ts_nvfuser", "nvprims_nvfuser", "ofi", "fx2trt", "onnxrt", "tensort", "ipex",
+                "tvm",
+            ),
+            choice_help=(
+                ("inductor", "PyTorch's own, the fastest"),
+                ("aot_eager", "only traces, to look for faults"),
+                ("eager", "hardly anything, to look for faults"),
+                ("cudagraphs", "records what the graphics card does, without compiling it"),
+            ),
+            off_values=("no",),
+        ),
+    ] = "inductor"  # fmt: skip
+    """What compiles, when torch_compile is on. no: nothing is compiled."""
+
+    dynamo_mode: Annotated[CompileMode, Opt("How thoroughly", tier="expert", applies=_COMPILED)] = (
+        "default"
+    )
+    """How hard inductor tries: reduce-overhead needs more memory, max-autotune tries out variants
+    at the beginning, which takes long."""
+
+    opt_channels_last: Annotated[
+        bool, Opt("Channels last", tier="expert", keywords=("channels_last", "memory format"))
+    ] = False
+    """Lays pictures out in memory with their colours together. Convolutions in 16 bits are faster
+    so on most graphics cards and on processors; results differ by rounding only."""
+
+    allow_tf32: Annotated[bool, Opt("TF32", tier="expert", keywords=("tensor cores",))] = False
+    """Lets NVIDIA cards from the 30 series on multiply 32-bit numbers with 10 bits behind the
+    point: much faster with precision no, and a little less exact. No effect on 16-bit work."""
+
     sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
     """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
     kept for files made for sd-scripts."""
@@ -116,12 +197,64 @@ class PerformanceOptions(Options):
     """Computes attention one slice after the other: slower, and for machines whose memory PyTorch's
     own attention does not fit into."""
 
+    sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
+    """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
+    kept for files made for sd-scripts."""
+
+    xformers: Annotated[bool, Opt("Attention of xformers", tier="expert")] = False
+    """Uses the xformers package for attention, which has to be installed, instead of PyTorch's
+    own."""
+
+    mem_eff_attn: Annotated[bool, Opt("Memory-saving attention", tier="expert")] = False
+    """Computes attention one slice after the other: slower, and for machines whose memory PyTorch's
+    own attention does not fit into."""
+
+    ddp_timeout: Annotated[
+        int | None,
+        Field(ge=1, le=100_000),
+        Opt(
+            "Patience with other processes",
+            tier="expert",
+            unit="minutes",
+            off_values=(0,),
+            keywords=("multi gpu", "several graphics cards", "distributed"),
+        ),
+    ] = None
+    """With several processes: how long they wait for one that computes before that is told as an
+    error. While the first one encodes, paints or saves, the others wait as long as it takes. Empty:
+    30 minutes."""
+
     @property
     def fused_option(self) -> str | None:
         """The option by which weights move during the backward pass, if one is on."""
         if self.fused_backward_pass:
             return "fused_backward_pass"
         return None if self.fused_optimizer_groups is None else "fused_optimizer_groups"
+
+    @property
+    def compiler(self) -> Backend | None:
+        """What compiles the U-Net; None: nothing does."""
+        return self.dynamo_backend if self.torch_compile else None
+
+    @property
+    def base_format(self) -> BaseFormat | None:
+        """The number format that the frozen base is stored in; None: that of the precision."""
+        return "fp8" if self.fp8_base or self.fp8_base_unet else self.quantize_base
+
+    @property
+    def base_option(self) -> str | None:
+        """The option that asks for a base in fewer bits, if one does."""
+        chosen = {
+            "quantize_base": self.quantize_base is not None,
+            "fp8_base": self.fp8_base,
+            "fp8_base_unet": self.fp8_base_unet,
+        }
+        return next((name for name, on in chosen.items() if on), None)
+
+    @property
+    def quantizes_text_encoders(self) -> bool:
+        """Whether text encoders are stored in `base_format` too."""
+        return not (self.fp8_base_unet or self.quantize_unet_only)
 
     @property
     def attention(self) -> Literal["sdpa", "xformers", "mem_eff_attn"]:
