@@ -9,7 +9,7 @@ from pathlib import Path
 from sd_scripts.dataset.summary import summarise
 from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
-from sd_scripts.options.jobs import TrainingJob
+from sd_scripts.options.jobs import TrainingJob, TrainTextualInversionJob, WholeModelJob
 from sd_scripts.script import tell
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
 from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, size_text
@@ -45,6 +45,13 @@ def check_only(job: TrainingJob, notes: Sequence[Problem] = ()) -> int:
     return EXIT_OK
 
 
+def _label(job: TrainingJob) -> str:
+    """What is counted: layers of a network, vectors of a new word, or all of a model's parts."""
+    if isinstance(job, WholeModelJob):
+        return "Learns:"
+    return "New words:" if isinstance(job, TrainTextualInversionJob) else "Network:"
+
+
 def report_lines(job: TrainingJob, found: Preflight, count: NetworkCount | None) -> Iterable[str]:
     """Yield the report, a line at a time."""
     if found.info is not None:
@@ -57,7 +64,7 @@ def report_lines(job: TrainingJob, found: Preflight, count: NetworkCount | None)
         yield f"Painted:   {number} of the class before training{more}"
     if count is not None:
         parts = ", ".join(f"{number} in {part}" for part, number in count.modules.items())
-        yield f"Network:   {parts}; {count.parameters:,} numbers learn"
+        yield f"{_label(job):<11}{parts}; {count.parameters:,} numbers learn"
         yield f"File size: {size_text(count.saved_bytes)}"
     names = planned_names(job, SavePlan.of(job, found.arithmetic.num_epochs), found.arithmetic)
     yield "Output:    " + ", ".join(names)
