@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sd_scripts.options.jobs import Job, TrainTextualInversionJob
+from tests.options.course_rule_cases import COURSE_CASES
+from tests.options.data_rule_cases import DATA_CASES
 from tests.options.full_rule_cases import FULL_CASES
+from tests.options.network_rule_cases import NETWORK_CASES
 
 _UNET_ONLY = {"network_train_unet_only": True}
 _CACHED = {"cache_text_encoder_outputs": True, **_UNET_ONLY}
@@ -15,6 +18,25 @@ _PIECEWISE = {"lr_scheduler": "piecewise_constant"}
 
 CASES: list[tuple[str, str, Mapping[str, object], str]] = [
     # rule, severity, values, options named
+    *DATA_CASES,
+    *NETWORK_CASES,
+    *COURSE_CASES,
+    *(
+        (
+            "cached_captions_stay",
+            "error",
+            {**_CACHED, name: value},
+            f"cache_text_encoder_outputs, {name}",
+        )
+        for name, value in {
+            "shuffle_caption": True,
+            "enable_wildcard": True,
+            "caption_dropout_rate": 0.1,
+            "caption_dropout_every_n_epochs": 2,
+            "caption_tag_dropout_rate": 0.1,
+            "token_warmup_step": 10,
+        }.items()
+    ),
     (
         "one_base_format",
         "error",
@@ -38,115 +60,6 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         "error",
         {"torch_compile": True, "dynamo_backend": "eager", "dynamo_mode": "max-autotune"},
         "dynamo_mode, dynamo_backend",
-    ),
-    ("one_source", "error", {"train_data_dir": None}, "train_data_dir, dataset_config"),
-    ("one_source", "error", {"dataset_config": "d.toml"}, "train_data_dir, dataset_config"),
-    (
-        "regularisation_in_dataset_file",
-        "warning",
-        {"train_data_dir": None, "dataset_config": "d.toml", "reg_data_dir": "r"},
-        "reg_data_dir, dataset_config",
-    ),
-    (
-        "bucket_range",
-        "error",
-        {"enable_bucket": True, "min_bucket_reso": 2048},
-        "min_bucket_reso, max_bucket_reso",
-    ),
-    (
-        "bucket_steps",
-        "error",
-        {"enable_bucket": True, "bucket_reso_steps": 40},
-        "bucket_reso_steps",
-    ),
-    (
-        "bucket_steps",
-        "warning",
-        {"enable_bucket": True, "min_bucket_reso": 300},
-        "min_bucket_reso, bucket_reso_steps",
-    ),
-    (
-        "bucket_steps",
-        "warning",
-        {"enable_bucket": True, "max_bucket_reso": 1000},
-        "max_bucket_reso, bucket_reso_steps",
-    ),
-    (
-        "resolution_within_buckets",
-        "error",
-        {"enable_bucket": True, "resolution": 1280},
-        "resolution, max_bucket_reso",
-    ),
-    (
-        "resolution_within_buckets",
-        "error",
-        {"enable_bucket": True, "resolution": 128},
-        "resolution, min_bucket_reso",
-    ),
-    ("resolution_fits_the_model", "error", {"resolution": "511"}, "resolution"),
-    (
-        "resolution_fits_the_model",
-        "warning",
-        {"resolution": "520", "enable_bucket": True},
-        "resolution, bucket_reso_steps",
-    ),
-    (
-        "crop_needs_pixels",
-        "error",
-        {"random_crop": True, "cache_latents": True},
-        "random_crop, cache_latents",
-    ),
-    (
-        "crop_needs_pixels",
-        "error",
-        {"random_crop": True, "cache_latents_to_disk": True},
-        "random_crop, cache_latents",
-    ),
-    (
-        "crop_needs_pixels",
-        "error",
-        {"color_aug": True, "cache_latents": True},
-        "color_aug, cache_latents",
-    ),
-    (
-        "crop_needs_pixels",
-        "error",
-        {"face_crop_aug_range": "2,4", "cache_latents": True},
-        "face_crop_aug_range, cache_latents",
-    ),
-    (
-        "one_source",
-        "error",
-        {"dataset_config": "d.toml", "train_data_dir": None, "in_json": "m.json"},
-        "in_json, dataset_config",
-    ),
-    (
-        "persistent_needs_workers",
-        "warning",
-        {"persistent_data_loader_workers": True, "max_data_loader_n_workers": 0},
-        "persistent_data_loader_workers, max_data_loader_n_workers",
-    ),
-    *(
-        (
-            "cached_captions_stay",
-            "error",
-            {**_CACHED, name: value},
-            f"cache_text_encoder_outputs, {name}",
-        )
-        for name, value in {
-            "shuffle_caption": True,
-            "enable_wildcard": True,
-            "caption_dropout_rate": 0.1,
-            "caption_dropout_every_n_epochs": 2,
-            "caption_tag_dropout_rate": 0.1,
-            "token_warmup_step": 10,
-        }.items()
-    ),
-    (
-        "one_way_to_keep",
-        "warning",
-        {"keep_tokens": 1, "keep_tokens_separator": "|||"},
-        "keep_tokens, keep_tokens_separator",
     ),
     (
         "one_part_only",
@@ -198,67 +111,6 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         {"dim_from_weights": True, "network_weights": "a", "network_dim": 4},
         "dim_from_weights, network_dim",
     ),
-    (
-        "known_network_arguments",
-        "error",
-        {"network_args": ["foo=1"]},
-        "network_args, network_module",
-    ),
-    ("known_network_arguments", "error", {"network_args": ["block_dims=1"]}, "network_args"),
-    (
-        "known_network_arguments",
-        "error",
-        {"network_args": ["dora_wd=3"]},
-        "network_args, network_module",
-    ),
-    ("known_network_arguments", "error", {"network_args": ["up_lr_weight=hyper"]}, "network_args"),
-    ("options_of_the_module", "warning", {"network_args": ["algo=loha"]}, "algo, network_module"),
-    (
-        "oft_is_for_the_unet",
-        "error",
-        {"network_module": "networks.oft", "network_train_text_encoder_only": True},
-        "network_train_text_encoder_only, network_module",
-    ),
-    (
-        "arguments_of_the_algorithm",
-        "warning",
-        {"network_module": "lycoris.kohya", "network_args": ["algo=loha", "factor=8"]},
-        "network_args, algo",
-    ),
-    (
-        "arguments_of_the_algorithm",
-        "error",
-        {"network_module": "lycoris.kohya", "preset": "ful"},
-        "preset",
-    ),
-    (
-        "groups_of_ranks",
-        "error",
-        {"network_module": "networks.dylora", "network_dim": 6, "network_args": ["unit=4"]},
-        "network_dim, network_args",
-    ),
-    (
-        "norms_that_can_be_scaled",
-        "error",
-        {"network_module": "networks.oft", "scale_weight_norms": 1},
-        "scale_weight_norms, network_module",
-    ),
-    (
-        "rates_of_blocks_and_factors",
-        "error",
-        {
-            "optimizer_type": "Prodigy",
-            "learning_rate": 1,
-            "network_args": ["loraplus_lr_ratio=4"],
-        },
-        "network_args, optimizer_type",
-    ),
-    (
-        "a_strength_for_each_file",
-        "warning",
-        {"base_weights": ["a"], "base_weights_multiplier": [1, 2]},
-        "base_weights_multiplier, base_weights",
-    ),
     ("full_fp16_needs_fp16", "error", {"full_fp16": True}, "full_fp16, mixed_precision"),
     (
         "full_bf16_needs_bf16",
@@ -279,178 +131,6 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         "warning",
         {"max_train_epochs": 3, "max_train_steps": 100},
         "max_train_steps, max_train_epochs",
-    ),
-    (
-        "known_optimizer_arguments",
-        "error",
-        {"optimizer_args": ["momentum=0.9"]},
-        "optimizer_args, optimizer_type",
-    ),
-    (
-        "known_optimizer_arguments",
-        "error",
-        {"optimizer_args": ["weight_decay=much"]},
-        "optimizer_args, optimizer_type",
-    ),
-    (
-        "known_optimizer_arguments",
-        "error",
-        {"optimizer_args": ["betas=0.9"]},
-        "optimizer_args, optimizer_type",
-    ),
-    (
-        "known_optimizer_arguments",
-        "error",
-        {"optimizer_args": ["lr=1"]},
-        "optimizer_args, learning_rate",
-    ),
-    (
-        "adafactor_warmup_init",
-        "error",
-        {**_ADAFACTOR, "optimizer_args": ["warmup_init=True", "relative_step=False"]},
-        "optimizer_args, optimizer_type",
-    ),
-    (
-        "rates_beside_adafactor",
-        "warning",
-        {**_ADAFACTOR, "unet_lr": 1e-4},
-        "optimizer_type, unet_lr",
-    ),
-    (
-        "prodigy_wants_one",
-        "warning",
-        {"optimizer_type": "Prodigy", "unet_lr": 0.1, "text_encoder_lr": 0},
-        "optimizer_type, unet_lr",
-    ),
-    (
-        "one_rate_for_all",
-        "error",
-        {"optimizer_type": "Prodigy", "unet_lr": 1, "text_encoder_lr": 0.5},
-        "optimizer_type, unet_lr, text_encoder_lr",
-    ),
-    ("unusual_rate", "warning", {"learning_rate": 2e-6}, "learning_rate"),
-    ("unusual_rate", "warning", {"learning_rate": 1e-4, "unet_lr": 1}, "unet_lr"),
-    ("warmup_needs_scheduler", "error", {"lr_warmup_steps": 10}, "lr_warmup_steps, lr_scheduler"),
-    (
-        "warmup_needs_scheduler",
-        "error",
-        {**_PIECEWISE, "lr_scheduler_args": ["step_rules=1:10,0.1"], "lr_warmup_steps": 0.1},
-        "lr_warmup_steps, lr_scheduler",
-    ),
-    (
-        "warmup_needs_scheduler",
-        "warning",
-        {**_ADAFACTOR, "lr_warmup_steps": 10},
-        "lr_warmup_steps, optimizer_type",
-    ),
-    (
-        "lowest_rate_needed",
-        "error",
-        {"lr_scheduler": "cosine_with_min_lr"},
-        "lr_scheduler_min_lr_ratio, lr_scheduler",
-    ),
-    (
-        "decay_needed",
-        "warning",
-        {"lr_scheduler": "warmup_stable_decay"},
-        "lr_decay_steps, lr_scheduler",
-    ),
-    (
-        "warmup_fits",
-        "warning",
-        {"lr_scheduler": "cosine", "lr_warmup_steps": 2000},
-        "lr_warmup_steps, max_train_steps",
-    ),
-    (
-        "warmup_fits",
-        "warning",
-        {
-            "lr_scheduler": "warmup_stable_decay",
-            "lr_warmup_steps": 0.6,
-            "lr_decay_steps": 0.6,
-            "max_train_epochs": 3,
-        },
-        "lr_warmup_steps, lr_decay_steps, max_train_steps",
-    ),
-    ("scheduler_arguments", "error", _PIECEWISE, "lr_scheduler_args, lr_scheduler"),
-    (
-        "scheduler_arguments",
-        "error",
-        {"lr_scheduler_args": ["lr_end=1"]},
-        "lr_scheduler_args, lr_scheduler",
-    ),
-    (
-        "scheduler_arguments",
-        "error",
-        {**_PIECEWISE, "lr_scheduler_args": ["step_rules=1:20,0.1:10,0.01"]},
-        "lr_scheduler_args",
-    ),
-    (
-        "scheduler_arguments",
-        "error",
-        {**_PIECEWISE, "lr_scheduler_args": ["step_rules=often"]},
-        "lr_scheduler_args",
-    ),
-    ("adafactor_course", "error", {"lr_scheduler": "adafactor"}, "lr_scheduler, optimizer_type"),
-    (
-        "adafactor_course",
-        "warning",
-        {**_ADAFACTOR, "lr_scheduler": "cosine"},
-        "lr_scheduler, optimizer_type",
-    ),
-    (
-        "kept_epochs_need_saves",
-        "error",
-        {"save_last_n_epochs": 2},
-        "save_last_n_epochs, save_every_n_epochs",
-    ),
-    (
-        "kept_epochs_need_saves",
-        "error",
-        {"save_last_n_epochs_state": 2, "save_state": True},
-        "save_last_n_epochs_state, save_every_n_epochs",
-    ),
-    (
-        "kept_steps_need_saves",
-        "error",
-        {"save_last_n_steps": 2},
-        "save_last_n_steps, save_every_n_steps",
-    ),
-    (
-        "kept_states_need_states",
-        "warning",
-        {"save_last_n_steps_state": 2, "save_every_n_steps": 1},
-        "save_last_n_steps_state, save_state",
-    ),
-    (
-        "one_start",
-        "warning",
-        {"resume": "a-state", "network_weights": "a.safetensors"},
-        "resume, network_weights",
-    ),
-    (
-        "one_way_to_count_saves",
-        "warning",
-        {"save_n_epoch_ratio": 4, "save_every_n_epochs": 1},
-        "save_n_epoch_ratio, save_every_n_epochs",
-    ),
-    (
-        "previews_need_prompts",
-        "warning",
-        {"sample_every_n_epochs": 1, "sample_at_first": True},
-        "sample_prompts, sample_every_n_epochs, sample_at_first",
-    ),
-    (
-        "previews_need_prompts",
-        "warning",
-        {"sample_prompts": "p.txt"},
-        "sample_prompts, sample_every_n_epochs",
-    ),
-    (
-        "one_preview_rhythm",
-        "warning",
-        {"sample_every_n_steps": 5, "sample_every_n_epochs": 1, "sample_prompts": "p.txt"},
-        "sample_every_n_steps, sample_every_n_epochs",
     ),
     (
         "random_offset_needs_offset",
@@ -511,124 +191,6 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         "warning",
         {"zero_terminal_snr": True, "v_parameterization": False},
         "zero_terminal_snr, v_parameterization",
-    ),
-    (
-        "warmup_needs_scheduler",
-        "error",
-        {
-            "lr_scheduler_type": "StepLR",
-            "lr_scheduler_args": ["step_size=5"],
-            "lr_warmup_steps": 5,
-        },
-        "lr_warmup_steps, lr_scheduler_type",
-    ),
-    (
-        "warmup_needs_scheduler",
-        "warning",
-        {"optimizer_type": "AdamWScheduleFree", "lr_warmup_steps": 5},
-        "lr_warmup_steps, optimizer_type",
-    ),
-    (
-        "one_course",
-        "warning",
-        {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler": "linear"},
-        "lr_scheduler_type, lr_scheduler",
-    ),
-    (
-        "course_of_no_use",
-        "warning",
-        {"optimizer_type": "AdamWScheduleFree", "lr_scheduler": "cosine"},
-        "lr_scheduler, optimizer_type",
-    ),
-    (
-        "course_of_no_use",
-        "warning",
-        {"optimizer_type": "SGDScheduleFree", "lr_scheduler_type": "PolynomialLR"},
-        "lr_scheduler_type, optimizer_type",
-    ),
-    (
-        "scheduler_arguments",
-        "error",
-        {"lr_scheduler_type": "StepLR"},
-        "lr_scheduler_args, lr_scheduler_type",
-    ),
-    (
-        "scheduler_arguments",
-        "error",
-        {"lr_scheduler_type": "CosineAnnealingLR", "lr_scheduler_args": ["T_max=soon"]},
-        "lr_scheduler_args, lr_scheduler_type",
-    ),
-    (
-        "masks_are_given",
-        "error",
-        {"masked_loss": True},
-        "masked_loss, conditioning_data_dir",
-    ),
-    (
-        "masks_of_no_use",
-        "warning",
-        {"conditioning_data_dir": "m"},
-        "conditioning_data_dir, masked_loss",
-    ),
-    (
-        "one_kind_of_mask",
-        "warning",
-        {"masked_loss": True, "conditioning_data_dir": "m", "alpha_mask": True},
-        "conditioning_data_dir, alpha_mask",
-    ),
-    ("tracker_needs_folder", "error", {"log_with": "tensorboard"}, "log_with, logging_dir"),
-    ("new_word_is_one_word", "error", {**_WORD, "token_string": "my cat"}, "token_string"),
-    ("new_word_is_one_word", "error", {**_WORD, "token_string": "cat,(7)"}, "token_string"),
-    ("new_word_is_named", "error", {"init_word": "cat"}, "token_string, init_word"),
-    ("new_word_is_named", "error", {"embedding_lr": 1e-3}, "token_string, embedding_lr"),
-    (
-        "one_template",
-        "error",
-        {**_WORD, "use_object_template": True, "use_style_template": True},
-        "use_object_template, use_style_template",
-    ),
-    (
-        "vectors_fit_in_a_caption",
-        "error",
-        {**_WORD, "num_vectors_per_token": 76},
-        "num_vectors_per_token, max_token_length",
-    ),
-    (
-        "one_start_of_the_word",
-        "warning",
-        {**_WORD, "weights": "old.pt", "init_word": "cat"},
-        "weights, init_word",
-    ),
-    (
-        "state_holds_the_word",
-        "warning",
-        {**_WORD, "weights": "old.pt", "resume": "x-state"},
-        "resume, weights",
-    ),
-    (
-        "cached_captions_cannot_learn_words",
-        "error",
-        {**_CACHED, **_WORD},
-        "cache_text_encoder_outputs, token_string",
-    ),
-    (
-        "word_beside_a_network_learns",
-        "error",
-        {**_WORD, "embedding_lr": 0},
-        "embedding_lr, token_string",
-    ),
-    ("word_beside_a_network_learns", "warning", {**_WORD, "embedding_lr": 1e-7}, "embedding_lr"),
-    (
-        "word_has_the_rate_of_all",
-        "error",
-        {**_WORD, "optimizer_type": "Prodigy", "learning_rate": 1.0, "embedding_lr": 0.5},
-        "optimizer_type, embedding_lr",
-    ),
-    (
-        "word_has_the_rate_of_all",
-        "warning",
-        {**_WORD, **_ADAFACTOR, "embedding_lr": 1e-3},
-        "optimizer_type, embedding_lr",
     ),
 ]
 
