@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sd_scripts.errors import UserError
 from sd_scripts.methods.blocks import Blocks
-from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.methods.network import NetworkMethod, norm_facts
 from sd_scripts.options.block_weights import SDXL_BLOCKS, parse_course
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.state_facts import StateFacts
@@ -282,6 +282,23 @@ def test_norms_are_limited_after_each_step() -> None:
         change = difference(layer.file_tensors(), layer.base.weight)
         assert change is not None
         assert float(change.weight.detach().norm()) == pytest.approx(0.05, rel=1e-4)
+    assert method.step_facts == pytest.approx(
+        {
+            "max_norm/keys_scaled": len(method.trainable_modules),
+            "max_norm/average_key_norm": 0.05,
+            "max_norm/max_key_norm": 0.05,
+        }
+    )
+    method.after_step(2)
+    assert method.step_facts["max_norm/max_key_norm"] == pytest.approx(0.05, rel=1e-4)
+
+
+def test_norms_that_are_told_are_those_after_limiting() -> None:
+    assert norm_facts([1.0, 2.0, 6.0], 3.0) == {
+        "max_norm/keys_scaled": 1.0,
+        "max_norm/average_key_norm": 2.0,
+        "max_norm/max_key_norm": 3.0,
+    }
 
 
 def test_base_weights_are_merged_exactly(tmp_path: Path) -> None:
