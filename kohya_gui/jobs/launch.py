@@ -37,6 +37,7 @@ JOB_MODULES: Final[dict[str, str]] = {
     "train_textual_inversion": "sd_scripts.train_textual_inversion",
     "tag_images_by_wd14_tagger": "sd_scripts.tag_images_by_wd14_tagger",
     "make_captions": "sd_scripts.make_captions",
+    "make_masks": "sd_scripts.make_masks",
     "check_pictures": "sd_scripts.check_pictures",
     "prepare_pictures": "sd_scripts.prepare_pictures",
 }

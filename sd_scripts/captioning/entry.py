@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sd_scripts.errors import Problem, UserError
-from sd_scripts.options.jobs import Job, MakeCaptionsJob, TagImagesJob
+from sd_scripts.options.jobs import Job, MakeCaptionsJob, MakeMasksJob, TagImagesJob
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
@@ -71,6 +71,25 @@ def run_captioning(argv: Sequence[str], greeting: str = "") -> int:
     )
 
 
+def run_masking(argv: Sequence[str], greeting: str = "") -> int:
+    """Be the script that makes masks; returns its exit code. `greeting` begins the log."""
+    return run_command(
+        Script(
+            name=MakeMasksJob.name,
+            job_type=MakeMasksJob,
+            work=_mask,
+            check=_check_masks,
+            place=lambda job: Place(None, f"masks {Path(job.pictures.train_data_dir).name}"),
+            greeting=greeting,
+            memory_full=_MEMORY_FULL,
+            disk_full=_DISK_FULL,
+            complete=_alone,
+            prepare=quietly,
+        ),
+        argv,
+    )
+
+
 def _alone(job: SomeJob) -> SomeJob:
     """Return the job; several processes would do the same work. Raises `UserError`."""
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
@@ -112,3 +131,17 @@ def _check_captioning(job: MakeCaptionsJob, notes: Sequence[Problem]) -> int:
     from sd_scripts.captioning.describing import check_captioning
 
     return check_captioning(job, notes)
+
+
+def _mask(
+    job: MakeMasksJob, run: RunFolder, reporter: Reporter, requests: Requests
+) -> tuple[Ending, str]:
+    from sd_scripts.captioning.subject_masks import make_masks
+
+    return make_masks(job, run, reporter, requests)
+
+
+def _check_masks(job: MakeMasksJob, notes: Sequence[Problem]) -> int:
+    from sd_scripts.captioning.subject_masks import check_masks
+
+    return check_masks(job, notes)

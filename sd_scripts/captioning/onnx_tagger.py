@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -69,6 +70,11 @@ def choose_provider(wanted: Device | None, available: Sequence[str]) -> tuple[De
     )
 
 
+def available_providers() -> list[str]:
+    """Return what the installed onnxruntime can run models with. Raises `UserError`."""
+    return cast(list[str], _runtime().get_available_providers())
+
+
 def _runtime() -> ModuleType:
     """Import onnxruntime. Raises `UserError` if it is not there."""
     try:
@@ -82,8 +88,8 @@ def _runtime() -> ModuleType:
     return cast(ModuleType, onnxruntime)
 
 
-def load_session(files: TaggerFiles, provider: str) -> onnxruntime.InferenceSession:
-    """Load a model for a provider, the CPU behind it. Raises `UserError`."""
+def open_session(model: Path, provider: str, option: str) -> onnxruntime.InferenceSession:
+    """Load a model for a provider, the CPU behind it. Raises `UserError`, naming `option`."""
     runtime = _runtime()
     settings = runtime.SessionOptions()
     settings.log_severity_level = 3  # errors; what it tells below is for its own developers
@@ -95,12 +101,12 @@ def load_session(files: TaggerFiles, provider: str) -> onnxruntime.InferenceSess
         settings.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     providers = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
     try:
-        session = runtime.InferenceSession(str(files.model), settings, providers=providers)
+        session = runtime.InferenceSession(str(model), settings, providers=providers)
     except Exception as error:  # onnxruntime's own errors share no class but this
         raise UserError(
-            f"{shown(files.model)} cannot be loaded: {str(error).splitlines()[0]}",
-            option="model_dir",
-            hint="Copy or download the tagger again; if it is fine, try device cpu.",
+            f"{shown(model)} cannot be loaded: {str(error).splitlines()[0]}",
+            option=option,
+            hint="Copy or download it again; if it is fine, try device cpu.",
         ) from error
     return cast("onnxruntime.InferenceSession", session)
 
@@ -146,8 +152,8 @@ class OnnxTagger:
     def __init__(self, files: TaggerFiles, tag_list: TagList, job: TagImagesJob) -> None:
         """Load the model. Raises `UserError` with what the user can mend."""
         device, batch_size = job.inference.device, job.inference.batch_size
-        self.device, provider = choose_provider(device, _runtime().get_available_providers())
-        self._session = load_session(files, provider)
+        self.device, provider = choose_provider(device, available_providers())
+        self._session = open_session(files.model, provider, "model_dir")
         self.problems: list[Problem] = []
         if provider not in self._session.get_providers():
             self.problems.append(_not_used(self.device, explicit=device is not None))

@@ -69,7 +69,7 @@ def caption_folder(
     `verb` is what is done, for people ("Tagging"). Returns how it ended, with a sentence.
     """
     pictures = plan.without_text(store)
-    place.reporter.start(_start(len(pictures), place.run))
+    place.reporter.start(started(len(pictures), place.run))
     if place.requests.stop():
         return "stopped", "Stopped on request before the first picture"
     if not pictures:
@@ -95,7 +95,7 @@ def num_threads(wanted: int | None) -> int:
     return min(_MAX_THREADS, usable or 1)
 
 
-def _start(num_pictures: int, run: RunFolder) -> StartEvent:
+def started(num_pictures: int, run: RunFolder) -> StartEvent:
     """The event with which the work begins: there are pictures, but no steps."""
     return StartEvent(
         total_steps=0,

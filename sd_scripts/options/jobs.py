@@ -28,6 +28,7 @@ from sd_scripts.options.groups.full import (
     FullSavingOptions,
     TrainDbOptions,
 )
+from sd_scripts.options.groups.masking import MaskOptions
 from sd_scripts.options.groups.metadata import MetadataOptions
 from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.network import NetworkOptions
@@ -280,6 +281,18 @@ class MakeCaptionsJob(Job):
     inference: InferenceOptions = InferenceOptions()
 
 
+class MakeMasksJob(Job):
+    """Make a mask of what is in front for each picture of a folder, with a model of your own."""
+
+    name: ClassVar[str] = "make_masks"
+    title: ClassVar[str] = "Masks"
+    positional: ClassVar[str | None] = "train_data_dir"
+
+    pictures: PictureFolderOptions
+    masks: MaskOptions
+    inference: InferenceOptions = InferenceOptions()
+
+
 class CheckPicturesJob(Job):
     """Examine pictures and captions, and say what would spoil a training. Nothing is changed."""
 
@@ -312,6 +325,7 @@ JOBS: Final[dict[str, type[Job]]] = {
         TrainTextualInversionJob,
         TagImagesJob,
         MakeCaptionsJob,
+        MakeMasksJob,
         CheckPicturesJob,
         PreparePicturesJob,
     )
