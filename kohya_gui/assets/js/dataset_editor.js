@@ -25,7 +25,7 @@
     let timer = 0;
     let saving = null;
     let asked = 0;
-    const picture = h("div.kg-large");
+    const picture = h("div.kg-closeup");
     const facts = h("div.kg-small.kg-quiet");
     const text = h("textarea.kg-input.kg-caption", { rows: 5, spellcheck: true, "aria-label": t("dataset.caption") });
     const state = h("span.kg-small", { role: "status" });
@@ -92,7 +92,7 @@
       title.title = shown.name;
       const box = shown.seen && shown.seen.map((part) => `${(100 * part).toFixed(2)}%`);
       fill(picture, shown.large
-        ? h("div.kg-large-frame", { style: `aspect-ratio:${size[0]}/${size[1]};width:min(100%, ${Math.round((300 * size[0]) / size[1])}px)` }, h("img", { src: window.KG.file(shown.large), alt: shown.name, draggable: false }),
+        ? h("div.kg-closeup-frame", { style: `aspect-ratio:${size[0]}/${size[1]};width:min(100%, ${Math.round((240 * size[0]) / size[1])}px)` }, h("img", { src: window.KG.file(shown.large), alt: shown.name, draggable: false }),
           box ? h("div.kg-crop", { style: `left:${box[0]};top:${box[1]};width:${box[2]};height:${box[3]}`, title: t("dataset.crop") }) : null)
         : h("p.kg-empty", {}, t("dataset.no_picture")));
       const seen = shown.seen ? Math.round(100 * shown.seen[2] * shown.seen[3]) : null;
@@ -398,6 +398,8 @@
         if (now !== "picture") show("picture");
         hint.hidden = true;
         editor.open(id);
+        // On a narrow screen the editor stands below the pictures.
+        if (window.innerWidth <= 900 && !document.activeElement.closest(".kg-tiles, .kg-editor")) node.scrollIntoView({ block: "start", behavior: "smooth" });
       },
       edit() { show("picture"); editor.edit(); },
       clear() {

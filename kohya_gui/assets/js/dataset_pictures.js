@@ -318,7 +318,8 @@
       showSteps(answer.steps);
       if (answer.title === null) return undefined;
       const left = [...answer.changed.map((one) => t("dataset.left_alone", { name: one })), ...answer.failed.map(([one, why]) => `${one}: ${why}`)];
-      say(t(back ? "dataset.undone" : "dataset.redone", { what: answer.title, n: answer.restored }), left.length ? "warn" : "good", left);
+      const facts = { what: answer.title, n: answer.restored };
+      say(back ? t("dataset.undone", facts) : t("dataset.redone", facts), left.length ? "warn" : "good", left);
       await refresh({ facts: true });
       return side.reload();
     }

@@ -1,0 +1,140 @@
+"""The pictures page in a real browser: open, caption, change many after a preview, undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from kohya_gui.settings import Settings, save_settings
+from kohya_gui.workspace import open_workspace
+from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, eventually, running_gui
+
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=PATIENCE_MS)
+
+NASTY = "<img src=x onerror=alert(1)>\n.png"
+
+
+@pytest.fixture(scope="module")
+def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
+    folder = tmp_path_factory.mktemp("pictures")
+    workspace = open_workspace(folder / "work")
+    save_settings(workspace, Settings(roots=(str(folder / "files"),)))
+    with running_gui(workspace.path) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = Watched(context)
+    yield found
+    assert found.errors == []
+    assert found.outside == []
+    context.close()
+
+
+@pytest.fixture
+def files(gui: Gui, request: pytest.FixtureRequest) -> Path:
+    folder = gui.workspace.parent / "files" / request.node.name
+    folder.mkdir(parents=True)
+    for number in range(3):
+        Image.new("RGB", (96, 64), (80 * number, 90, 120)).save(folder / f"{number}.png")
+        (folder / f"{number}.txt").write_bytes(f"cat, red, number {number}\r\n".encode())
+    return folder
+
+
+def open_folder(page: Page, gui: Gui, folder: Path) -> Locator:
+    page.goto(gui.page("pictures"))
+    page.wait_for_function("document.documentElement.dataset.kgReady === 'dataset'")
+    page.fill("#kg-dataset-path", str(folder))
+    page.keyboard.press("Enter")
+    return page.locator(".kg-tile")
+
+
+def test_a_caption_is_written_with_keys_alone_and_undone(
+    watched: Watched, gui: Gui, files: Path
+) -> None:
+    page = watched.page
+    tiles = open_folder(page, gui, files)
+    expect(tiles.locator("img")).to_have_count(3)
+    page.locator(".kg-tiles").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    caption = page.locator("textarea.kg-caption")
+    expect(caption).to_have_value("cat, red, number 1")
+    expect(page.locator(".kg-editor")).to_contain_text("96 × 64 · trained at 640 × 384")
+    page.keyboard.press("Enter")
+    page.keyboard.press("End")
+    page.keyboard.type(", sitting")
+    expect(page.locator(".kg-chips .kg-chip")).to_have_count(4)
+    page.keyboard.press("Control+Enter")
+    expect(caption).to_have_value("cat, red, number 2")
+    assert (files / "1.txt").read_bytes() == b"cat, red, number 1, sitting\r\n"
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    assert eventually(lambda: (files / "1.txt").read_bytes() == b"cat, red, number 1\r\n")
+    expect(tiles.nth(1)).not_to_contain_text("sitting")
+
+
+def test_many_captions_are_changed_after_a_preview_and_undone(
+    watched: Watched, gui: Gui, files: Path
+) -> None:
+    page = watched.page
+    tiles = open_folder(page, gui, files)
+    expect(tiles).to_have_count(3)
+    page.click("[data-part=tags]")
+    page.locator(".kg-tag-list li", has_text="red").get_by_text("rename").click()
+    page.fill("[data-field=new]", "<b>blue</b>")
+    page.click("text=Show what would change")
+    expect(page.locator(".kg-preview ins").first).to_have_text("<b>blue</b>")
+    assert (files / "0.txt").read_bytes() == b"cat, red, number 0\r\n"
+    page.click("[data-act=write]")
+    expect(page.locator(".kg-dataset-bar .kg-note")).to_contain_text("3 captions were written")
+    assert (files / "2.txt").read_bytes() == b"cat, <b>blue</b>, number 2\r\n"
+    expect(tiles.first).to_contain_text("cat, <b>blue</b>")
+    page.click("[data-act=undo]")
+    expect(tiles.first).to_contain_text("cat, red")
+    assert (files / "2.txt").read_bytes() == b"cat, red, number 2\r\n"
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
+    watched: Watched, gui: Gui, files: Path
+) -> None:
+    page = watched.page
+    open_folder(page, gui, files).first.click()
+    caption = page.locator("textarea.kg-caption")
+    expect(caption).to_have_value("cat, red, number 0")
+    caption.focus()
+    (files / "0.txt").write_text("theirs")
+    caption.fill("mine")
+    expect(page.locator(".kg-editor [role=alert]")).to_contain_text("theirs")
+    assert (files / "0.txt").read_text() == "theirs"
+    page.click("[data-act=mine]")
+    assert eventually(lambda: (files / "0.txt").read_text().strip() == "mine")
+
+
+def test_bad_folders_and_names_are_told_in_words(watched: Watched, gui: Gui, files: Path) -> None:
+    page = watched.page
+    Image.new("RGB", (64, 64)).save(files / NASTY, "PNG")
+    (files / "0.png").write_bytes(b"no picture")
+    (files / "empty").mkdir()
+    tiles = open_folder(page, gui, files)
+    expect(tiles).to_have_count(4)
+    expect(page.locator(".kg-tile-name", has_text="onerror=alert(1)")).to_be_visible()
+    expect(tiles.first).to_contain_text("cannot be shown")
+    for folder, words in ((files / "no such", "is not there"), (files / "empty", "no pictures")):
+        open_folder(page, gui, folder)
+        expect(page.locator("#kg-main [role=alert]")).to_contain_text(words)
+    open_folder(page, gui, Path("/etc"))
+    expect(page.locator("#kg-main [role=alert]")).to_contain_text("may look into")
