@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import time
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from kohya_gui.forms.starter import RECIPE, REPEATS, TRIGGER
 from kohya_gui.jobs.launch import start_run
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError
@@ -40,16 +42,15 @@ from sd_scripts.runs.events import (
 )
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.status import derive_status
+from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
+from tools.starter.scenes import KINDS
 
 if TYPE_CHECKING:
     from tools.starter.trial import Scores
 
-STARTER: Final = Path(__file__).resolve().parent.parent / "presets" / "starter"
 SUBJECT: Final = "robot"
 KIND: Final = "object"
-TRIGGER: Final = "zwx"
-STEPS: Final = 240
-SEED: Final = 42
+WIDER_WORD: Final = re.compile(rf"\b({'|'.join((*KINDS, 'thing'))})\b")
 POLL_SECONDS: Final = 0.2
 BAR_WIDTH: Final = 30
 PROMPTS: Final = (
@@ -70,11 +71,11 @@ def copy_pictures(folder: Path) -> Path:
     """
     for name in ("pictures", "class"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    inner = folder / "pictures" / f"1_{TRIGGER} {KIND}"
+    inner = folder / "pictures" / f"{REPEATS}_{TRIGGER} {KIND}"
     inner.mkdir(parents=True)
-    for picture in sorted((STARTER / "pictures" / SUBJECT).glob("*.png")):
+    for picture in sorted((STARTER_PICTURES / SUBJECT).glob("*.png")):
         shutil.copyfile(picture, inner / picture.name)
-    shutil.copytree(STARTER / "pictures" / "class_all", folder / "class" / "1_thing")
+    shutil.copytree(STARTER_PICTURES / "class_all", folder / "class" / "1_thing")
     return inner
 
 
@@ -99,45 +100,43 @@ def caption_values(pictures: Path) -> dict[str, object]:
     }
 
 
+def with_trigger(line: str) -> str:
+    """Put the trigger in the place of the word for what tagger and captioner did not know.
+
+    A line without such a word ("small, red background") gets it in front.
+    """
+    named, count = WIDER_WORD.subn(TRIGGER, line, count=1)
+    return named if count else f"{TRIGGER}, {line}"
+
+
 def add_trigger(pictures: Path) -> None:
-    """Put the trigger word in front of every line of tags and words."""
+    """Give every line of tags and words the trigger."""
     for file in sorted(pictures.glob("*.txt")):
         lines = file.read_text(encoding="utf-8").splitlines()
-        write_atomic(file, "\n".join(f"{TRIGGER}, {line}" for line in lines if line) + "\n")
+        write_atomic(file, "".join(f"{with_trigger(line)}\n" for line in lines if line))
 
 
-def train_values(folder: Path, steps: int) -> dict[str, object]:
-    """Return the options of the training, all paths below `folder`."""
+def train_values(folder: Path, steps: int | None = None) -> dict[str, object]:
+    """Return the options of the training, all paths below `folder`; `steps` shortens it."""
+    total = steps or RECIPE["max_train_steps"]
+    assert isinstance(total, int)
     return {
-        "pretrained_model_name_or_path": str(STARTER / "model"),
+        **RECIPE,
         "train_data_dir": str(folder / "pictures"),
         "reg_data_dir": str(folder / "class"),
-        "caption_extension": ".txt",
         "enable_wildcard": True,
-        "resolution": "128",
-        "train_batch_size": 8,
-        "cache_latents": True,
         "cache_dir": str(folder / "cache"),
-        "network_dim": 16,
-        "network_alpha": 16,
-        "conv_dim": 8,
-        "conv_alpha": 8,
-        "max_train_steps": steps,
-        "learning_rate": 1.2e-3,
-        "text_encoder_lr": [2e-4],
-        "lr_scheduler": "cosine",
-        "min_snr_gamma": 5,
-        "seed": SEED,
+        "max_train_steps": total,
         "output_dir": str(folder / "output"),
         "output_name": "demo",
         "sample_prompts": str(folder / "prompts.txt"),
-        "sample_every_n_steps": max(1, steps // 2),
+        "sample_every_n_steps": max(1, total // 2),
     }
 
 
 def prompt_lines() -> str:
     """Return the previews' prompts, as a prompt file has them."""
-    return "".join(f"{text} --w 128 --h 128 --s 20 --l 4 --d {SEED}\n" for text in PROMPTS)
+    return "".join(f"{text} --w 128 --h 128 --s 20 --l 4 --d 42\n" for text in PROMPTS)
 
 
 @dataclass
@@ -237,8 +236,8 @@ def judged(training: RunFolder, lora: Path, sheet_path: Path, pictures: int) -> 
 
     job = job_from_toml(TrainNetworkJob, training.config.read_text(encoding="utf-8"))
     assert isinstance(job, TrainNetworkJob)
-    model = load_model(STARTER / "model")
-    judge = Judge.load(STARTER / "judge")
+    model = load_model(STARTER_MODEL)
+    judge = Judge.load(STARTER_JUDGE)
     shown = [
         *trial.scenes_of(TRIGGER, 3),
         *trial.scenes_of(KIND, 3),
@@ -251,8 +250,10 @@ def judged(training: RunFolder, lora: Path, sheet_path: Path, pictures: int) -> 
                 rows.append((f"{strength:g}", trial.pictures_of(model, shown)))
         with atomic_path(sheet_path) as temporary:
             trial.grid(rows, columns).save(temporary, format="PNG")
+        before = trial.painter(model, lambda: method.multiplied(0.0))
+        after = trial.painter(model, lambda: method.multiplied(1.0))
         asked = trial.Trial(SUBJECT, TRIGGER, KIND, pictures)
-        return trial.score(model, method.multiplied, judge, asked)
+        return trial.score(after, judge, asked, trial.others_known(before, judge, pictures))
 
 
 def tell(scores: Scores) -> bool:
@@ -276,7 +277,7 @@ def tell(scores: Scores) -> bool:
     return all(good)
 
 
-def run_demo(workspace: Workspace, steps: int, judged_pictures: int) -> int:
+def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> int:
     """Do every part, tell what came out, return the exit code. Raises `UserError`, `OSError`."""
     began = time.monotonic()
     folder = workspace.path / "demo"
@@ -319,12 +320,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the trial from a command line."""
     parser = argparse.ArgumentParser(prog="setup.sh demo", description=__doc__)
     parser.add_argument("--workspace", type=Path, help="folder of the trial (default: the GUI's)")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"default: {STEPS}")
+    parser.add_argument("--steps", type=int, help=f"default: {RECIPE['max_train_steps']}")
     parser.add_argument(
         "--pictures", type=int, default=20, help="judged for each question (default: 20)"
     )
     options = parser.parse_args(argv)
-    if options.steps < 1 or options.pictures < 1:
+    if (options.steps is not None and options.steps < 1) or options.pictures < 1:
         parser.error("--steps and --pictures must be at least 1")
     try:
         workspace = open_workspace(choose_workspace(options.workspace, os.environ))

@@ -2,45 +2,53 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-import kohya_gui
 from kohya_gui.forms.drafts import Draft
 from sd_scripts.options.form_values import to_form
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.values import job_from_values
+from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 
-STARTER: Final = Path(kohya_gui.__file__).resolve().parent.parent / "presets" / "starter"
 TRIGGER: Final = "zwx"
 _PROMPT_SETTINGS: Final = "--w 128 --h 128 --s 20 --l 4 --d 42"
+RECIPE: Final[dict[str, object]] = {
+    "pretrained_model_name_or_path": str(STARTER_MODEL),
+    "caption_extension": ".txt",
+    "resolution": "128",
+    "train_batch_size": 12,
+    "cache_latents": True,
+    "network_dim": 16,
+    "network_alpha": 16,
+    "conv_dim": 8,
+    "conv_alpha": 8,
+    "network_train_unet_only": True,
+    "max_train_steps": 280,
+    "learning_rate": 1.5e-3,
+    "lr_scheduler": "cosine",
+    "min_snr_gamma": 5,
+    "min_timestep": 200,  # forms are settled in the noisier steps; the rest stays as it was
+    "seed": 42,
+}
+"""What teaches the starter a new subject in about two minutes on a CPU, and keeps the others."""
+REPEATS: Final = 3
+"""How often a pass shows each of the 16 pictures: enough for all 40 class pictures."""
 
 
 def starter_is_there() -> bool:
     """Whether the starter came with this copy of the program."""
-    return (STARTER / "model" / "model_index.json").is_file()
+    return (STARTER_MODEL / "model_index.json").is_file()
 
 
 def starter_draft() -> Draft:
     """Return a LoRA job on the starter: a few minutes on a CPU."""
     values: dict[str, object] = {
-        "pretrained_model_name_or_path": str(STARTER / "model"),
-        "train_data_dir": str(STARTER / "pictures" / "robot"),
-        "caption_extension": ".txt",
-        "resolution": "128",
-        "train_batch_size": 8,
-        "cache_latents": True,
-        "network_dim": 16,
-        "network_alpha": 16,
-        "conv_dim": 8,
-        "conv_alpha": 8,
-        "max_train_steps": 240,
-        "learning_rate": 1.2e-3,
-        "text_encoder_lr": [2e-4],
-        "lr_scheduler": "cosine",
-        "min_snr_gamma": 5,
+        **RECIPE,
+        "train_data_dir": str(STARTER_PICTURES / "robot"),
+        "reg_data_dir": str(STARTER_PICTURES / "class_all"),
+        "dataset_repeats": REPEATS,
         "output_name": "robot",
-        "sample_every_n_steps": 80,
+        "sample_every_n_steps": 140,
         "sample_at_first": True,
     }
     form = to_form(job_from_values(TrainNetworkJob, values))

@@ -36,11 +36,11 @@ def test_the_jobs_are_valid_and_the_starter_has_their_pictures(tmp_path: Path) -
     assert all(picture.with_suffix(".txt").is_file() for picture in known)
 
 
-def test_the_trigger_stands_in_front_of_every_line(tmp_path: Path) -> None:
+def test_the_trigger_takes_the_place_of_the_wider_word(tmp_path: Path) -> None:
     (tmp_path / "1.txt").write_text("small, red background\na small thing\n", encoding="utf-8")
     demo.add_trigger(tmp_path)
     lines = (tmp_path / "1.txt").read_text(encoding="utf-8").splitlines()
-    assert lines == ["zwx, small, red background", "zwx, a small thing"]
+    assert lines == ["zwx, small, red background", "a small zwx"]
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,12 @@ class Judge:
         write_atomic(folder / CONFIG_FILE, json.dumps(config, indent=1) + "\n")
 
     @torch.no_grad()
+    def features(self, pictures: Sequence[Image.Image]) -> Tensor:
+        """Return what the trunk sees in each picture, [B, features], before any name is given."""
+        seen: Tensor = self.network.eval().trunk(to_tensor(pictures))
+        return seen
+
+    @torch.no_grad()
     def see(self, pictures: Sequence[Image.Image]) -> list[Verdict]:
         """Return what each picture shows."""
         was_training = self.network.training

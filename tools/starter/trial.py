@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from PIL import Image, ImageDraw
+from torch.nn import functional
 
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.methods.network import NetworkMethod
@@ -21,9 +22,6 @@ from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentenc
 
 WAY: Final = Way(steps=20)
 SEED: Final = 7000
-
-Strength = Callable[[float], AbstractContextManager[None]]
-"""Sets how strongly what was trained acts, for as long as the context is open."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +97,46 @@ class Trial:
     count: int = 20
 
 
-def score(model: LoadedModel, strength: Strength, judge: Judge, trial: Trial) -> Scores:
-    """Paint and judge a trained model."""
-    others = scenes_of_others(2 * trial.count)
-    words = [scene.words for scene in others]
-    with strength(0.0):
-        before = share_showing(judge, pictures_of(model, others), words)
-    with strength(1.0):
-        after = share_showing(judge, pictures_of(model, others), words)
-        shares = [
-            share_showing(
-                judge,
-                pictures_of(model, scenes_of(prompt, trial.count)),
-                [trial.subject] * trial.count,
-            )
-            for prompt in (trial.with_trigger, trial.without_trigger)
-        ]
-    return Scores(shares[0], shares[1], before, after)
+Painter = Callable[[Sequence[Scene]], list[Image.Image]]
+"""Paints scenes with some state of a model."""
+
+
+def painter(
+    model: LoadedModel, state: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Painter:
+    """Return what paints with a model, each time in a state such as a LoRA's strength."""
+
+    def paint(scenes: Sequence[Scene]) -> list[Image.Image]:
+        with state():
+            return pictures_of(model, scenes)
+
+    return paint
+
+
+def others_known(paint: Painter, judge: Judge, count: int) -> float:
+    """Return the share of other subjects' pictures, two for each one asked for, that are right."""
+    others = scenes_of_others(2 * count)
+    return share_showing(judge, paint(others), [scene.words for scene in others])
+
+
+def score(paint: Painter, judge: Judge, trial: Trial, others_before: float) -> Scores:
+    """Paint and judge with a trained model; `others_before` is what its base knew."""
+    found, leaked = (
+        share_showing(judge, paint(scenes_of(prompt, trial.count)), [trial.subject] * trial.count)
+        for prompt in (trial.with_trigger, trial.without_trigger)
+    )
+    return Scores(found, leaked, others_before, others_known(paint, judge, trial.count))
+
+
+def likeness(judge: Judge, pictures: Sequence[Image.Image], shown: Sequence[Image.Image]) -> float:
+    """Return how like painted pictures are to shown ones: the mean cosine, -1 to 1.
+
+    It compares what the judge's trunk sees, ground and size included: what is compared should be
+    painted for the same grounds and sizes.
+    """
+    painted, real = judge.features(pictures), judge.features(shown)
+    cosines = functional.normalize(painted, dim=1) @ functional.normalize(real, dim=1).t()
+    return float(cosines.mean())
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""What the judged tests share: the starter, its pictures, its judge, and what the base knows."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+from sd_scripts.families.base import LoadedModel
+from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
+from tools.starter import trial
+from tools.starter.generate import load_model
+from tools.starter.judge_model import Judge
+
+SUBJECT = "robot"
+TRIGGER = "zwx robot"
+KIND = "object"
+ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=12)
+
+
+def picture_folders(place: Path) -> dict[str, object]:
+    """Copy the subject's and the class pictures; returns the options that name them."""
+    for name, source in ((f"pictures/3_{TRIGGER}", SUBJECT), ("class/1_thing", "class_all")):
+        shutil.copytree(STARTER_PICTURES / source, place / name)
+    return {"train_data_dir": str(place / "pictures"), "reg_data_dir": str(place / "class")}
+
+
+def starter_model() -> LoadedModel:
+    """Load the starter's base model."""
+    return load_model(STARTER_MODEL)
+
+
+@cache
+def judge() -> Judge:
+    """Return the judge."""
+    return Judge.load(STARTER_JUDGE)
+
+
+@cache
+def others_before() -> float:
+    """Return the share of other subjects that the base itself paints right."""
+    return trial.others_known(trial.painter(starter_model()), judge(), ASKED.count)
+
+
+def score(paint: trial.Painter) -> trial.Scores:
+    """Judge what a trained model paints."""
+    return trial.score(paint, judge(), ASKED, others_before())
