@@ -7,10 +7,12 @@ be sensible, so that mistakes are told at once.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from sd_scripts.errors import (
@@ -32,6 +34,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import open_run
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.runs.seat import Seat
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 Ending = Literal["finished", "stopped"]
@@ -62,6 +65,7 @@ class Script(Generic[SomeJob]):
     of `--check_only` and returns the exit code. `memory_full` and `disk_full` are told when that
     ends the work (the file's name is added to the latter). `complete` fills in what a job leaves
     open; `prepare` is called before anything heavy is imported. `greeting` begins the log.
+    `several`: the job can be shared out among processes, all of which then call `work`.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Script(Generic[SomeJob]):
     complete: Callable[[SomeJob], SomeJob] = _unchanged
     prepare: Callable[[SomeJob], None] = _nothing
     greeting: str = ""
+    several: bool = False
 
 
 def run_command(script: Script[SomeJob], argv: Sequence[str]) -> int:
@@ -81,17 +86,27 @@ def run_command(script: Script[SomeJob], argv: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    seat = Seat.of(os.environ)
     try:
         launch = parse_command_line(script.job_type, argv, f"python -m sd_scripts.{script.name}")
         job = script.complete(launch.job)
         found_later = job_warnings(job)
         notes = [note for note in launch.warnings if note not in found_later]
         if launch.print_config:
-            print(job_to_toml(job), end="")
+            if seat.leads:
+                print(job_to_toml(job), end="")
             return EXIT_OK
+        if seat.size > 1 and (launch.check_only or not script.several):
+            raise UserError(
+                f"This was started in {seat.size} processes, and "
+                f"{'--check_only' if launch.check_only else script.name} works in one",
+                hint=f"Start it with python -m sd_scripts.{script.name}.",
+            )
         if launch.check_only:
             script.prepare(job)
             return script.check(job, notes)
+        if not seat.leads:
+            return _follow(script, job, RunFolder(launch.run_dir or Path()), seat)
         place = script.place(job)
         run = open_run(
             launch.run_dir,
@@ -101,9 +116,33 @@ def run_command(script: Script[SomeJob], argv: Sequence[str]) -> int:
             config_toml=job_to_toml(job),
         )
     except UserError as error:
-        tell(error.problems)
+        if seat.speaks:
+            tell(error.problems)
         return EXIT_USER
     return run_in_folder(script, job, run, notes)
+
+
+class ToldElsewhere(Exception):
+    """This process cannot go on, which the leader of all processes tells."""
+
+
+def _follow(script: Script[SomeJob], job: SomeJob, run: RunFolder, seat: Seat) -> int:
+    """Work as one of several processes that another one leads, which alone writes and decides.
+
+    `run` is not looked at. What goes wrong is told here only if the leader cannot.
+    """
+    with Reporter(run.events, main_process=False) as reporter:
+        requests = Requests(run, reporter, seat)
+        with requests.listening():
+            script.prepare(job)
+            try:
+                script.work(job, run, reporter, requests)
+            except ToldElsewhere:
+                return EXIT_FAULT
+            except UserError as error:
+                tell(error.problems)
+                return EXIT_USER
+    return EXIT_OK
 
 
 def run_in_folder(
@@ -114,7 +153,7 @@ def run_in_folder(
     `notes` are warnings about how the job was written, told first of all.
     """
     with output_to(run), Reporter(run.events) as reporter:
-        requests = Requests(run, reporter)
+        requests = Requests(run, reporter, Seat.of(os.environ))
         with requests.listening():
             if script.greeting:
                 reporter.say(script.greeting)

@@ -118,12 +118,16 @@ BETTER: Final[dict[str, str]] = {
     "lost, even if the process is killed meanwhile",
     "resume": _EXACT,
     "sample_prompts": "checked before training, and read as UTF-8 everywhere",
+    "ddp_timeout": "the others wait for as long as the first one encodes, paints or saves; a "
+    "process that fails is told at once",
     "validation_split": "for every trainer; the split is fixed, cannot leak and is written down",
     "token_string": "only the new rows learn and are kept in the optimizer's memory",
 }
 """Options that do what sd-scripts does and more, and how."""
 
 REFUSED: Final[dict[str, str]] = {
+    "deepspeed": "it cuts the weights into pieces, while LoRA layers, averages and saved files "
+    "need them whole; docs/several-processes.md says what saves memory instead",
     "dataset_class": "it would import any class by its name",
     "huggingface_repo_id": _NOTHING_SENT,
     "save_state_to_huggingface": _NOTHING_SENT,

@@ -92,8 +92,12 @@ _ROWS: Final[list[Later]] = [
     Later("dataset_class"),
     # memory, speed, several devices
     *_flags("cpu_offload_checkpointing", "diffusers_xformers"),
-    Later("ddp_timeout", off=(0,)),
-    *_flags("ddp_gradient_as_bucket_view", "ddp_static_graph", "deepspeed"),
+    *_needless(
+        "processes exchange their gradients without the wrapper it is for",
+        "ddp_gradient_as_bucket_view",
+        "ddp_static_graph",
+    ),
+    Later("deepspeed", False, hint="docs/several-processes.md says what saves memory instead"),
     *_under("deepspeed", **_DEEPSPEED),
     # where to start
     *(Later(name, off=(0,), hint="use resume") for name in ("initial_epoch", "initial_step")),

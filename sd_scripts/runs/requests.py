@@ -12,9 +12,12 @@ from typing import Final
 from sd_scripts.runs.control import ControlBox
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
+from sd_scripts.runs.seat import Seat
 
 _POLL_SECONDS: Final = 0.2
 _SIGNALS: Final = ("SIGTERM", "SIGINT", "SIGBREAK")
+_ECHO_SECONDS: Final = 1.0
+"""A launcher of several processes passes on a Ctrl-C that the terminal has sent to all of them."""
 
 
 class StopRequested(Exception):
@@ -24,11 +27,15 @@ class StopRequested(Exception):
 class Requests:
     """Collects requests; the folder is looked at five times a second at most."""
 
-    def __init__(self, run: RunFolder, reporter: Reporter) -> None:
+    def __init__(self, run: RunFolder, reporter: Reporter, seat: Seat | None = None) -> None:
+        """Where `seat` is not that of the leader nothing is ever asked for: that one decides."""
         self._box = ControlBox(run)
         self._reporter = reporter
+        self._heeds = seat is None or seat.leads
+        self._echo_seconds = _ECHO_SECONDS if seat is not None and seat.size > 1 else 0.0
         self._stop = False
         self._signalled = False
+        self._signal_time = 0.0
         self._seen: set[str] = set()
         self._polled = 0.0
         self._waiting: frozenset[str] = frozenset()
@@ -47,9 +54,13 @@ class Requests:
                 signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signalled and number == signal.SIGINT:
+        now = time.monotonic()
+        if not self._heeds:
+            return
+        if not self._signalled:
+            self._signalled, self._signal_time = True, now
+        elif number == signal.SIGINT and now - self._signal_time >= self._echo_seconds:
             raise KeyboardInterrupt
-        self._signalled = True
 
     def stop(self) -> bool:
         """Tell whether the job shall save and end; cheap enough for every small step of work."""
@@ -68,6 +79,8 @@ class Requests:
 
     def done(self, name: str) -> None:
         """Acknowledge that a request was obeyed, and forget it."""
+        if not self._heeds:
+            return
         self._box.clear(name)
         self._seen.discard(name)
         self._waiting -= {name}
@@ -85,6 +98,8 @@ class Requests:
         return True
 
     def _poll(self) -> None:
+        if not self._heeds:
+            return
         now = time.monotonic()
         if self._signalled and not self._stop:
             self._accept_stop()
@@ -110,5 +125,7 @@ class Requests:
 
     def clear(self) -> None:
         """Remove every request: the run is over."""
+        if not self._heeds:
+            return
         for name in self._box.poll():
             self._box.clear(name)

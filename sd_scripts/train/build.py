@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.loader import BatchSource, LoaderSettings
@@ -25,6 +24,7 @@ from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.train.course import Bystander, Course
 from sd_scripts.train.ema import Ema
 from sd_scripts.train.entry import output_folder
 from sd_scripts.train.fitting import fit_to_machine
@@ -51,7 +51,8 @@ from sd_scripts.train.schedulers import build_scheduler
 from sd_scripts.train.session import Session
 from sd_scripts.train.states import Resumable
 from sd_scripts.train.stepping import build_stepper
-from sd_scripts.train.trackers import build_tracker
+from sd_scripts.train.team import Team
+from sd_scripts.train.trackers import NoTracker, build_tracker
 from sd_scripts.train.validation import Validator, note_split, validation_timesteps
 
 
@@ -65,6 +66,7 @@ class Foundation:
     method: Method
     reporter: Reporter
     requests: Requests
+    team: Team
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return the context in which the model runs."""
@@ -75,7 +77,12 @@ class Foundation:
 
 
 def lay_foundation(
-    job: TrainingJob, run: RunFolder, checked: Preflight, reporter: Reporter, requests: Requests
+    job: TrainingJob,
+    run: RunFolder,
+    checked: Preflight,
+    reporter: Reporter,
+    requests: Requests,
+    team: Team,
 ) -> Foundation:
     """Set up the device, load the model (its encoders only if needed) and attach the network.
 
@@ -84,6 +91,8 @@ def lay_foundation(
     accelerator = Accelerator(
         mixed_precision=job.performance.mixed_precision, step_scheduler_with_optimizer=False
     )
+    # The loop gathers batches itself; a launcher's setting would divide the loss a second time.
+    accelerator.gradient_accumulation_steps = 1
     if job.performance.full_fp16:
         allow_half_gradients(accelerator)
     precision = precision_of(job)
@@ -109,22 +118,25 @@ def lay_foundation(
     for text in fit_to_machine(job, model, accelerator.device):
         reporter.say(text)
     raise_if_errors(state_problems(job, method))
-    needed = file_bytes(job, checked.arithmetic, count_of(method, job, checked))
-    raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))
+    if team.leads:
+        needed = file_bytes(job, checked.arithmetic, count_of(method, job, checked))
+        raise_if_errors(disk_problems(output_folder(job, run), needed, "output_dir"))
+    team.start_alike(list(method.trainable_modules.parameters()))
     reporter.phase("loading the model", 1, 1)
-    return Foundation(accelerator, precision, model, method, reporter, requests)
+    return Foundation(accelerator, precision, model, method, reporter, requests, team)
 
 
 def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foundation) -> Session:
     """Put a session together, encode what is to be cached, and resume if that is asked for."""
     accelerator, model = foundation.accelerator, foundation.model
-    reporter, requests = foundation.reporter, foundation.requests
+    reporter, requests, team = foundation.reporter, foundation.requests, foundation.team
     seed = job.training.seed
     assert seed is not None, "the entry draws a seed"
-    caching = Caching(
-        job, model, foundation.precision, reporter, Hooks(reporter.phase, requests.stop)
-    )
-    latents, text = latent_cache(caching, checked.plan), text_cache(caching, checked.plan)
+    hooks = Hooks(reporter.phase, requests.stop)
+    # What lies on the disk is encoded once for all processes of a machine.
+    caching = Caching(job, model, foundation.precision, reporter, hooks, in_memory=team.size == 1)
+    latents = team.leader_first(lambda: latent_cache(caching, checked.plan))
+    text = team.leader_first(lambda: text_cache(caching, checked.plan))
     source = BatchSource(
         checked.plan,
         LoaderSettings.of(
@@ -132,7 +144,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
             seed=seed,
             total_steps=checked.arithmetic.total_steps,
             accumulation=job.training.gradient_accumulation_steps,
-            sharing=Sharing(accelerator.process_index, accelerator.num_processes),
+            sharing=Sharing(team.seat.rank, team.size),
         ),
         scaling=scaling_of(model),
         latents=latents,
@@ -144,7 +156,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
     optimizer = build_optimizer(job, method.parameter_groups())
     scheduler = build_scheduler(job, optimizer, checked.arithmetic.total_steps)
     prepared = accelerator.prepare_optimizer(optimizer)
-    stepper = build_stepper(job, accelerator, optimizer, prepared)
+    stepper = build_stepper(job, optimizer, prepared)
     ema = Ema.of(job, method.trainable_modules)
     resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler, ema)
     recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
@@ -152,7 +164,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         reporter.warn(note)
     method.after_step(recorder.position.step)
     _switch_to_training(job, model, method)
-    previewer = _previewer(job, run, checked, foundation, method)
+    previewer = _previewer(job, run, checked, foundation, method) if team.leads else None
     _release(job, model, source, previewer, text_cached=text is not None)
     return Session(
         job=job,
@@ -170,21 +182,29 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         text=text_of(job, model, learns=method.trains_text_encoder),
         autocast=foundation.autocast,
         dtype=foundation.precision.frozen,
-        saver=Saver(
-            job,
-            num_epochs=checked.arithmetic.num_epochs,
-            folders=(output_folder(job, run), run.state, run.output),
-            write=(recorder.write_weights, recorder.write_state),
-            is_ours=recorder.is_ours,
-            reporter=reporter,
-        ),
+        saver=_saver(job, run, checked, reporter, recorder) if team.leads else Bystander(),
         previewer=previewer,
         validator=validator,
         reporter=reporter,
         requests=requests,
-        tracker=build_tracker(job),
+        team=team,
+        course=Course(team, requests),
+        tracker=build_tracker(job) if team.leads else NoTracker(),
         start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
+    )
+
+
+def _saver(
+    job: TrainingJob, run: RunFolder, checked: Preflight, reporter: Reporter, recorder: Recorder
+) -> Saver:
+    return Saver(
+        job,
+        num_epochs=checked.arithmetic.num_epochs,
+        folders=(output_folder(job, run), run.state, run.output),
+        write=(recorder.write_weights, recorder.write_state),
+        is_ours=recorder.is_ours,
+        reporter=reporter,
     )
 
 
@@ -236,19 +256,14 @@ def _validator(
     """Make what measures the held-out pictures, and write down which ones they are."""
     if not checked.plan.validation:
         return None
-    if foundation.accelerator.is_main_process:
+    team = foundation.team
+    if team.leads:
         note_split(job, checked.plan, run)
     seed = seeded_validation(job).validation_seed
     assert seed is not None, "the entry draws a seed"
-    accelerator = foundation.accelerator
     batches = source.of_plan(checked.plan.for_validation(), seed)
-
-    def total(sums: Tensor) -> Tensor:
-        added: Tensor = accelerator.reduce(sums.float().to(accelerator.device))
-        return added.cpu()
-
     measure = measure_of(foundation, job)
-    return Validator(job.validation, batches, measure, validation_timesteps(job), total)
+    return Validator(job.validation, batches, measure, validation_timesteps(job), team)
 
 
 def _resume(job: TrainingJob, recorder: Recorder) -> list[Problem]:

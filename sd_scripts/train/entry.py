@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.errors import Problem, UserError
+from sd_scripts.errors import EXIT_OK, Problem, UserError
 from sd_scripts.options.jobs import Job, RankLossesJob, TrainingJob
 from sd_scripts.options.values import replace_values
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.machine import settle_process
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.runs.seat import Seat
 from sd_scripts.script import Ending, Place, Script, run_command
 from sd_scripts.train.state_facts import find_state, read_facts
 
@@ -23,7 +25,13 @@ from sd_scripts.train.state_facts import find_state, read_facts
 def run_script(job_type: type[Job], script: str) -> int:
     """Be the process of a training script; returns its exit code."""
     greeting = settle_process()
-    return main(job_type, script, sys.argv[1:], prepare=_import_lightly, greeting=greeting)
+    code = main(job_type, script, sys.argv[1:], prepare=_import_lightly, greeting=greeting)
+    if code != EXIT_OK and Seat.of(os.environ).size > 1:
+        # Connections to processes that do not answer would hold up an orderly end for days.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def _import_lightly(job: TrainingJob) -> None:
@@ -63,6 +71,7 @@ def main(
             complete=with_seed,
             prepare=prepare,
             greeting=greeting,
+            several=not issubclass(job_type, RankLossesJob),
         ),
         argv,
     )

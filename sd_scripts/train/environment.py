@@ -19,14 +19,13 @@ from sd_scripts.train.trackers import tracker_problems
 def environment_problems(job: TrainingJob) -> list[Problem]:
     """Return missing packages and number formats that the device does not know."""
     problems = precision_problems(job, PartialState().device)
-    if PartialState().num_processes > 1:
+    fused = job.performance.fused_option
+    if fused is not None and PartialState().num_processes > 1:
         problems.append(
             Problem(
-                f"This was started in {PartialState().num_processes} processes, and training in "
-                "several is not supported yet",
-                None,
-                "Start it with python -m sd_scripts.train_network, or accelerate launch "
-                "--num_processes 1.",
+                f"{fused} lets weights move before the processes could exchange their gradients",
+                fused,
+                f"Train in one process, or switch {fused} off.",
             )
         )
     problems += fitting_problems(job.performance, PartialState().device)

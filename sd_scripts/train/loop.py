@@ -50,10 +50,11 @@ def train(session: Session) -> Literal["finished", "stopped"]:
         more = session.method.step_facts
         session.reporter.step(step.number, step.epoch, step.loss, rates, more)
         session.tracker.step(step.number, step.loss, rates, more)
-        session.recorder.hash_base_in_background()
+        if session.team.leads:
+            session.recorder.hash_base_in_background()
         if after_step(session, step):
             session.reporter.begin_steps()
-        if session.requests.stop() and step.number < session.arithmetic.total_steps:
+        if session.course.stop() and step.number < session.arithmetic.total_steps:
             session.saver.stopped(session.position)
             return "stopped"
     session.saver.finish(session.position)
@@ -88,6 +89,8 @@ def optimize(session: Session, batches: list[Batch]) -> float:
     """Do one optimizer step on the mean loss of `batches`; returns that loss."""
     stepper, number = session.stepper, session.position.step + 1
     stepper.begin(number)
+    assert session.job.training.seed is not None, "the entry draws a seed"
+    session.course.begin(session.job.training.seed, number)
     losses = []
     for batch in batches:
         loss, inputs = forward(session, batch)
@@ -95,10 +98,10 @@ def optimize(session: Session, batches: list[Batch]) -> float:
             check_numbers(session, loss.detach(), None, inputs, batch)
         session.accelerator.backward(loss / len(batches))
         losses.append(loss.detach())
-    mean = torch.stack(losses).mean()
-    average_gradients(session)
+    own = torch.stack(losses).mean()
+    mean = session.course.meet(own, session.trainable)
     norm = stepper.step() if stepper.in_backward else clip_gradients(session)
-    check_numbers(session, mean, norm, inputs, batches[-1])
+    check_numbers(session, mean, norm, inputs, batches[-1], own)
     if not stepper.in_backward:
         stepper.step()
     if not session.accelerator.optimizer_step_was_skipped:  # as the scaler of fp16 may do
@@ -116,18 +119,26 @@ def check_numbers(
     norm: Tensor | None,
     inputs: tuple[Tensor, TextConditioning],
     batch: Batch,
+    own: Tensor | None = None,
 ) -> None:
-    """Raise `UserError` with the likely cause if the loss or the gradients' norm is no number."""
+    """Raise `UserError` with the likely cause if the loss or the gradients' norm is no number.
+
+    Of several processes, the first one whose `own` loss is none knows the cause best.
+    """
     check = loss if norm is None else torch.stack([loss, norm.to(loss.device)])
-    if not torch.isfinite(check).all():
-        raise explain_invalid_loss(
-            session.job,
-            step=session.position.step + 1,
-            latents=inputs[0],
-            text=inputs[1].hidden,
-            trained=session.method.trainable_modules,
-            names=batch.names,
-        )
+    if torch.isfinite(check).all():
+        return
+    error = explain_invalid_loss(
+        session.job,
+        step=session.position.step + 1,
+        latents=inputs[0],
+        text=inputs[1].hidden,
+        trained=session.method.trainable_modules,
+        names=batch.names,
+    )
+    if own is not None and torch.isfinite(own).all():
+        session.team.exchange()
+    raise error
 
 
 def forward(session: Session, batch: Batch) -> tuple[Tensor, tuple[Tensor, TextConditioning]]:
@@ -162,24 +173,15 @@ def clip_gradients(session: Session) -> Tensor | None:
     return None if session.accelerator.scaler is not None else norm
 
 
-def average_gradients(session: Session) -> None:
-    """Give every process the mean gradient of all; nothing to do for a single one."""
-    if session.accelerator.num_processes == 1:
-        return
-    for parameter in (p for p in session.trainable if p.requires_grad):
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        parameter.grad = session.accelerator.reduce(parameter.grad, reduction="mean")
-
-
 def after_step(session: Session, step: Step) -> bool:
     """Save, preview or wait where that is due; tells whether any of it took time."""
     saver, requests, options = session.saver, session.requests, session.job.preview
+    due_now = session.course.due
     worked = saver.after_step(session.position)
     if step.ends_epoch:
         worked |= saver.after_epoch(session.position)
     worked |= validate(session, step)
-    if requests.due("save"):
+    if due_now("save"):
         saver.on_request(session.position)
         requests.done("save")
         worked = True
@@ -188,10 +190,10 @@ def after_step(session: Session, step: Step) -> bool:
         due = step.ends_epoch and step.epoch % by_epoch == 0
     else:
         due = by_step is not None and step.number % by_step == 0
-    if due or requests.due("sample"):
+    if due or due_now("sample"):
         preview(session, f"e{step.epoch:06d}" if by_epoch and due else f"{step.number:06d}")
         worked = True
-        if requests.due("sample"):
+        if due_now("sample"):
             requests.done("sample")
     return requests.wait_while_paused() or worked
 

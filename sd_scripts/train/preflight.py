@@ -14,6 +14,7 @@ from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.dataset.scan import Progress
 from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
+from sd_scripts.dataset.words import count
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.detect import ModelInfo, ResolvedModel, inspect_model, resolve_model
 from sd_scripts.families.noise_options import resolve_noise
@@ -76,7 +77,7 @@ def look_ahead(
         num_processes=num_processes,
     )
     prompts = _prompts(job, plan, problems)
-    problems += _file_problems(job)
+    problems += _file_problems(job, num_processes)
     for option, folder in (
         ("logging_dir", job.logging.logging_dir),
         ("cache_dir", job.data.cache_dir),
@@ -143,7 +144,7 @@ def _prompts(
     return tuple(resolved(p, size=size, sampler=preview.sample_sampler) for p in prompts)
 
 
-def _file_problems(job: TrainingJob) -> list[Problem]:
+def _file_problems(job: TrainingJob, num_processes: int) -> list[Problem]:
     given = {
         "vae": job.model.vae,
         **job.input_files,
@@ -158,27 +159,40 @@ def _file_problems(job: TrainingJob) -> list[Problem]:
     except UserError as error:
         problems += error.problems
     if job.saving.resume:
-        problems += _state_problems(job, Path(job.saving.resume))
+        problems += _state_problems(job, Path(job.saving.resume), num_processes)
     return problems
 
 
-def _state_problems(job: TrainingJob, resume: Path) -> list[Problem]:
+def _state_problems(job: TrainingJob, resume: Path, num_processes: int) -> list[Problem]:
     try:
         facts = read_facts(find_state(resume))
     except UserError as error:
         return list(error.problems)
+    named = next(iter(job.input_files), "pretrained_model_name_or_path")
+    problems = []
+    if facts.num_processes != num_processes:
+        problems.append(
+            Problem(
+                f"This state was saved by {count(facts.num_processes, 'process', 'processes')}, "
+                f"and now there would be {num_processes}: a step would hold another number of "
+                "pictures, and the steps so far could not be told in it",
+                "resume",
+                f"Start with num_processes {facts.num_processes}, or go on from the trained file "
+                f"with {named} instead of resume.",
+            )
+        )
     wanted = job.optimizer.optimizer_type
     if facts.optimizer in ("", wanted):
-        return []
-    named = next(iter(job.input_files), "pretrained_model_name_or_path")
+        return problems
     return [
+        *problems,
         Problem(
             f"This state holds what the optimizer {facts.optimizer} has gathered, which {wanted} "
             "cannot use",
             "resume, optimizer_type",
             f"Set optimizer_type to {facts.optimizer}, or go on from the trained file with "
             f"{named} instead of resume.",
-        )
+        ),
     ]
 
 

@@ -144,6 +144,7 @@ class Recorder:
             optimizer=self._job.optimizer.optimizer_type,
             optimizer_args=self._job.optimizer.optimizer_args,
             files=tuple(item for item in self._files.items() if _is_there(*item)),
+            num_processes=PartialState().num_processes,
         )
         save_state(path, self._parts, facts)
 

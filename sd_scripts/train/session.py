@@ -22,12 +22,14 @@ from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.runs.events import StartEvent
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
+from sd_scripts.train.course import Bystander, Course
 from sd_scripts.train.ema import Ema
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
 from sd_scripts.train.state_facts import Position
 from sd_scripts.train.stepping import Stepper
+from sd_scripts.train.team import Team
 from sd_scripts.train.trackers import Tracker
 from sd_scripts.train.validation import Validator
 
@@ -51,11 +53,13 @@ class Session:
     text: Callable[[Batch], TextConditioning]
     autocast: Callable[[], AbstractContextManager[Any]]
     dtype: torch.dtype
-    saver: Saver
+    saver: Saver | Bystander
     previewer: Previewer | None
     validator: Validator | None
     reporter: Reporter
     requests: Requests
+    team: Team
+    course: Course
     tracker: Tracker
     start: StartEvent
     recorder: Recorder

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sd_scripts.dataset.order import stream_seed
-from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
 
@@ -237,13 +235,8 @@ class FusedStep(PartStep):
         return torch.stack([square.to(device) for square in self._squares]).sum().sqrt()
 
 
-def build_stepper(
-    job: TrainingJob, accelerator: Accelerator, optimizer: Optimizer, prepared: Any
-) -> Stepper:
-    """Return the way of stepping that a job asks for; `prepared` is accelerate's optimizer.
-
-    Raises `UserError` if it is not possible with several processes.
-    """
+def build_stepper(job: TrainingJob, optimizer: Optimizer, prepared: Any) -> Stepper:
+    """Return the way of stepping that a job asks for; `prepared` is accelerate's optimizer."""
     performance = job.performance
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     low = any(parameter.dtype == torch.bfloat16 for parameter in parameters)
@@ -252,14 +245,7 @@ def build_stepper(
     assert job.training.seed is not None, "the entry draws a seed"
     stochastic = low and not entry.schedule_free
     rounding = StochasticRounding(job.training.seed) if stochastic else None
-    fused = performance.fused_option
-    if fused is not None:
-        if accelerator.num_processes > 1:
-            raise UserError(
-                f"{fused} does not work with several processes, which exchange whole gradients",
-                option=fused,
-                hint=f"Train in one process, or switch {fused} off.",
-            )
+    if performance.fused_option is not None:
         parts = _shared_out(parameters, performance.fused_optimizer_groups)
         return FusedStep(optimizer, parts, rounding, job.optimizer.max_grad_norm)
     if rounding is None:

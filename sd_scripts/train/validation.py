@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch import Tensor
 
 from sd_scripts.data.loader import BatchSource
 from sd_scripts.dataset.index import PictureIndex, cache_folder
@@ -22,6 +21,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.measure import Measure, fixed_timesteps
+from sd_scripts.train.team import Team
 
 if TYPE_CHECKING:
     from sd_scripts.train.loop import Step
@@ -34,14 +34,14 @@ _PHASE: Final = "validation"
 class Validator:
     """Measures the held-out pictures of one job.
 
-    `source` gives their batches; `total` adds a tensor up over all processes.
+    `source` gives this process's share of their batches; `team` adds up what all have found.
     """
 
     options: ValidationOptions
     source: BatchSource
     measure: Measure
     timesteps: tuple[int, ...]
-    total: Callable[[Tensor], Tensor]
+    team: Team
 
     def due(self, step: Step, last_step: int) -> bool:
         """Tell whether to measure after this step; after the last one always."""
@@ -56,8 +56,9 @@ class Validator:
         self, reporter: Reporter, should_stop: Callable[[], bool]
     ) -> dict[int, float] | None:
         """Return the mean loss by timestep; None if a stop was asked for meanwhile."""
-        limit = self.options.max_validation_steps
-        count = min(self.source.batches_per_epoch, limit or self.source.batches_per_epoch)
+        count = self.source.batches_per_epoch
+        if limit := self.options.max_validation_steps:
+            count = min(count, len(range(self.team.seat.rank, limit, self.team.size)))
         sums = torch.zeros(len(self.timesteps) + 1, dtype=torch.float64)
         for done, batch in enumerate(islice(self.source.epoch(1), count)):
             if should_stop():
@@ -68,7 +69,7 @@ class Validator:
             sums[:-1] += self.measure.losses(batch, self.timesteps).double().sum(dim=1)
             sums[-1] += len(batch)
         reporter.phase(_PHASE, count, count)
-        sums = self.total(sums)
+        sums = self.team.total(sums)
         means = (sums[:-1] / sums[-1]).tolist()
         return dict(zip(self.timesteps, means, strict=True))
 
@@ -79,8 +80,7 @@ def validate(session: Session, step: Step) -> bool:
     if validator is None or not validator.due(step, session.arithmetic.total_steps):
         return False
     # Several processes must all measure to the end, or they would wait for each other for ever.
-    alone = session.accelerator.num_processes == 1
-    stop = session.requests.stop if alone else _never
+    stop = session.requests.stop if session.team.size == 1 else _never
     with weights_to_use(session.optimizer, session.ema):
         found = validator.losses(session.reporter, stop)
     if found is not None:

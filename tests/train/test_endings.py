@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.events import EndEvent, EventWriter
 from sd_scripts.runs.reporter import Reporter
-from sd_scripts.train import environment, run
-from sd_scripts.train.environment import environment_problems
+from sd_scripts.train import run
 from tests.support.jobs import TinyJob
 
 
@@ -42,11 +38,3 @@ def test_full_main_memory_is_for_the_user_to_mend(
     job = TinyJob(tmp_path, tmp_path / "model.safetensors")
     assert job.run() == 2
     assert job.end().reason == "The memory is full"
-
-
-def test_several_processes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = SimpleNamespace(device=torch.device("cpu"), num_processes=2)
-    monkeypatch.setattr(environment, "PartialState", lambda: state)
-    values = {"pretrained_model_name_or_path": "m", "train_data_dir": "d"}
-    problems = environment_problems(job_from_values(TrainNetworkJob, values))
-    assert ["2 processes" in problem.message for problem in problems] == [True]

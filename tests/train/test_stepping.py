@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ from sd_scripts.train.stepping import (
     build_stepper,
 )
 
-ALONE: Any = SimpleNamespace(num_processes=1)
 # Those that find their rate look at all weights together; paged ones need a graphics card.
 STEPPABLE = [
     entry.name for entry in OPTIMIZERS.values() if not entry.sets_own_rate and not entry.paged
@@ -53,7 +51,7 @@ def train(model: Any, job: TrainDbJob, steps: int = 8) -> Any:
         {"params": list(model[2].parameters()), "lr": 1e-3, "name": "b"},
     ]
     optimizer = build_optimizer(job, groups)
-    stepper = build_stepper(job, ALONE, optimizer, optimizer)
+    stepper = build_stepper(job, optimizer, optimizer)
     generator = torch.Generator().manual_seed(5)
     for number in range(1, steps + 1):
         x = torch.randn(16, 64, generator=generator).to(model[0].weight.dtype)
@@ -91,7 +89,7 @@ def test_gradients_are_dropped_as_they_come() -> None:
     model = small_model()
     job = job_with(fused_backward_pass=True, max_grad_norm=1e-3, optimizer_type="SGDNesterov")
     optimizer = build_optimizer(job, [{"params": list(model.parameters()), "lr": 1.0, "name": "a"}])
-    stepper = build_stepper(job, ALONE, optimizer, optimizer)
+    stepper = build_stepper(job, optimizer, optimizer)
     assert isinstance(stepper, FusedStep)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     stepper.begin(1)
@@ -109,7 +107,7 @@ def test_what_no_longer_learns_is_not_waited_for() -> None:
     model = small_model()
     job = job_with(fused_optimizer_groups=1, max_grad_norm=0)
     optimizer = build_optimizer(job, [{"params": list(model.parameters()), "lr": 1.0, "name": "a"}])
-    stepper = build_stepper(job, ALONE, optimizer, optimizer)
+    stepper = build_stepper(job, optimizer, optimizer)
     model[2].requires_grad_(False)
     frozen, learning = model[2].weight.detach().clone(), model[0].weight.detach().clone()
     stepper.begin(1)
@@ -158,7 +156,7 @@ def test_small_steps_are_not_lost_in_bf16() -> None:
     job = job_with(optimizer_type="SGD", max_grad_norm=0, **full)
     weight = nn.Parameter(torch.ones(1000, dtype=torch.bfloat16))
     optimizer = build_optimizer(job, [{"params": [weight], "lr": 1e-3, "name": "a"}])
-    stepper = build_stepper(job, ALONE, optimizer, optimizer)
+    stepper = build_stepper(job, optimizer, optimizer)
     assert isinstance(stepper, PartStep)
     for number in range(1, 101):
         stepper.begin(number)
@@ -184,4 +182,4 @@ def test_other_jobs_step_all_at_once() -> None:
     model = small_model()
     job = job_with()
     optimizer = build_optimizer(job, [{"params": list(model.parameters()), "lr": 1.0, "name": "a"}])
-    assert isinstance(build_stepper(job, ALONE, optimizer, optimizer), WholeStep)
+    assert isinstance(build_stepper(job, optimizer, optimizer), WholeStep)

@@ -13,11 +13,12 @@ from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.runs.events import ValidationEvent
 from sd_scripts.train.loop import Step
 from sd_scripts.train.measure import fixed_timesteps
+from sd_scripts.train.team import Team
 from sd_scripts.train.validation import Validator
 from tests.support.jobs import TinyJob, draw_pictures, equal
 from tests.support.tiny_models import make_tiny_checkpoint
 
-HELD = {"validation_split": 0.4, "validation_seed": 3}
+HELD = {"validation_split": 0.5, "validation_seed": 3}
 CHANCE = {
     "flip_aug": True,
     "shuffle_caption": True,
@@ -30,7 +31,7 @@ CHANCE = {
 
 @pytest.fixture
 def job(tmp_path: Path) -> TinyJob:
-    draw_pictures(tmp_path / "pictures", count=5)
+    draw_pictures(tmp_path / "pictures", count=4, size=(64, 64))
     model = make_tiny_checkpoint("sd1", tmp_path / "model.safetensors")
     return TinyJob(tmp_path, model, {"train_batch_size": 1, **CHANCE})
 
@@ -61,7 +62,7 @@ def test_the_timesteps_part_the_range_evenly() -> None:
 def test_when_it_is_due(options: dict[str, int], expected: set[int]) -> None:
     given = ValidationOptions.model_validate({"validation_split": 0.1} | options)
     nothing: Any = SimpleNamespace()
-    validator = Validator(given, nothing, nothing, (1,), nothing)
+    validator = Validator(given, nothing, nothing, (1,), Team())
     steps = [Step(n, (n - 1) // 4 + 1, 0.0, n % 4 == 0) for n in range(1, 11)]
     assert {step.number for step in steps if validator.due(step, 10)} == expected
 
@@ -71,8 +72,8 @@ def test_held_out_pictures_are_measured_and_leave_no_trace(job: TinyJob) -> None
     assert job.run("often", **HELD, validate_every_n_steps=1, output_name="often") == 0
     assert job.run("rarely", **HELD, output_name="rarely") == 0
     often, rarely = measured(job, "often"), measured(job, "rarely")
-    assert sorted(often) == list(range(1, 7))
-    assert sorted(rarely) == [3, 6]
+    assert sorted(often) == list(range(1, 5))
+    assert sorted(rarely) == [2, 4]
     assert {step: often[step] for step in rarely} == rarely
     assert equal(job.tensors("often"), job.tensors("rarely"))
     assert set(often[1]) == {"timestep 200", "timestep 400", "timestep 600", "timestep 800"}

@@ -1,0 +1,216 @@
+"""Two processes train as one with the doubled batch does, and none waits for another in vain."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from kohya_gui.jobs.processes import Processes, launcher
+from sd_scripts.options.jobs import TrainDbJob, TrainingJob, TrainTextualInversionJob
+from sd_scripts.runs.events import EndEvent, SaveEvent, StepEvent, ValidationEvent
+from tests.support.jobs import TinyJob, draw_pictures, equal
+from tests.support.several import Turn, write_turns
+from tests.support.tiny_models import make_tiny_checkpoint
+
+STEPS = 3
+WHOLE = {"network_dim": None, "learning_rate": 1e-4, "max_train_epochs": 2}
+WORD = {"network_dim": None, "token_string": "mycat7", "init_word": "cat", "cache_latents": None}
+
+
+@dataclass
+class Together:
+    """Jobs that are done by two processes, each in a place of its own, with the same pictures."""
+
+    root: Path
+    model: Path
+    turns: list[Turn] = field(default_factory=list)
+
+    def job(self, name: str, kind: type[TrainingJob] | None = None, **options: object) -> TinyJob:
+        """Return a job of three pictures and three steps, in the place `name`."""
+        values = {"max_train_epochs": STEPS, "cache_dir": str(self.root / "cache"), **options}
+        job = TinyJob(self.root / name, self.model, values)
+        job.options["train_data_dir"] = str(self.root / "pictures")
+        if kind is not None:
+            job.job_type = kind
+        return job
+
+    def add(self, job: TinyJob, event: str = "", process: int = 1, **changes: object) -> TinyJob:
+        """Let the two processes do this job, too."""
+        run_dir = ["--run_dir", str(job.place / "run")]
+        self.turns.append(
+            Turn(job.job_type.name, [*job.arguments(**changes), *run_dir], event, process)
+        )
+        return job
+
+    def launch(self) -> list[list[int]]:
+        """Do all jobs; returns the exit codes of both processes."""
+        turns = write_turns(self.turns, self.root / "turns.json")
+        command = [*launcher(Processes(num_processes=2)), "-m", "tests.support.several", str(turns)]
+        variables = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        log = self.root / "log.txt"
+        with open(log, "wb") as stream:
+            subprocess.run(
+                command, check=False, stdout=stream, stderr=stream, timeout=300,
+                env=os.environ | variables, cwd=Path(__file__).parents[2],
+            )  # fmt: skip
+        found = [self.root / f"codes-{rank}.json" for rank in range(2)]
+        assert all(path.exists() for path in found), log.read_text("utf-8", "replace")
+        return [json.loads(path.read_text()) for path in found]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
+    root = tmp_path_factory.mktemp("several")
+    model = make_tiny_checkpoint("sd1", root / "tiny.safetensors")
+    draw_pictures(root / "pictures" / "1_cat", 3)
+    return Together(root, model)
+
+
+@dataclass
+class Outcome:
+    """The jobs that two processes did, by name, and the exit codes of both."""
+
+    together: Together
+    jobs: dict[str, TinyJob]
+    codes: dict[str, tuple[int, ...]]
+
+    def end(self, name: str) -> EndEvent:
+        """Return how a job ended."""
+        return self.jobs[name].end()
+
+    def alone(self, name: str) -> dict[str, Tensor]:
+        """Do a job again in one process, with all pictures in one batch; returns its tensors."""
+        there = self.jobs[name]
+        job = TinyJob(there.place / "alone", there.model, there.options, there.job_type)
+        assert job.run(train_batch_size=4) == 0
+        self.jobs[f"{name} alone"] = job
+        return job.tensors()
+
+
+@pytest.fixture(scope="module")
+def outcome(together: Together) -> Outcome:
+    """Do everything in one launch: starting processes takes longer than these jobs."""
+    averaged = {**WHOLE, "full_bf16": True, "mixed_precision": "bf16", "use_ema": True}
+    jobs = {
+        "lora": together.job("lora", save_every_n_steps=2, save_state=True),
+        "stopped": together.job("stopped", seed=None),
+        "validated": together.job("validated", validation_split=0.34, max_train_epochs=2),
+        "whole": together.job("whole", TrainDbJob, **WHOLE),
+        "averaged": together.job("averaged", TrainDbJob, **averaged, save_precision="float"),
+        "word": together.job("word", TrainTextualInversionJob, **WORD),
+        "pivotal": together.job("pivotal", token_string="mycat7", init_word="cat"),
+        "mistake": together.job("mistake"),
+        "fault": together.job("fault"),
+        "unlike": together.job("unlike"),
+    }
+    events = {name: (name, 1) for name in ("mistake", "fault", "unlike")}
+    events["stopped"] = ("stop", 0)
+    for name, job in jobs.items():
+        together.add(job, *events.get(name, ("", 1)))
+    state = jobs["lora"].place / "run" / "state" / "cat-step00000002-state"
+    jobs["resumed"] = together.add(together.job("resumed", resume=str(state)))
+    jobs["death"] = together.add(together.job("death"), "death")
+    leader, follower = together.launch()
+    pairs = list(zip(leader, follower, strict=False))  # of the last job nobody needs to tell
+    assert len(pairs) >= len(jobs) - 1, (together.root / "log.txt").read_text("utf-8", "replace")
+    return Outcome(together, jobs, dict(zip(jobs, pairs, strict=False)))
+
+
+def near(first: dict[str, Tensor], second: dict[str, Tensor], within: float = 1e-5) -> bool:
+    """Tell whether two sets of tensors are the same but for rounding."""
+    assert first.keys() == second.keys()
+    return all(
+        torch.allclose(tensor.float(), second[name].float(), rtol=0, atol=within)
+        for name, tensor in first.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["lora", "whole", "word", "pivotal"])
+def test_two_processes_learn_as_one_with_the_doubled_batch(outcome: Outcome, name: str) -> None:
+    """Three pictures: one process has two of them, the other one, and each counts the same."""
+    assert outcome.codes[name] == (0, 0)
+    alone = outcome.alone(name)
+    assert near(outcome.jobs[name].tensors(), alone)
+    losses, expected = outcome.jobs[name].losses(), outcome.jobs[f"{name} alone"].losses()
+    assert losses.keys() == expected.keys()
+    assert [losses[step] for step in losses] == pytest.approx(list(expected.values()), abs=1e-5)
+
+
+def test_only_the_leader_writes(outcome: Outcome) -> None:
+    """One start, one event a step, one file a save; the other process has no run folder."""
+    events = outcome.jobs["lora"].events()
+    assert [event.step for event in events if isinstance(event, StepEvent)] == [1, 2, 3]
+    saved = [Path(event.path).name for event in events if isinstance(event, SaveEvent)]
+    assert len(saved) == len(set(saved)) == 4
+    assert sorted(path.name for path in outcome.jobs["lora"].place.iterdir()) == ["output", "run"]
+
+
+def test_rounded_weights_and_their_average_stay_alike(outcome: Outcome) -> None:
+    """Stochastic rounding draws the same in every process: else they would drift apart."""
+    assert outcome.codes["averaged"] == (0, 0)
+    # A bf16 number has 8 bits; one that is near a border may be rounded to either side of it.
+    assert near(outcome.jobs["averaged"].tensors(), outcome.alone("averaged"), within=5e-3)
+
+
+def test_held_out_pictures_are_shared_out(outcome: Outcome) -> None:
+    """Two pictures learn, in one batch: the second process only lends a hand that counts zero."""
+    assert outcome.codes["validated"] == (0, 0)
+    outcome.alone("validated")
+    found, expected = (
+        [event for event in outcome.jobs[name].events() if isinstance(event, ValidationEvent)]
+        for name in ("validated", "validated alone")
+    )
+    assert len(found) == len(expected) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert one.losses == pytest.approx(other.losses, abs=1e-5)
+
+
+def test_a_stop_is_heeded_by_all_after_the_same_step(outcome: Outcome) -> None:
+    assert outcome.codes["stopped"] == (0, 0)
+    assert outcome.end("stopped").status == "stopped"
+    assert list(outcome.jobs["stopped"].losses()) == [1, 2]
+    assert outcome.end("stopped").reason.startswith("Stopped on request after 2 of 3")
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(outcome: Outcome) -> None:
+    assert outcome.codes["resumed"] == (0, 0)
+    assert list(outcome.jobs["resumed"].losses()) == [3]
+    assert equal(outcome.jobs["resumed"].tensors(), outcome.jobs["lora"].tensors())
+
+
+def test_another_number_of_processes_is_refused(outcome: Outcome) -> None:
+    job = outcome.jobs["resumed"]
+    assert job.run("alone") == 2
+    assert "saved by 2 processes" in job.end("alone").reason
+    assert "num_processes 2" in (job.end("alone").hint or "")
+
+
+def test_a_mistake_that_another_process_meets_is_told_in_words(outcome: Outcome) -> None:
+    assert outcome.codes["mistake"] == (2, 1)
+    end = outcome.end("mistake")
+    assert "Process 1" in end.reason
+    assert "this picture is broken" in end.reason
+    assert (end.problems[0].option, end.hint) == ("train_data_dir", "Look.")
+
+
+def test_a_fault_in_another_process_is_told_with_its_traceback(outcome: Outcome) -> None:
+    assert outcome.codes["fault"] == (1, 1)
+    assert "ZeroDivisionError: one by nothing" in outcome.end("fault").reason
+    log = (outcome.jobs["fault"].place / "run" / "train.log").read_text(encoding="utf-8")
+    assert "in optimize" in log
+
+
+def test_other_settings_in_another_process_are_told(outcome: Outcome) -> None:
+    assert outcome.codes["unlike"] == (2, 1)
+    assert "Process 1 was given max_grad_norm = 0.5" in outcome.end("unlike").reason
+
+
+def test_a_process_that_ends_without_a_word_ends_the_run(outcome: Outcome) -> None:
+    assert "ended without a word" in outcome.end("death").reason
