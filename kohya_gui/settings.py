@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.workspace import Workspace
 from sd_scripts.files import write_atomic
 
@@ -20,8 +21,8 @@ class Settings(BaseModel):
     """All settings. What a newer version added is kept as it is, so that going back loses nothing.
 
     `roots` are the folders that may be browsed besides the workspace; empty means the user's own
-    folder. `page_defaults` holds, by job name, option values a new form begins with. Secrets never
-    go in here.
+    folder. `processes` are those of each training. `page_defaults` holds, by job name, option
+    values a new form begins with. Secrets never go in here.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -32,6 +33,7 @@ class Settings(BaseModel):
     roots: tuple[str, ...] = ()
     allow_hub: bool = False
     when_busy: Literal["queue", "refuse"] = "queue"
+    processes: Processes = Processes()
     page_defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

@@ -26,7 +26,8 @@ from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.starter import starter_draft, starter_is_there
 from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
 from kohya_gui.importers.report import Report
-from kohya_gui.jobs.launch import JobRequest, command_for, command_text
+from kohya_gui.jobs.launch import JobRequest, commands_text
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
@@ -234,6 +235,12 @@ class Desk:
             raise UserError.of(prepared.problems)
         return prepared, job_from_values(self.job_type, prepared.values)
 
+    @property
+    def _processes(self) -> Processes:
+        """Where a training runs; other jobs work in one process."""
+        trains = issubclass(self.job_type, TrainingJob)
+        return self._context.settings().processes if trains else Processes()
+
     def _show(self, draft: Draft) -> dict[str, Any]:
         prepared, job = self._job(draft)
         example = f"{safe_name(prepared.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -242,7 +249,7 @@ class Desk:
             "state": "shown",
             "changed": job_to_toml(job, only_changed=True),
             "all": job_to_toml(job),
-            "command": command_text(command_for(self.job_type.name, run)),
+            "command": commands_text(self.job_type.name, run, self._processes),
             "file": f"{safe_name(prepared.name)}.toml",
             "prompts": prepared.prompt_text,
         }
@@ -300,6 +307,7 @@ class Desk:
             config_toml=job_to_toml(job),
             name=prepared.name,
             allow_hub=settings.allow_hub,
+            processes=self._processes,
         )
         match self._context.queue.submit(request, settings.when_busy):
             case Submitted(run=run, text=text):

@@ -144,9 +144,7 @@ chooses each, and the keys that belong to it."""
 _METADATA_MADE: Final = (
     "it told how the metadata file was to be made; that file has to be there before training"
 )
-_LAUNCHER: Final = (
-    "it is said when the training is launched: accelerate launch, or accelerate config"
-)
+_LAUNCHER: Final = "it belongs to the machine, not to the job: see the settings of this program"
 
 NOT_NEEDED: Final[dict[str, str]] = {
     "sdxl": "the kind of model is seen from the file",

@@ -6,7 +6,10 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from kohya_gui.context import Context
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.locales import available_languages
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
@@ -16,21 +19,26 @@ from kohya_gui.settings import Settings, save_settings
 def _build(context: Context) -> None:
     text = context.text
     _html(f'<h1 class="kg-page-title">{escape(text("settings.title"))}</h1>')
-    fields = [*_look(context), *_files(context), *_jobs(context)]
+    fields = [*_look(context), *_files(context), *_jobs(context), *_cards(context)]
     save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
 
     def load() -> list[Any]:
         now = context.settings()
-        return [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
+        general = [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
+        cards = now.processes.model_dump()
+        return [*general, *(cards[name] for name in _CARDS)]
 
-    def keep(tier: str, language: str, roots: str, when_busy: str, allow_hub: bool) -> str:
-        values = {
+    def keep(
+        tier: str, language: str, roots: str, when_busy: str, allow_hub: bool, *cards: object
+    ) -> str:
+        values: dict[str, Any] = {
             "tier": tier,
             "language": language,
             "roots": [line.strip() for line in (roots or "").splitlines() if line.strip()],
             "when_busy": when_busy,
             "allow_hub": allow_hub,
+            "processes": filled(dict(zip(_CARDS, cards, strict=True))),
         }
         return keep_settings(context, values)
 
@@ -105,6 +113,36 @@ def _jobs(context: Context) -> list[Any]:
     return [when_busy, allow_hub]
 
 
+_CARDS: Final = tuple(Processes.model_fields)
+
+
+def filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Return what was filled in; an empty number box means the default."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _cards(context: Context) -> list[Any]:
+    """Place the boxes that say where trainings run, in the order of `_CARDS`."""
+    text = context.text
+    defaults = Processes()
+    boxes: list[Any] = []
+    with gr.Column(elem_classes=["kg-card"]):
+        _html(
+            f'<h2 class="kg-h">{escape(text("settings.cards"))}</h2>'
+            f'<p class="kg-quiet kg-why">{escape(text("settings.cards_why"))}</p>'
+        )
+        for name in _CARDS:
+            look: dict[str, Any] = {
+                "label": text(f"settings.{name}"),
+                "info": text(f"settings.{name}_info"),
+                "elem_id": f"setting-{name.replace('_', '-')}",
+                "interactive": True,
+            }
+            is_text = isinstance(defaults.model_dump()[name], str)
+            boxes.append(gr.Textbox(**look) if is_text else gr.Number(precision=0, **look))
+    return boxes
+
+
 def _html(markup: str) -> None:
     gr.HTML(markup, apply_default_css=False, js_on_load=None)
 
@@ -119,7 +157,11 @@ def keep_settings(context: Context, values: dict[str, Any]) -> str:
     try:
         now = context.settings().model_dump(mode="json")
         save_settings(context.workspace, Settings.model_validate({**now, **values}))
-    except (OSError, ValueError) as error:
+    except ValidationError as error:
+        # pydantic's own words begin with where; ours are behind "Value error, "
+        reasons = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
+        return _said("kg-bad", text("settings.not_saved", reason=reasons))
+    except OSError as error:
         return _said("kg-bad", text("settings.not_saved", reason=error))
     return _said("kg-good", text("settings.saved"))
 

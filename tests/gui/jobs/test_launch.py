@@ -56,14 +56,6 @@ def test_one_process_is_started_without_the_launcher(tmp_path: Path) -> None:
     ]
 
 
-def test_several_processes_are_started_by_accelerate(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    command = command_for("train_network", run, num_processes=2)
-    assert command[:3] == [sys.executable, "-m", "accelerate.commands.launch"]
-    assert command[command.index("--num_processes") + 1] == "2"
-    assert command[-6:] == command_for("train_network", run)[1:]
-
-
 def test_only_known_jobs_are_run(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="no job 'os'"):
         start_run(workspace, "os", "", "x")
