@@ -32,6 +32,8 @@ class NetworkLayer(nn.Module):
 
     rank: int | None = None
     alpha_value: float | None = None
+    wants_plain_base = False
+    """Whether the layer reads the base's whole weight in every step: it best stays plain then."""
 
     def __init__(self, name: str, base: nn.Module, module_dropout: float = 0.0) -> None:
         super().__init__()

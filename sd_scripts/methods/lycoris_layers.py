@@ -163,6 +163,8 @@ class FullLayer(DifferenceLayer):
     The base stays as it is, so that what is learned keeps its precision on a bfloat16 base.
     """
 
+    wants_plain_base = True
+
     def __init__(self, name: str, base: nn.Module, shape: LycorisShape) -> None:
         super().__init__(name, base, shape)
         self.rank = self.alpha_value = None

@@ -1,4 +1,4 @@
-"""A loaded model made fit for this machine: memory format, TF32, compiled blocks.
+"""A loaded model made fit for this machine: packed weights, memory format, TF32, compiled blocks.
 
 None of it changes what is trained or the names in files.
 """
@@ -10,6 +10,7 @@ from torch import nn
 
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import LoadedModel
+from sd_scripts.methods.packing import Wanted, pack_base
 from sd_scripts.methods.quantised_base import Saving, saving_of
 from sd_scripts.options.groups.training import PerformanceOptions
 from sd_scripts.options.jobs import TrainingJob
@@ -21,6 +22,7 @@ from sd_scripts.train.preflight import size_text
 def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -> list[str]:
     """Lay out the U-Net and have it compiled as the job says; returns lines for the log.
 
+    What learns beside the base must be attached already: then the base's frozen weights are packed.
     Raises `UserError` if the compiler does not work.
     """
     performance = job.performance
@@ -28,6 +30,8 @@ def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -
     saving = saving_of(performance, model, precision_of(job).frozen)
     if saving is not None:
         told.append(saving_text(saving))
+    if device.type == "cpu" and not job.learning_parts:
+        told.append(pack_base([model.unet, *model.text_encoders], packing_of(performance)))
     if performance.opt_channels_last:
         lay_out_channels_last(model.unet)
         told.append("The U-Net is laid out with channels last")
@@ -42,6 +46,13 @@ def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -
             "first run: the first steps take longer"
         )
     return told
+
+
+def packing_of(performance: PerformanceOptions) -> Wanted:
+    """Return how frozen weights are packed: by itself not where another layout was asked for."""
+    wanted = performance.pack_frozen_weights
+    other = performance.opt_channels_last or performance.compiler is not None
+    return "off" if wanted == "auto" and other else wanted
 
 
 def saving_text(saving: Saving) -> str:

@@ -181,21 +181,27 @@ class PerformanceOptions(Options):
     """Lays pictures out in memory with their colours together. Convolutions in 16 bits are faster
     so on most graphics cards and on processors; results differ by rounding only."""
 
+    pack_frozen_weights: Annotated[
+        Literal["auto", "on", "off"],
+        Opt(
+            "Pack frozen weights",
+            tier="expert",
+            choice_help=(
+                ("auto", "where a short measurement at the start says that it pays"),
+                ("on", "without measuring"),
+                ("off", "not at all"),
+            ),
+            keywords=("cpu", "processor", "onednn", "mkldnn", "speed"),
+        ),
+    ] = "auto"
+    """On a processor: keeps the convolutions of a base that does not learn in an order that
+    products read as it is, instead of reordering them in every step. Saves time with small
+    pictures, takes no memory, and results differ by rounding only. Which way auto goes may differ
+    between runs; on or off also repeats a run bit for bit. No effect on graphics cards."""
+
     allow_tf32: Annotated[bool, Opt("TF32", tier="expert", keywords=("tensor cores",))] = False
     """Lets NVIDIA cards from the 30 series on multiply 32-bit numbers with 10 bits behind the
     point: much faster with precision no, and a little less exact. No effect on 16-bit work."""
-
-    sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
-    """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is
-    kept for files made for sd-scripts."""
-
-    xformers: Annotated[bool, Opt("Attention of xformers", tier="expert")] = False
-    """Uses the xformers package for attention, which has to be installed, instead of PyTorch's
-    own."""
-
-    mem_eff_attn: Annotated[bool, Opt("Memory-saving attention", tier="expert")] = False
-    """Computes attention one slice after the other: slower, and for machines whose memory PyTorch's
-    own attention does not fit into."""
 
     sdpa: Annotated[bool, Opt("PyTorch attention", tier="expert")] = False
     """Uses PyTorch's own fast attention. It is used anyway unless xformers is chosen; the option is

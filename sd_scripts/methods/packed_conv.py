@@ -1,0 +1,148 @@
+"""A frozen Conv2d's weight laid out once as the rows of a matrix, for products on a CPU.
+
+oneDNN brings a convolution's weight into an order of its own at every call, forward and backward.
+Where pictures are small and channels many (8 by 8 pixels and 1,280 channels in the depth of a
+U-Net) that takes longer than the product. Here the weight is kept as [out, k·k·in], which a matrix
+product reads as it is in either direction: the neighbourhoods of all pixels times Wᵀ forward, the
+gradient times W backward, folded back onto the pixels. So one copy serves both.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sd_scripts.methods.frozen import ConvShape
+
+_FEW_PIXELS: Final = 64
+"""Up to here W is the left factor of the forward product: the right one is what libraries copy."""
+
+
+class PackedConv:
+    """A Conv2d's weight, as it came until it is first used on few pixels, then packed for good.
+
+    With more than `most_pixels` output pixels in a batch the plain convolution is used: their
+    neighbourhoods would be larger than the weight, which then is not what takes the time.
+    """
+
+    def __init__(self, weight: Tensor, shape: ConvShape, most_pixels: int) -> None:
+        self.shape, self.most_pixels = shape, most_pixels
+        self._size = tuple(weight.shape)
+        self._kernel = (weight.shape[2], weight.shape[3])
+        self._plain: Tensor | None = weight.detach()
+        self._rows: Tensor | None = None
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the weight is rows of a matrix by now."""
+        return self._rows is not None
+
+    def pack(self) -> Tensor:
+        """Return the weight as [out, k·k·in]; from the first call on it is kept so only."""
+        if self._rows is None:
+            assert self._plain is not None
+            self._rows = self._plain.permute(0, 2, 3, 1).reshape(self._size[0], -1)
+            self._plain = None
+        return self._rows
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weight is."""
+        return self.dense().device
+
+    def dense(self) -> Tensor:
+        """Return the weight [out, in, k, k] without a copy; with channels last once packed."""
+        if self._plain is not None:
+            return self._plain
+        return self.pack().view(len(self.pack()), *self._kernel, -1).permute(0, 3, 1, 2)
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return the convolution of `x`, [B, out, H', W']."""
+        batch, (height, width) = len(x), self._output_size(x.shape)
+        pixels = batch * height * width
+        if pixels > self.most_pixels:
+            return functional.conv2d(x, self.dense().to(x.dtype), bias, *self.shape)
+        weight = self.pack().to(x.dtype)
+        around = self._neighbourhoods(x, (height, width))
+        if pixels > _FEW_PIXELS:
+            y = functional.linear(around, weight, bias).view(batch, height, width, -1)
+            return y.permute(0, 3, 1, 2).contiguous()
+        columns = torch.mm(weight, around.t())
+        if bias is not None:
+            columns.add_(bias.unsqueeze(1))
+        return columns.view(-1, batch, height, width).transpose(0, 1).contiguous()
+
+    def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
+        """Return the gradient [B, in, H, W] of the convolution's input."""
+        batch, out, height, width = grad.shape
+        if batch * height * width > self.most_pixels:
+            return self._plain_backward(grad, x_shape)
+        grad_rows = grad.permute(0, 2, 3, 1).reshape(-1, out)
+        return self._folded(grad_rows @ self.pack().to(grad.dtype), (height, width), x_shape)
+
+    def to_device(self, device: torch.device) -> PackedConv:
+        """Return it on a device."""
+        if device == self.device:
+            return self
+        return PackedConv(self.dense().to(device), self.shape, self.most_pixels)
+
+    def _plain_backward(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
+        unread = grad.new_empty(()).expand(x_shape)
+        found: Tensor = torch.ops.aten.convolution_backward(
+            grad, unread, self.dense().to(grad.dtype), None, *self.shape, False, (0, 0), 1,
+            (True, False, False),
+        )[0]  # fmt: skip
+        return found
+
+    def _output_size(self, x_shape: torch.Size) -> tuple[int, int]:
+        stride, padding, dilation = self.shape
+        height, width = (
+            (x_shape[2 + n] + 2 * padding[n] - dilation[n] * (self._kernel[n] - 1) - 1) // stride[n]
+            + 1
+            for n in (0, 1)
+        )
+        return height, width
+
+    def _neighbourhoods(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Return what each output pixel sees of `x`, [B·H'·W', k·k·in]."""
+        stride, padding, dilation = self.shape
+        last = x.permute(0, 2, 3, 1)
+        if padding != (0, 0):
+            last = functional.pad(last, (0, 0, padding[1], padding[1], padding[0], padding[0]))
+        steps = last.stride()
+        views = last.as_strided(
+            (len(x), *size, *self._kernel, x.shape[1]),
+            (
+                steps[0],
+                steps[1] * stride[0],
+                steps[2] * stride[1],
+                steps[1] * dilation[0],
+                steps[2] * dilation[1],
+                steps[3],
+            ),
+        )
+        return views.reshape(len(x) * size[0] * size[1], -1)
+
+    def _folded(self, around: Tensor, size: tuple[int, int], x_shape: torch.Size) -> Tensor:
+        """Add up what all neighbourhoods say of each input pixel, in float32."""
+        (down, right), padding, dilation = self.shape
+        batch, channels, height, width = x_shape
+        taps = around.view(batch, *size, *self._kernel, channels)
+        if self._kernel == (1, 1) and (down, right) == (1, 1) and padding == (0, 0):
+            return taps.view(batch, height, width, channels).permute(0, 3, 1, 2).contiguous()
+        total = around.new_zeros(
+            (batch, height + 2 * padding[0], width + 2 * padding[1], channels),
+            dtype=torch.promote_types(around.dtype, torch.float32),
+        )
+        for i in range(self._kernel[0]):
+            for j in range(self._kernel[1]):
+                top, left = i * dilation[0], j * dilation[1]
+                seen = total[
+                    :, top : top + down * size[0] : down, left : left + right * size[1] : right
+                ]
+                seen.add_(taps[:, :, :, i, j])
+        inner = total[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
+        return inner.permute(0, 3, 1, 2).to(around.dtype).contiguous()

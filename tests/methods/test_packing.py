@@ -1,0 +1,169 @@
+"""Packed convolutions give what plain ones give, are chosen where that pays, and keep no copy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sd_scripts.methods import packing
+from sd_scripts.methods.frozen import ConvShape, FrozenConv2d, PlainConv
+from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
+from sd_scripts.methods.lycoris_layers import FullLayer, LycorisShape
+from sd_scripts.methods.packed_conv import PackedConv
+from sd_scripts.methods.packing import Gain, pack_base
+from tests.support.tiny_models import tiny_model
+
+WALKS: list[dict[str, Any]] = [
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 3, "padding": 1, "stride": 2},
+    {"kernel_size": 3, "padding": 2, "dilation": 2},
+    {"kernel_size": (3, 1), "padding": (0, 2), "stride": (2, 3)},
+    {"kernel_size": 1},
+    {"kernel_size": 1, "stride": 2},
+]
+
+
+def frozen_conv(walk: dict[str, Any], dtype: torch.dtype = torch.float64) -> nn.Conv2d:
+    torch.manual_seed(1)
+    return nn.Conv2d(4, 6, **walk).to(dtype).requires_grad_(False)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("most_pixels", [10_000, 0])
+@pytest.mark.parametrize("walk", WALKS)
+def test_both_products_are_the_convolutions(
+    walk: dict[str, Any], most_pixels: int, batch: int
+) -> None:
+    conv = frozen_conv(walk)
+    shape = ConvShape.of(conv)
+    plain, packed = PlainConv(conv.weight, shape), PackedConv(conv.weight, shape, most_pixels)
+    x = torch.randn(batch, 4, 9, 8, dtype=torch.float64)
+    for bias in (conv.bias, None):
+        y = plain.product(x, bias)
+        torch.testing.assert_close(packed.product(x, bias), y)
+    grad = torch.randn_like(y)
+    expected = plain.backward_product(grad, x.shape)
+    torch.testing.assert_close(packed.backward_product(grad, x.shape), expected)
+    assert packed.is_packed == (most_pixels > 0)
+    assert torch.equal(packed.dense(), conv.weight)
+
+
+def test_bfloat16_is_rounded_no_more_than_by_the_convolution() -> None:
+    torch.manual_seed(2)
+    conv = nn.Conv2d(64, 64, 3, padding=1).requires_grad_(False)
+    shape, x, grad = ConvShape.of(conv), torch.randn(1, 64, 8, 8), torch.randn(1, 64, 8, 8)
+    exact = PlainConv(conv.weight.bfloat16().double(), shape)
+    forms = [
+        PlainConv(conv.weight.bfloat16(), shape),
+        PackedConv(conv.weight.bfloat16(), shape, 1000),
+    ]
+    x, grad = x.bfloat16(), grad.bfloat16()
+
+    def errors(form: PlainConv | PackedConv) -> list[float]:
+        found = [form.product(x, None), form.backward_product(grad, x.shape)]
+        right = [exact.product(x.double(), None), exact.backward_product(grad.double(), x.shape)]
+        return [float((a - b).norm() / b.norm()) for a, b in zip(found, right, strict=True)]
+
+    plain, packed = (errors(form) for form in forms)
+    assert all(mine <= 2 * other for mine, other in zip(packed, plain, strict=True))
+
+
+def test_one_copy_of_the_weight_is_kept_and_it_moves_and_copies_with_the_module() -> None:
+    conv = frozen_conv(WALKS[0], torch.float32)
+    weight = conv.weight.detach().clone()
+    packing.store(conv, packing.packed(conv))
+    assert isinstance(conv, FrozenConv2d)
+    conv(torch.randn(1, 4, 1, 1))
+    stored = conv.stored
+    assert isinstance(stored, PackedConv)
+    assert stored.is_packed
+    kept = {value.data_ptr() for value in vars(stored).values() if isinstance(value, Tensor)}
+    assert kept == {conv.weight.data_ptr()}
+    assert torch.equal(conv.state_dict()["weight"], weight)
+    assert torch.equal(copy.deepcopy(conv).weight, weight)
+    assert conv.to("meta").weight.shape == weight.shape
+
+
+def step_of(packed: str) -> tuple[float, list[Tensor], nn.Module]:
+    """One forward and backward of a tiny U-Net with LoRA layers; returns loss and gradients."""
+    unet = copy.deepcopy(tiny_model("sd1").unet).float().requires_grad_(False)
+    convs = [m for m in unet.modules() if isinstance(m, nn.Conv2d)]
+    linears = [m for m in unet.modules() if isinstance(m, nn.Linear)]
+    layers = [
+        LoraLayer(f"layer{n}", base, LoraShape(2, 1.0), 0)
+        for n, base in enumerate([*convs[3:9], *linears[4:8]])
+    ]
+    for number, layer in enumerate(layers):
+        generator = torch.Generator().manual_seed(number)
+        nn.init.normal_(layer.lora_up.weight, std=0.1, generator=generator)
+        layer.attach()
+    pack_base([unet], packed)  # type: ignore[arg-type]
+    unet.enable_gradient_checkpointing()
+    unet.train()
+    torch.manual_seed(5)
+    x, text = torch.randn(1, 4, 8, 8), torch.randn(1, 77, unet.config.cross_attention_dim)
+    loss = unet(x, torch.tensor([300]), text, return_dict=False)[0].square().mean()
+    loss.backward()
+    found = [p.grad for layer in layers for p in layer.parameters() if p.grad is not None]
+    return float(loss.detach()), found, unet
+
+
+def test_a_packed_unet_learns_what_the_plain_one_learns() -> None:
+    loss, gradients, _ = step_of("off")
+    packed_loss, packed_gradients, unet = step_of("on")
+    packed = [m for m in unet.modules() if isinstance(m, FrozenConv2d)]
+    assert any(isinstance(m.stored, PackedConv) and m.stored.is_packed for m in packed)
+    assert packed_loss == pytest.approx(loss, rel=1e-5)
+    assert len(packed_gradients) == len(gradients) > 0
+    for mine, other in zip(packed_gradients, gradients, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gain", "packs", "said"),
+    [
+        ("auto", Gain(1.0, 0.5), True, "500 ms"),
+        ("auto", Gain(1.0, 1.0), False, "not pay"),
+        ("on", Gain(1.0, 2.0), True, "pack_frozen_weights"),
+        ("off", Gain(1.0, 0.5), False, "not packed"),
+    ],
+)
+def test_auto_packs_where_it_was_measured_to_pay(
+    wanted: packing.Wanted,
+    gain: Gain,
+    packs: bool,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packing, "measured", lambda conv: gain)
+    monkeypatch.setattr(packing, "_SMALL", 0)
+    conv = frozen_conv(WALKS[0], torch.float32)
+    assert said in pack_base([nn.Sequential(conv)], wanted)
+    assert isinstance(conv, FrozenConv2d) == packs
+
+
+def test_a_small_model_is_left_as_it_is_without_measuring() -> None:
+    conv = frozen_conv(WALKS[0], torch.float32)
+    assert "small" in pack_base([nn.Sequential(conv)], "auto")
+    assert type(conv) is nn.Conv2d
+
+
+def test_measuring_leaves_the_convolution_plain() -> None:
+    conv = frozen_conv(WALKS[0], torch.float32)
+    gain = packing.measured(conv)
+    assert min(gain) > 0
+    assert type(conv) is nn.Conv2d
+
+
+def test_what_learns_is_elsewhere_or_is_read_whole_stays_plain() -> None:
+    learning = frozen_conv(WALKS[0], torch.float32).requires_grad_(True)
+    elsewhere = frozen_conv(WALKS[0], torch.float32).to("meta")
+    whole = frozen_conv(WALKS[0], torch.float32)
+    FullLayer("layer", whole, LycorisShape("full", 1, 1.0)).attach()
+    told = pack_base([nn.Sequential(learning, elsewhere, whole)], "on")
+    assert "none" in told
+    assert type(whole) is type(learning) is type(elsewhere) is nn.Conv2d
