@@ -37,6 +37,7 @@ SCRIPTS: Final = (
     "dataset_pictures",
     "captioning",
     "dataset_samples",
+    "dataset_masks",
 )
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
 STYLES: Final = ("app", "form", "run", "dataset", "captioning")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
-from kohya_gui.pages import dataset_pictures, dataset_samples
+from kohya_gui.pages import dataset_masks, dataset_pictures, dataset_samples
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
@@ -20,6 +20,7 @@ from sd_scripts.errors import Problem, UserError
 TABS: Final[tuple[ModuleType, ...]] = (
     dataset_pictures,
     dataset_samples,
+    dataset_masks,
 )
 """The tabs in their order. Each module has `TITLE`, the key of its title, and `build(desk)`."""
 

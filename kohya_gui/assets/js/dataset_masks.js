@@ -1,0 +1,212 @@
+// Masks: painted on a picture; bright is learned, dark is not. The picture itself is never touched.
+(() => {
+  "use strict";
+  const { t, h, fill, file, page } = window.KG;
+  const MOST_STEPS = 20;
+
+  window.KG.widgets.dataset_masks = ({ element, server }) => {
+    const holder = element.firstElementChild;
+    let folder = "";
+    let at = 0;
+    let open = null;
+    let unsaved = false;
+    const masks = h("input.kg-input", { type: "text", id: "kg-mask-folder", spellcheck: "false", onchange: () => list(0) });
+    const model = h("input.kg-input", { type: "text", id: "kg-mask-model", spellcheck: "false" });
+    const note = h("div", { "aria-live": "polite" });
+    const strip = h("div.kg-mask-list");
+    const pager = h("div.kg-row");
+    const desk = h("div.kg-mask-desk");
+    fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("masks.lead")),
+      h("label.kg-field", {}, t("masks.folder"), masks), h("p.kg-small.kg-quiet", {}, t("masks.folder_info")),
+      note, h("div.kg-mask-split", {}, h("div", {}, strip, pager), desk)),
+    h("details.kg-card", {}, h("summary", {}, t("masks.auto")), h("p.kg-quiet", {}, t("masks.auto_why")),
+      h("div.kg-row", {}, h("label.kg-field.kg-grow", {}, t("masks.model"), model),
+        h("button.kg-button", { type: "button", onclick: browse }, t("masks.browse")),
+        h("button.kg-button.kg-primary", { type: "button", id: "kg-mask-find", onclick: find }, t("masks.find")))));
+
+    const tell = (tone, ...words) => fill(note, h(`p.kg-note.${tone}`, {}, ...words));
+    const asked = (more = {}) => ({ folder, masks: masks.value.trim(), ...more });
+
+    async function browse(event) {
+      const found = await window.KG.choose({ kind: "file", title: t("masks.model"), start: model.value, list: server.list_folder, back: event.currentTarget });
+      if (found) model.value = found;
+    }
+
+    async function find() {
+      const answer = await server.find_subjects(asked({ model: model.value.trim() }));
+      if (answer.problem) tell("kg-bad", answer.problem);
+      else tell("kg-good", answer.text, " ", answer.run ? h("a", { href: page("runs", { run: answer.run }) }, t("masks.run")) : null);
+    }
+
+    async function list(number) {
+      at = number;
+      if (!folder) return;
+      const found = await server.list_masks(asked({ page: at }));
+      if (found.problem) {
+        fill(strip);
+        tell("kg-bad", found.problem);
+        return;
+      }
+      fill(note);
+      if (!masks.value) masks.value = found.masks;
+      fill(strip, found.total ? found.rows.map(tile) : h("p.kg-quiet", {}, t("masks.none")));
+      fill(pager, found.pages > 1 ? [
+        h("button.kg-button.kg-slim", { type: "button", disabled: !at, onclick: () => list(at - 1) }, t("masks.newer")),
+        h("span.kg-small", {}, `${at + 1} / ${found.pages}`),
+        h("button.kg-button.kg-slim", { type: "button", disabled: at + 1 >= found.pages, onclick: () => list(at + 1) }, t("masks.older"))] : null);
+      strip.dataset.maskReady = "yes";
+      if (!open) fill(desk, h("p.kg-quiet", {}, t("masks.choose")));
+    }
+
+    const tile = (row) => h("button.kg-strip-tile", { type: "button", title: row.name, "aria-label": row.has_mask ? `${row.name}: ${t("masks.has")}` : row.name, "aria-pressed": String(Boolean(open) && open.name === row.name), "data-name": row.name, onclick: () => paint(row.name) },
+      row.small ? h("img", { src: file(row.small), alt: "", loading: "lazy" }) : row.name,
+      row.has_mask ? h("span.kg-mask-mark", { "aria-hidden": "true" }, "◐") : null);
+
+    async function paint(name) {
+      if (unsaved && !(await window.KG.confirm({ title: t("masks.unsaved"), text: t("masks.leave_text"), yes: t("masks.leave_yes"), danger: true }))) return;
+      const found = await server.open_mask(asked({ name }));
+      if (found.problem) {
+        tell("kg-bad", found.problem);
+        return;
+      }
+      fill(note);
+      unsaved = false;
+      open = { name, found };
+      for (const one of strip.children) one.setAttribute("aria-pressed", String(one.dataset.name === name));
+      const mask = new Image();
+      mask.src = `data:image/png;base64,${found.mask}`;
+      await mask.decode();
+      easel(name, found, mask);
+    }
+
+    function easel(name, found, mask) {
+      const width = mask.naturalWidth;
+      const height = mask.naturalHeight;
+      // The mask as it will be saved: grey values in a canvas of its own.
+      const plate = h("canvas", { width, height });
+      const ink = plate.getContext("2d", { willReadFrequently: true });
+      ink.drawImage(mask, 0, 0);
+      // What one sees: the picture under a shade that the mask thins out.
+      const shade = h("canvas.kg-mask-shade", { width, height, role: "img", tabindex: "0", "aria-label": t("masks.canvas", { name }) });
+      const view = shade.getContext("2d");
+      const size = h("input", { type: "range", min: "2", max: "50", value: "12", "aria-label": t("masks.size") });
+      const state = h("span.kg-small.kg-quiet", { role: "status", "data-mask-state": "" });
+      const steps = [];
+      let learns = false;
+      let last = null;
+
+      function draw() {
+        const values = ink.getImageData(0, 0, width, height);
+        const shown = view.createImageData(width, height);
+        for (let i = 0; i < values.data.length; i += 4) {
+          shown.data[i] = 120;
+          shown.data[i + 2] = 60;
+          shown.data[i + 3] = 0.75 * (255 - values.data[i]);
+        }
+        view.putImageData(shown, 0, 0);
+      }
+      function keep() {
+        steps.push(ink.getImageData(0, 0, width, height));
+        if (steps.length > MOST_STEPS) steps.shift();
+        unsaved = true;
+        state.textContent = t("masks.unsaved");
+      }
+      const place = (event) => {
+        const box = shade.getBoundingClientRect();
+        return [((event.clientX - box.left) / box.width) * width, ((event.clientY - box.top) / box.height) * height];
+      };
+      function stroke(event) {
+        const [x, y] = place(event);
+        ink.strokeStyle = learns ? "#fff" : "#000";
+        ink.lineWidth = (Number(size.value) / 100) * Math.max(width, height);
+        ink.lineCap = "round";
+        ink.beginPath();
+        ink.moveTo(...(last || [x, y]));
+        ink.lineTo(x, y + 0.01);
+        ink.stroke();
+        last = [x, y];
+        draw();
+      }
+      shade.addEventListener("pointerdown", (event) => {
+        event.preventDefault();
+        shade.setPointerCapture(event.pointerId);
+        keep();
+        last = null;
+        stroke(event);
+      });
+      shade.addEventListener("pointermove", (event) => { if (last && event.buttons) stroke(event); });
+      shade.addEventListener("pointerup", () => { last = null; });
+      function fillAll(colour) {
+        keep();
+        ink.globalCompositeOperation = "source-over";
+        ink.fillStyle = colour;
+        ink.fillRect(0, 0, width, height);
+        draw();
+      }
+      function invert() {
+        keep();
+        ink.globalCompositeOperation = "difference";
+        ink.fillStyle = "#fff";
+        ink.fillRect(0, 0, width, height);
+        ink.globalCompositeOperation = "source-over";
+        draw();
+      }
+      function back() {
+        if (!steps.length) return;
+        ink.putImageData(steps.pop(), 0, 0);
+        draw();
+      }
+      async function save(event) {
+        const button = event.currentTarget;
+        button.disabled = true;
+        const answer = await server.save_mask(asked({ name, mask: plate.toDataURL("image/png").split(",")[1] }));
+        button.disabled = false;
+        if (answer.problem) {
+          tell("kg-bad", answer.problem);
+          return;
+        }
+        unsaved = false;
+        state.textContent = t("masks.saved", { path: answer.path });
+        list(at);
+      }
+      async function drop() {
+        const sure = await window.KG.confirm({ title: t("masks.drop"), text: t("masks.drop_text"), yes: t("masks.drop"), danger: true });
+        if (!sure) return;
+        const answer = await server.drop_mask(asked({ name }));
+        if (answer.problem) {
+          tell("kg-bad", answer.problem);
+          return;
+        }
+        unsaved = false;
+        await list(at);
+        await paint(name);
+        if (answer.kept) tell("kg-good", t("masks.dropped", { path: answer.kept }));
+      }
+      const brush = (value, words) => h("button.kg-button.kg-slim", { type: "button", "data-brush": words, "aria-pressed": String(value === learns), onclick: (event) => {
+        learns = value;
+        for (const one of event.currentTarget.parentElement.querySelectorAll("[data-brush]")) one.setAttribute("aria-pressed", String(one === event.currentTarget));
+      } }, t(`masks.${words}`));
+      const act = (words, work) => h("button.kg-button.kg-slim", { type: "button", "data-mask-act": words, onclick: work }, t(`masks.${words}`));
+      fill(desk,
+        h("div.kg-row", {}, h("span.kg-row", { role: "group" }, brush(true, "learn"), brush(false, "leave")), h("label.kg-row.kg-small", {}, t("masks.size"), size),
+          act("all_in", () => fillAll("#fff")), act("all_out", () => fillAll("#000")), act("invert", invert), act("back", back)),
+        h("p.kg-small.kg-quiet", {}, t(`masks.source_${found.source}`, { path: found.path })),
+        h("div.kg-easel", { style: `aspect-ratio:${width}/${height}` }, found.file ? h("img", { src: file(found.file), alt: name }) : null, shade),
+        h("div.kg-row", {}, h("button.kg-button.kg-primary", { type: "button", id: "kg-mask-save", onclick: save }, t("masks.save")),
+          found.source === "file" ? h("button.kg-button.kg-slim", { type: "button", onclick: drop }, t("masks.drop")) : null, state));
+      draw();
+      desk.dataset.easel = name;
+    }
+
+    window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
+    window.KG.dataset.onFolder((now) => {
+      folder = now;
+      open = null;
+      unsaved = false;
+      masks.value = "";
+      fill(desk);
+      fill(strip);
+      list(0);
+    });
+  };
+})();

@@ -1,0 +1,172 @@
+"""What the captioning page and the data set tabs beside it ask the server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from kohya_gui.caption_results import ROWS, CaptionResults
+from kohya_gui.context import Context, make_context
+from kohya_gui.forms.caption_live import CaptionLive
+from kohya_gui.forms.drafts import Draft
+from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_masks import DatasetMasks
+from kohya_gui.settings import Settings, save_settings
+from sd_scripts.runs.events import CaptionEvent, EndEvent, EventWriter
+from sd_scripts.runs.undo import UndoJournal
+from tests.support.pages import make_run
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[Context]:
+    made = make_context(tmp_path / "work", None)
+    save_settings(made.workspace, Settings(roots=(str(tmp_path / "files"),)))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "files" / "cats"
+    folder.mkdir(parents=True)
+    for name in ("a", "b"):
+        Image.new("RGB", (40, 20), (200, 30, 30)).save(folder / f"{name}.png")
+    (folder / "a.txt").write_text("a cat\n")
+    return folder
+
+
+def report(context: Context, **values: object) -> dict[str, Any]:
+    """Look at a tagging form until its folder was read."""
+    live = CaptionLive(context.scans, context.workspace, context.text)
+    draft = Draft("tag_images_by_wd14_tagger", values)
+    for _ in range(600):
+        found = live.report(draft)
+        if not found["working"]:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("the folder was never read")
+
+
+def test_an_untouched_form_asks_for_the_folder_and_names_the_shipped_tagger(
+    context: Context,
+) -> None:
+    found = report(context)
+    assert found["next"]["option"] == "train_data_dir"
+    assert "the small one that comes with the program" in found["family"]["text"]
+    assert [row["state"] for row in found["checklist"]] == ["bad", "done", "done"]
+    assert all(problem["missing"] for problem in found["problems"])
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "1 texts that are there are written anew"),
+        ({"only_missing": True}, "1 texts that are there stay"),
+        ({"append_tags": True}, "added to the 1 texts"),
+        ({"output_path": "all.json"}, "all.json"),
+        ({"caption_extension": ".caption"}, "a new .caption file"),
+    ],
+)
+def test_what_becomes_of_texts_is_told(
+    context: Context, pictures: Path, values: dict[str, object], words: str
+) -> None:
+    found = report(context, train_data_dir=str(pictures), **values)
+    assert words in found["data"]["notes"][0]
+    assert found["data"]["num_images"] == 2
+    assert found["next"]["key"] == "start"
+
+
+def test_what_is_wrong_stands_at_its_option(context: Context, pictures: Path) -> None:
+    found = report(context, train_data_dir=str(pictures / "none"), model_dir=str(pictures))
+    wrong = {name for problem in found["problems"] for name in problem["options"]}
+    assert {"train_data_dir", "model_dir"} <= wrong
+
+
+def test_results_come_newest_first_and_are_undone(context: Context, pictures: Path) -> None:
+    run = make_run(context.workspace.path, "tags", alive=False, steps=0)
+    UndoJournal(run.undo).write({pictures / "a.txt": b"tags\n"})
+    with EventWriter(run.events) as events:
+        for number in range(ROWS + 2):
+            name = "a.png" if number % 2 else "b.png"
+            events.emit(CaptionEvent(picture=str(pictures / name), text=f"text {number}"))
+        events.emit(EndEvent(status="finished", reason="Finished: all of it"))
+    results = CaptionResults(context, "tag_images_by_wd14_tagger")
+    first = results.look_results({"run": run.id, "page": 0})
+    assert [row["text"] for row in first["rows"][:2]] == [f"text {ROWS + 1}", f"text {ROWS}"]
+    assert (first["pages"], first["count"], len(first["rows"])) == (2, ROWS + 2, ROWS)
+    small = Path(first["rows"][0]["small"])
+    assert small.is_relative_to(context.thumbnails)
+    second = results.look_results({"run": run.id, "page": 1})
+    assert [row["text"] for row in second["rows"]] == ["text 1", "text 0"]
+    assert first["undo"] == {"what": "undo"}
+    assert "1 file put back" in results.change_back({"run": run.id, "what": "undo"})["text"]
+    assert (pictures / "a.txt").read_text() == "a cat\n"
+    assert results.look_results({"run": run.id})["undo"] == {"what": "redo"}
+    results.change_back({"run": run.id, "what": "clear"})
+    assert results.look_results({"run": run.id})["undo"] is None
+    assert results.look_results({"run": "nothing"}) == {"missing": True}
+
+
+def png(value: int, size: tuple[int, int]) -> str:
+    file = io.BytesIO()
+    Image.new("L", size, value).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def masks_of(context: Context) -> DatasetMasks:
+    desk: Any = DatasetDesk(context, folder=None)  # type: ignore[arg-type]
+    return DatasetMasks(desk)
+
+
+def test_a_painted_mask_is_written_at_the_size_of_its_picture(
+    context: Context, pictures: Path
+) -> None:
+    before = (pictures / "a.png").read_bytes()
+    masks = masks_of(context)
+    asked = {"folder": str(pictures), "name": "a.png"}
+    opened = masks.open_mask(asked)
+    assert (opened["source"], opened["size"]) == ("none", [40, 20])
+    saved = masks.save_mask({**asked, "mask": png(90, (80, 40))})
+    path = pictures.with_name("cats_masks") / "a.png"
+    assert saved == {"path": str(path)}
+    with Image.open(path) as written:
+        assert (written.size, written.mode, written.getpixel((3, 3))) == ((40, 20), "L", 90)
+    assert (pictures / "a.png").read_bytes() == before
+    assert masks.open_mask(asked)["source"] == "file"
+    listed = masks.list_masks({"folder": str(pictures)})
+    assert [row["has_mask"] for row in listed["rows"]] == [True, False]
+    first = path.read_bytes()
+    masks.save_mask({**asked, "mask": png(0, (4, 2))})
+    kept = Path(masks.drop_mask(asked)["kept"])
+    assert not path.exists()
+    # Nothing that was a mask is lost: what was painted over is kept too.
+    assert first in [one.read_bytes() for one in kept.parent.iterdir()]
+    assert len(list(kept.parent.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "../../secret.png"}, "not there any more"),
+        ({"masks": "/"}, "not in a folder that this page may look into"),
+        ({"mask": "%%%"}, "could not be written"),
+        ({"mask": base64.b64encode(b"no picture").decode()}, "could not be written"),
+        ({"folder": "/etc"}, "not in a folder that this page may look into"),
+    ],
+)
+def test_masks_stay_where_they_belong(
+    context: Context, pictures: Path, changes: dict[str, str], words: str
+) -> None:
+    (pictures.parent.parent / "secret.png").write_bytes(b"")
+    asked = {"folder": str(pictures), "name": "a.png", "mask": png(9, (4, 2)), **changes}
+    assert words in masks_of(context).save_mask(asked)["problem"]
+    inside = {"folder": str(pictures), "name": "a.png", "masks": str(pictures / "m")}
+    assert "among the pictures" in masks_of(context).save_mask(inside)["problem"]
+    assert not (pictures / "m").exists()
