@@ -25,6 +25,8 @@ from sd_scripts.train.environment import environment_problems
 from sd_scripts.train.team import Failure, OtherFailed, Team, refuse_sharding
 from tests.support.jobs import TinyJob
 
+NOTHING: Any = SimpleNamespace()
+
 
 @pytest.fixture
 def job(tmp_path: Path) -> TinyJob:
@@ -97,14 +99,14 @@ def test_one_process_needs_no_others() -> None:
     assert team.share(5) == 5
     assert team.leader_first(lambda: "done") == "done"
     gradient = torch.nn.Parameter(torch.ones(2))
-    loss = Course(team, Any).meet(torch.tensor(2.0), [gradient])
+    loss = Course(team, NOTHING).meet(torch.tensor(2.0), [gradient])
     assert loss.item() == 2
     assert gradient.grad is None
 
 
 def test_each_process_has_random_numbers_of_its_own_that_follow_from_the_step() -> None:
     def drawn(rank: int, step: int) -> float:
-        Course(Team(Seat(rank, 2, rank)), Any).begin(seed=1, step=step)
+        Course(Team(Seat(rank, 2, rank)), NOTHING).begin(seed=1, step=step)
         return torch.rand(()).item()
 
     numbers = {drawn(0, 1), drawn(1, 1), drawn(0, 2)}
