@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections import deque
@@ -27,7 +28,7 @@ OPENERS: Final[Mapping[str, Opener]] = {"refuse": open_sized, "scale": open_scal
 """By the option `large_pictures`."""
 
 _BATCHES_AHEAD: Final = 2
-_BATCHES_BEHIND: Final = 4
+_BATCHES_BEHIND: Final = 64
 
 
 class Engine(Protocol):
@@ -149,12 +150,14 @@ def batches_of(
 
 
 class Background(Generic[Item]):
-    """Hands items to a function in one thread, in order, a few at a time.
+    """Hands items to a function in one thread, in order: all that wait, at once.
 
-    What goes wrong there is raised by the next `put`, or by `finish`.
+    So what costs the same for one as for many, such as waiting for the disk, is paid once, and a
+    slow disk does not hold the work up. What goes wrong there is raised by the next `put`, or by
+    `finish`.
     """
 
-    def __init__(self, function: Callable[[Item], None]) -> None:
+    def __init__(self, function: Callable[[Sequence[Item]], None]) -> None:
         self._function = function
         self._items: queue.Queue[tuple[Item] | None] = queue.Queue(_BATCHES_BEHIND)
         self._error: BaseException | None = None
@@ -162,10 +165,17 @@ class Background(Generic[Item]):
         self._thread.start()
 
     def _run(self) -> None:
-        while (item := self._items.get()) is not None:
-            if self._error is None:
+        ended = False
+        while not ended:
+            waiting = [self._items.get()]
+            with contextlib.suppress(queue.Empty):
+                while waiting[-1] is not None:
+                    waiting.append(self._items.get_nowait())
+            ended = waiting[-1] is None
+            items = [item[0] for item in waiting if item is not None]
+            if self._error is None and items:
                 try:
-                    self._function(item[0])
+                    self._function(items)
                 except BaseException as error:  # noqa: BLE001  (raised again by `put`, `finish`)
                     self._error = error
 

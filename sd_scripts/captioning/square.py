@@ -34,6 +34,9 @@ def bgr_square(picture: Image.Image, side: int) -> NDArray[np.uint8]:
     if square.width < side:
         # Colours are resized one by one, so they may be turned round where there are fewer.
         return resize(Image.fromarray(_turned(np.asarray(square))), (side, side))
+    if square.width % side == 0:
+        # The same average, several times as fast; of exact halves the upper is taken, as cv2 does.
+        return _turned(np.asarray(square.reduce(square.width // side)))
     return _turned(resize(square, (side, side)))
 
 

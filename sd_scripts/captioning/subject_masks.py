@@ -24,9 +24,9 @@ from sd_scripts.captioning.onnx_tagger import (
     open_session,
 )
 from sd_scripts.captioning.pictures import FoundPictures, Picture, find_pictures
-from sd_scripts.captioning.pipeline import OPENERS, Background, Batch, Reading, batches_of
+from sd_scripts.captioning.pipeline import OPENERS, Background, Reading, batches_of
 from sd_scripts.captioning.store import folder_problems
-from sd_scripts.captioning.work import Workplace, num_threads, started
+from sd_scripts.captioning.work import Done, Workplace, num_threads, started
 from sd_scripts.dataset.mask_files import find_mask, mask_bytes, mask_path
 from sd_scripts.dataset.pictures import PictureProblem, shown
 from sd_scripts.dataset.words import count
@@ -190,11 +190,16 @@ class _Masks:
         pictures = Path(self.job.pictures.train_data_dir).expanduser().absolute()
         return mask_path(picture.path, pictures, _mask_folder(self.job))
 
-    def keep(self, batch: Batch, outcomes: Sequence[NDArray[np.uint8]]) -> None:
-        """Write the masks of a batch."""
-        for problem in batch.broken:
-            self._leave_out(problem)
-        for entry, outcome in zip(batch.entries, outcomes, strict=True):
+    def keep(self, batches: Sequence[Done]) -> None:
+        """Write the masks of some batches."""
+        for batch in batches:
+            for problem in batch.broken:
+                self._leave_out(problem)
+            self._write(batch)
+        self.place.reporter.phase("Masking", self.written + self.broken, self.total)
+
+    def _write(self, batch: Done) -> None:
+        for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
             path = self.path(entry.picture)
             path.parent.mkdir(parents=True, exist_ok=True)
             data = mask_bytes(Image.fromarray(outcome), entry.size)
@@ -205,7 +210,6 @@ class _Masks:
             if self.job.inference.debug:
                 self.place.reporter.say(f"{shown(entry.picture.path)}: {text}")
             self.place.reporter.caption(entry.picture.path, text, kept=True)
-        self.place.reporter.phase("Masking", self.written + self.broken, self.total)
 
     def _leave_out(self, problem: PictureProblem) -> None:
         self.broken += 1
@@ -244,12 +248,13 @@ def make_masks(
 def _walk(
     engine: SubjectFinder, pictures: Sequence[Picture], reading: Reading, masks: _Masks
 ) -> Ending:
-    background = Background[tuple[Batch, Sequence[Any]]](lambda done: masks.keep(*done))
+    background = Background[Done](masks.keep)
     requests = masks.place.requests
     try:
         with closing(batches_of(engine, pictures, reading)) as batches:
             for batch in batches:
-                background.put((batch, engine.infer(batch.inputs) if batch.entries else ()))
+                outcomes = engine.infer(batch.inputs) if batch.entries else ()
+                background.put(Done(batch.entries, batch.broken, outcomes))
                 requests.wait_while_paused()
                 if requests.stop():
                     return "stopped"

@@ -12,8 +12,8 @@ from sd_scripts.captioning.pictures import Picture
 from sd_scripts.captioning.pipeline import (
     OPENERS,
     Background,
-    Batch,
     Engine,
+    Entry,
     Reading,
     batches_of,
 )
@@ -107,6 +107,15 @@ def started(num_pictures: int, run: RunFolder) -> StartEvent:
     )
 
 
+@dataclass(frozen=True)
+class Done:
+    """A batch that the model has seen, without its pixels: what is to be written of it."""
+
+    entries: Sequence[Entry]
+    broken: Sequence[PictureProblem]
+    outcomes: Sequence[Any]
+
+
 @dataclass
 class Walk:
     """One walk over pictures. With `debug`, what was found in each is told."""
@@ -125,13 +134,13 @@ class Walk:
         """
         total = len(pictures)
         self.place.reporter.phase(self.verb, 0, total)
-        background = Background[tuple[Batch, Sequence[Any]]](lambda done: self._keep(*done, total))
+        background = Background[Done](lambda done: self._keep(done, total))
         ending: Ending = "finished"
         try:
             with closing(batches_of(self.engine, pictures, reading)) as batches:
                 for batch in batches:
                     outcomes = self.engine.infer(batch.inputs) if batch.entries else ()
-                    background.put((batch, outcomes))
+                    background.put(Done(batch.entries, batch.broken, outcomes))
                     self.place.requests.wait_while_paused()
                     if self.place.requests.stop():
                         ending = "stopped"
@@ -143,23 +152,25 @@ class Walk:
                 self.store.close()
         return "finished" if self.tally.seen == total else ending
 
-    def _keep(self, batch: Batch, outcomes: Sequence[Any], total: int) -> None:
+    def _keep(self, batches: Sequence[Done], total: int) -> None:
         reporter = self.place.reporter
-        for problem in batch.broken:
+        broken = [problem for batch in batches for problem in batch.broken]
+        for problem in broken:
             reporter.warn(_skipped(problem))
         results = []
-        for entry, outcome in zip(batch.entries, outcomes, strict=True):
-            text = self.engine.text(outcome)
-            results.append(Result(entry.picture, text, entry.size))
-            if self.debug:
-                reporter.say(f"{shown(entry.picture.path)}: {text}")
+        for batch in batches:
+            for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
+                text = self.engine.text(outcome)
+                results.append(Result(entry.picture, text, entry.size))
+                if self.debug:
+                    reporter.say(f"{shown(entry.picture.path)}: {text}")
         refused = self.store.write(results)
         for result in results:
             told = refused.get(result.picture.path)
             if told is not None:
                 reporter.warn(told)
             reporter.caption(result.picture.path, result.text, kept=told is None)
-        self.tally.broken += len(batch.broken)
+        self.tally.broken += len(broken)
         self.tally.not_written += len(refused)
         self.tally.written += len(results) - len(refused)
         self.tally.empty += sum(not result.text.strip() for result in results)

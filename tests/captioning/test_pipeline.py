@@ -93,7 +93,7 @@ def test_a_fault_in_a_thread_comes_out(pictures: list[Picture]) -> None:
 
 def test_what_is_handed_over_is_done_in_order() -> None:
     done: list[int] = []
-    background = Background(done.append)
+    background = Background(done.extend)
     for number in range(20):
         background.put(number)
     background.finish()
@@ -103,14 +103,35 @@ def test_what_is_handed_over_is_done_in_order() -> None:
 def test_a_fault_in_the_background_comes_out_and_nothing_is_done_after_it() -> None:
     done: list[int] = []
 
-    def work(number: int) -> None:
-        if number == 1:
+    def work(numbers: Sequence[int]) -> None:
+        done.extend(numbers)
+        if 1 in done:
             raise OSError("disk")
-        done.append(number)
 
     background = Background(work)
     with pytest.raises(OSError, match="disk"):  # noqa: PT012 - by the next `put`, or at the end
-        for number in range(3):
+        for number in range(300):
             background.put(number)
         background.finish()
-    assert done == [0]
+    # More waits than there is room for, so some would have come after the fault.
+    assert done == list(range(len(done)))
+    assert len(done) < 300
+
+
+def test_what_waits_is_done_at_once() -> None:
+    sizes: list[int] = []
+    began, may_go_on = threading.Event(), threading.Event()
+
+    def work(numbers: Sequence[int]) -> None:
+        sizes.append(len(numbers))
+        began.set()
+        may_go_on.wait(30)
+
+    background = Background(work)
+    background.put(0)
+    began.wait(30)
+    for number in range(1, 6):
+        background.put(number)
+    may_go_on.set()
+    background.finish()
+    assert sizes == [1, 5]
