@@ -19,49 +19,49 @@ from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.shipped import STARTER
 
 
-def _vae(work: Path) -> None:
+def _vae(work: Path, share: float) -> None:
     from tools.starter.vae import train_vae
 
-    train_vae(work)
+    train_vae(work, share)
 
 
-def _decoder(work: Path) -> None:
+def _decoder(work: Path, share: float) -> None:
     from tools.starter.vae import train_decoder
 
-    train_decoder(work)
+    train_decoder(work, share)
 
 
-def _unet(work: Path) -> None:
+def _unet(work: Path, share: float) -> None:
     from tools.starter.unet import train_unet
 
-    train_unet(work)
+    train_unet(work, share)
 
 
-def _judge(work: Path) -> None:
+def _judge(work: Path, share: float) -> None:
     from tools.starter.judge import train_judge
 
-    train_judge(work)
+    train_judge(work, share)
 
 
-def _tagger(work: Path) -> None:
+def _tagger(work: Path, share: float) -> None:
     from tools.starter.tagger import train_tagger
 
-    train_tagger(work)
+    train_tagger(work, share)
 
 
-def _captioner(work: Path) -> None:
+def _captioner(work: Path, share: float) -> None:
     from tools.starter.captioner import train_captioner
 
-    train_captioner(work)
+    train_captioner(work, share)
 
 
-def _pictures(work: Path) -> None:
+def _pictures(work: Path, _share: float) -> None:
     from tools.starter.demo_pictures import write_pictures
 
     write_pictures(work)
 
 
-PARTS: Final[dict[str, tuple[str, Callable[[Path], None]]]] = {
+PARTS: Final[dict[str, tuple[str, Callable[[Path, float], None]]]] = {
     "vae": ("vae/config.json", _vae),
     "decoder": ("decoder.done", _decoder),
     "unet": ("unet.done", _unet),
@@ -73,7 +73,7 @@ PARTS: Final[dict[str, tuple[str, Callable[[Path], None]]]] = {
 """In the order they need each other: what is there when a part is done, and what makes it."""
 
 
-def make(work: Path, starter: Path) -> None:
+def make(work: Path, starter: Path, share: float = 1.0) -> None:
     """Make every part that is not there yet, then write all that ships. Raises `UserError`."""
     from tools.starter.assemble import assemble
 
@@ -82,7 +82,7 @@ def make(work: Path, starter: Path) -> None:
             print(f"{name}: made already", flush=True)
             continue
         print(f"{name}: being made", flush=True)
-        make_part(work)
+        make_part(work, share)
     size = assemble(work, starter)
     print(f"{starter}: {size / 1e6:.1f} MB")
 
@@ -92,9 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.starter", description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder for what is in the making")
     parser.add_argument("--out", type=Path, default=STARTER, help="default: presets/starter")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of every training's steps: 0.01 tries the way"
+    )
     options = parser.parse_args(argv)
+    if not 0 < options.share <= 1:
+        parser.error("--share must be above 0 and at most 1")
+    if options.share < 1 and options.out == STARTER:
+        parser.error("--share below 1 makes nothing worth shipping: name another folder by --out")
     try:
-        make(options.work, options.out)
+        make(options.work, options.out, options.share)
     except UserError as error:
         for problem in error.problems:
             print(f"Error: {problem}", file=sys.stderr)

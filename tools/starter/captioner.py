@@ -29,6 +29,7 @@ from tools.starter.training import (
     Stateful,
     falling_rate,
     pictures_to_tensor,
+    scaled,
     seed_step,
     set_rate,
     train,
@@ -207,8 +208,9 @@ def captioner_loss(
     return words, side_task(hidden, lesson)
 
 
-def train_captioner(folder: Path, steps: int = STEPS) -> None:
+def train_captioner(folder: Path, share: float = 1.0) -> None:
     """Train the captioner and write it to `<folder>/captioner`."""
+    steps = scaled(STEPS, share)
     processor, captioner = make_processor(), make_captioner()
     side_task = SideTask()
     modules = nn.ModuleList([captioner, side_task]).train()

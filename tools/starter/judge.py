@@ -31,6 +31,7 @@ from tools.starter.strangers import taught_strangers
 from tools.starter.training import (
     falling_rate,
     pictures_to_tensor,
+    scaled,
     seed_step,
     set_rate,
     train,
@@ -189,8 +190,9 @@ def judge_loss(logits: tuple[Tensor, Tensor, Tensor], batch: Batch) -> Tensor:
     )
 
 
-def train_judge(folder: Path, steps: int = STEPS) -> None:
+def train_judge(folder: Path, share: float = 1.0) -> None:
     """Train the judge and write it to `<folder>/judge`; needs `<folder>/vae`."""
+    steps = scaled(STEPS, share)
     judge = make_judge()
     network = judge.network.train()
     from_vae = vae_pictures(folder)

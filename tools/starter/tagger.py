@@ -32,6 +32,7 @@ from tools.starter.tagger_model import (
 from tools.starter.training import (
     falling_rate,
     pictures_to_tensor,
+    scaled,
     seed_step,
     set_rate,
     train,
@@ -81,8 +82,9 @@ def inner_pictures(pictures: Tensor) -> Tensor:
     return small.contiguous(memory_format=torch.channels_last)
 
 
-def train_tagger(folder: Path, steps: int = STEPS) -> None:
+def train_tagger(folder: Path, share: float = 1.0) -> None:
     """Train the tagger and write it to `<folder>/tagger`."""
+    steps = scaled(STEPS, share)
     tagger = make_tagger().train()
     tags = all_tags()
     optimizer = torch.optim.AdamW(

@@ -62,6 +62,11 @@ class Average:
             value.copy_(kept)
 
 
+def scaled(count: int, share: float) -> int:
+    """Return a share of a number of steps or scenes, at least two: to try the way quickly."""
+    return max(2, round(count * share))
+
+
 def falling_rate(step: int, steps: int, warm_up: int) -> float:
     """Return the share of the learning rate: up in a line, down to zero along a cosine."""
     if step < warm_up:

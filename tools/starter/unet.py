@@ -27,6 +27,7 @@ from tools.starter.training import (
     Stateful,
     falling_rate,
     pictures_to_tensor,
+    scaled,
     set_rate,
     train,
 )
@@ -113,16 +114,16 @@ class Latents:
     deviation: Tensor
 
 
-def all_scenes() -> list[Scene]:
+def all_scenes(count: int) -> list[Scene]:
     """Return the scenes to learn from, every subject equally often."""
     rng = random.Random(f"unet {SEED}")
-    return [random_scene(rng, (SUBJECTS[n % len(SUBJECTS)],)) for n in range(NUM_SCENES)]
+    return [random_scene(rng, (SUBJECTS[n % len(SUBJECTS)],)) for n in range(count)]
 
 
 @torch.no_grad()
-def encoded(folder: Path) -> Latents:
+def encoded(folder: Path, count: int = NUM_SCENES) -> Latents:
     """Encode all scenes, or read what an earlier call encoded."""
-    scenes, path = all_scenes(), folder / "latents.pt"
+    scenes, path = all_scenes(count), folder / "latents.pt"
     if path.exists():
         kept = torch.load(path, weights_only=True)
         return Latents(scenes, kept["mean"].float(), kept["deviation"].float())
@@ -156,9 +157,10 @@ def optimizer_of(trained: Trained) -> torch.optim.AdamW:
     )
 
 
-def train_unet(folder: Path, steps: int = STEPS) -> None:
+def train_unet(folder: Path, share: float = 1.0) -> None:
     """Train U-Net and text encoder and write the averaged weights into `folder`."""
-    latents = encoded(folder)
+    steps = scaled(STEPS, share)
+    latents = encoded(folder, scaled(NUM_SCENES, share))
     trained = make_modules()
     modules = nn.ModuleList([trained.unet, trained.text_encoder]).train()
     average = Average(modules, decay=0.9995)

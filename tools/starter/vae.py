@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from tools.starter.render import draw, other_glyphs
 from tools.starter.scenes import PICTURE_SIZE, random_scene
-from tools.starter.training import falling_rate, pictures_to_tensor, seed_step, set_rate, train
+from tools.starter.training import (
+    falling_rate,
+    pictures_to_tensor,
+    scaled,
+    seed_step,
+    set_rate,
+    train,
+)
 
 VAE_SCALE = 0.18215  # SD 1.x; the latents are made to have unit variance with it
 SEED = 11
@@ -113,14 +120,15 @@ def edge_loss(made: Tensor, wanted: Tensor) -> Tensor:
     return across + down
 
 
-def train_vae(folder: Path) -> None:
-    """Train the autoencoder and write it to `<folder>/vae`, in a few minutes on 2 cores."""
+def train_vae(folder: Path, share: float = 1.0) -> None:
+    """Train the autoencoder and write it to `<folder>/vae`; `share` shortens each phase."""
+    steps = scaled(STEPS, share)
     vae = make_vae().train()
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99))
 
     def take_step(step: int) -> dict[str, float]:
-        set_rate(optimizer, falling_rate(step, STEPS, 50))
-        pictures = batch_of(step, phase_of(step))
+        set_rate(optimizer, falling_rate(step, steps, 50))
+        pictures = batch_of(step, phase_of(step * STEPS // steps))
         posterior = vae.encode(pictures).latent_dist
         latents = posterior.sample(seed_step(SEED, step))
         made = vae.decode(latents).sample
@@ -138,22 +146,23 @@ def train_vae(folder: Path) -> None:
             "KL": divergence.item(),
         }
 
-    train("vae", folder, STEPS, take_step, {"vae": vae, "optimizer": optimizer})
+    train("vae", folder, steps, take_step, {"vae": vae, "optimizer": optimizer})
     normalise_latents(vae.eval())
     vae.save_pretrained(folder / "vae")
 
 
-def train_decoder(folder: Path) -> None:
+def train_decoder(folder: Path, share: float = 1.0) -> None:
     """Sharpen the decoder of `<folder>/vae` on whole pictures; the latents stay what they are."""
     make: Any = AutoencoderKL  # untyped
     vae = make.from_pretrained(folder / "vae").to(memory_format=torch.channels_last)
     vae.requires_grad_(False)
     learning = nn.ModuleList([vae.post_quant_conv, vae.decoder]).requires_grad_(True).train()
     optimizer = torch.optim.AdamW(learning.parameters(), lr=DECODER_RATE, betas=(0.9, 0.99))
-    phase = Phase(DECODER_STEPS, PICTURE_SIZE, 6)
+    steps = scaled(DECODER_STEPS, share)
+    phase = Phase(steps, PICTURE_SIZE, 6)
 
     def take_step(step: int) -> dict[str, float]:
-        set_rate(optimizer, falling_rate(step, DECODER_STEPS, 30))
+        set_rate(optimizer, falling_rate(step, steps, 30))
         pictures = batch_of(STEPS + step, phase)
         with torch.no_grad():
             latents = vae.encode(pictures).latent_dist.sample(seed_step(SEED, STEPS + step))
@@ -167,7 +176,7 @@ def train_decoder(folder: Path) -> None:
         optimizer.zero_grad(set_to_none=True)
         return {"L1": absolute.item(), "PSNR": 10 * math.log10(4 / max(error.item(), 1e-9))}
 
-    train("decoder", folder, DECODER_STEPS, take_step, {"parts": learning, "optimizer": optimizer})
+    train("decoder", folder, steps, take_step, {"parts": learning, "optimizer": optimizer})
     vae.eval().save_pretrained(folder / "vae")
     (folder / "decoder.done").touch()
 
