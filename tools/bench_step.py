@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -102,7 +101,6 @@ def main() -> None:
         if not model.exists():
             made = [sys.executable, "-m", "tools.make_random_model", "--family", "sd1"]
             subprocess.run([*made, "--size", "real", "--out", str(model)], check=True)
-            os.sync()  # like a user's file: pages not yet written could not leave memory
         for precision in given.precision or PRECISIONS:
             if not given.launch_only:
                 result = measure(place, model, precision, given.rounds, given.steps)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sd_scripts.methods.frozen import ConvShape
-from sd_scripts.weights.mapped_pages import page_out
+from sd_scripts.weights.mapped_pages import let_pages_go
 
 _FEW_PIXELS: Final = 64
 """Up to here W is the left factor of the forward product: the right one is what libraries copy."""
@@ -46,7 +46,7 @@ class PackedConv:
         if self._rows is None:
             assert self._plain is not None
             self._rows = self._plain.permute(0, 2, 3, 1).reshape(self._size[0], -1)
-            page_out(self._plain)
+            let_pages_go(self._plain)
             self._plain = None
         return self._rows
 

@@ -1,4 +1,4 @@
-"""Pages of a mapped weights file leave main memory once nobody reads them any more."""
+"""Pages of a privately mapped weights file leave a process once nobody reads them any more."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Final
 
 from torch import Tensor
 
-_PAGE_OUT: Final = 21
-"""Linux' MADV_PAGEOUT (madvise(2), since 5.4). Nothing is lost: who reads them gets them again."""
+_DONT_NEED: Final = 4
+"""Linux' MADV_DONTNEED (madvise(2)): a page that is read after all comes from the file again."""
 
 _MAPS: Final = Path("/proc/self/maps")
 
 
-def page_out(tensor: Tensor) -> bool:
-    """Let a tensor's pages go if it lies in a mapped file; tells whether that was asked for.
+def let_pages_go(tensor: Tensor) -> bool:
+    """Let the pages of a tensor go that lies in a privately mapped file; tells whether it does.
 
-    The system may still keep them (a file that somebody else owns, an old kernel): then the
-    process looks larger than it needs to be.
+    Nobody may need the tensor any more: what was written to it is lost, the file stays as it is.
     """
     if sys.platform != "linux" or tensor.device.type != "cpu":
         return False
@@ -31,16 +30,16 @@ def page_out(tensor: Tensor) -> bool:
         return False
     system = ctypes.CDLL(None)
     return bool(
-        system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _PAGE_OUT) == 0
+        system.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONT_NEED) == 0
     )
 
 
 def _in_a_file(address: int) -> bool:
-    """Tell by the process' memory map (proc(5)) whether an address belongs to a mapped file."""
+    """Tell by the process' memory map (proc(5)) whether a file is mapped there, privately."""
     with _MAPS.open() as lines:
         for line in lines:
-            span, _, _, _, inode, *_ = line.split(maxsplit=5)
+            span, rights, _, _, inode, *_ = line.split(maxsplit=5)
             first, _, end = span.partition("-")
             if int(first, 16) <= address < int(end, 16):
-                return inode != "0"
+                return inode != "0" and rights.endswith("p")
     return False

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from sd_scripts.weights.mapped_pages import page_out
+from sd_scripts.weights.mapped_pages import let_pages_go
 
 
 def file_bytes_in_memory() -> int:
@@ -26,11 +26,11 @@ def test_pages_of_a_file_leave_memory_and_come_back(tmp_path: Path) -> None:
         mapped = file.get_tensor("a")
     assert torch.equal(mapped, numbers)
     before = file_bytes_in_memory()
-    assert page_out(mapped)
+    assert let_pages_go(mapped)
     assert file_bytes_in_memory() < before - mapped.nbytes // 2
     assert torch.equal(mapped, numbers)
 
 
 def test_memory_that_is_no_files_is_left_alone() -> None:
-    assert not page_out(torch.ones(2_000_000))
-    assert not page_out(torch.ones(3))
+    assert not let_pages_go(torch.ones(2_000_000))
+    assert not let_pages_go(torch.ones(3))
