@@ -71,9 +71,10 @@ def normalised(picture: Image.Image, side: int, look: Look) -> Numbers:
     """Return an RGB picture as [3, side, side]: its brightest value becomes 1, then the mean is
     taken off and the deviation divided by (as rembg prepares them)."""
     small = picture.resize((side, side), Image.Resampling.LANCZOS)
-    pixels = np.asarray(small, np.float32)
-    pixels = pixels / max(float(pixels.max()), 1e-6)
-    pixels = (pixels - np.array(look.mean, np.float32)) / np.array(look.deviation, np.float32)
+    pixels: Numbers = np.asarray(small, np.float32)
+    pixels = pixels / np.float32(max(float(pixels.max()), 1e-6))
+    mean, deviation = np.array(look.mean, np.float32), np.array(look.deviation, np.float32)
+    pixels = (pixels - mean) / deviation
     return np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from kohya_gui.forms.starter import STARTER
@@ -138,3 +139,40 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, gui: Gui, width: int
     page.click("[data-tier=expert]")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
+
+
+def open_tab(watched: Watched, gui: Gui, name: str) -> Page:
+    page = watched.page
+    page.goto(gui.page(f"pictures?folder={robots(gui)}"))
+    page.get_by_role("tab", name=name).click()
+    return page
+
+
+def test_what_the_model_will_see(watched: Watched, gui: Gui) -> None:
+    long = ", ".join(f"word{number}" for number in range(40))
+    (robots(gui) / "01.txt").write_text(long)
+    page = open_tab(watched, gui, "What the model will see")
+    page.click("#kg-seen-draw")
+    expect(page.locator("[data-seen]")).to_have_attribute("data-seen", "4")
+    card = page.locator('.kg-seen-card[data-picture="01.png"]')
+    expect(card.locator("del")).to_contain_text("word39")
+
+
+def test_a_mask_is_painted_and_saved_beside_the_pictures(watched: Watched, gui: Gui) -> None:
+    picture = robots(gui) / "01.png"
+    before = picture.read_bytes()
+    page = open_tab(watched, gui, "Masks")
+    page.click('.kg-mask-list [data-name="01.png"]')
+    shade = page.locator(".kg-mask-shade")
+    expect(shade).to_be_visible()
+    page.click("[data-mask-act=all_out]")
+    page.click("[data-brush=learn]")
+    shade.click()
+    page.click("#kg-mask-save")
+    expect(page.locator("[data-mask-state]")).to_contain_text("Saved as")
+    with Image.open(robots(gui).with_name("robots_masks") / "01.png") as mask:
+        with Image.open(picture) as painted:
+            assert mask.size == painted.size
+        assert mask.getpixel((mask.width // 2, mask.height // 2)) == 255
+        assert mask.getpixel((1, 1)) == 0
+    assert picture.read_bytes() == before
