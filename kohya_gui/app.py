@@ -38,6 +38,9 @@ SCRIPTS: Final = (
     "captioning",
     "dataset_samples",
     "dataset_masks",
+    "dataset_jobs",
+    "dataset_doctor",
+    "dataset_prepare",
 )
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
 STYLES: Final = ("app", "form", "run", "dataset", "captioning")

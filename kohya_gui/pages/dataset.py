@@ -10,7 +10,13 @@ from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
-from kohya_gui.pages import dataset_masks, dataset_pictures, dataset_samples
+from kohya_gui.pages import (
+    dataset_doctor,
+    dataset_masks,
+    dataset_pictures,
+    dataset_prepare,
+    dataset_samples,
+)
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
@@ -19,8 +25,10 @@ from sd_scripts.errors import Problem, UserError
 
 TABS: Final[tuple[ModuleType, ...]] = (
     dataset_pictures,
+    dataset_doctor,
     dataset_samples,
     dataset_masks,
+    dataset_prepare,
 )
 """The tabs in their order. Each module has `TITLE`, the key of its title, and `build(desk)`."""
 
@@ -62,6 +70,7 @@ class _FolderChoice:
             self._on_choose,
             None,
             [field, self._desk.folder],
+            trigger_mode="multiple",  # who is in a hurry opens a second one before the first is there
             queue=False,
             show_progress="hidden",
             api_visibility="private",

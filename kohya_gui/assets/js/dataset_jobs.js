@@ -1,0 +1,62 @@
+// What the tabs “Doctor” and “Prepare” share: fields of a job's options, and a run that is followed.
+(() => {
+  "use strict";
+  const { t, h, fill, every, page } = window.KG;
+
+  /** Fields from the schema; `values()` gives what stands in them. Rare ones are folded away. */
+  function fields(list, prefix, browse) {
+    const inputs = new Map();
+    const one = (field) => {
+      const id = `${prefix}-${field.name}`;
+      let input;
+      if (field.kind === "tick") input = h("input", { type: "checkbox", id, checked: Boolean(field.value) });
+      else if (field.kind === "choice") input = h("select.kg-input", { id }, field.choices.map(([shown, value]) => h("option", { value, selected: value === field.value }, shown)));
+      else input = h("input.kg-input", { type: "text", id, value: String(field.value ?? ""), spellcheck: "false", autocomplete: "off" });
+      inputs.set(field.name, input);
+      const button = browse && field.path && field.path !== "file" ? h("button.kg-button", { type: "button", onclick: async () => {
+        const path = await browse(input.value, button);
+        if (path) input.value = path;
+      } }, t("dataset.browse")) : null;
+      const label = h("label", { for: id }, field.label);
+      return h("div.kg-job-field", { title: field.help }, field.kind === "tick" ? [input, " ", label] : [label, h("div.kg-row", {}, input, button)],
+        h("div.kg-small.kg-faint", {}, field.help));
+    };
+    const node = h("div", {},
+      h("div.kg-job-fields", {}, list.filter((field) => field.basic).map(one)),
+      h("details", {}, h("summary", {}, t("dataset.more_settings")), h("div.kg-job-fields", {}, list.filter((field) => !field.basic).map(one))));
+    const values = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? input.checked : input.value]));
+    return { node, values };
+  }
+
+  /** Show mistakes, each with its remedy. */
+  function problems(list) {
+    return h("div.kg-note.kg-bad", { role: "alert" }, list.map((one) => h("p", {}, one.message, one.hint ? h("span.kg-quiet", {}, ` ${one.hint}`) : null)));
+  }
+
+  /** Follow a run until it ends, telling how far it is in `note`; then `done(state)`. */
+  function follow(note, begun, look, stop, done) {
+    if (begun.problems) {
+      fill(note, problems(begun.problems));
+      return { stop() {} };
+    }
+    if (begun.waits) {
+      fill(note, h("p.kg-note", { role: "status" }, begun.waits));
+      return { stop() {} };
+    }
+    const said = h("p.kg-quiet", { role: "status" });
+    fill(note, said, h("div.kg-progress.kg-unknown", {}, h("div")), h("div.kg-row", {},
+      h("button.kg-button", { type: "button", onclick: () => stop({ run: begun.run }) }, t("dataset.stop")),
+      h("a.kg-small", { href: page("runs", { run: begun.run }) }, t("dataset.log"))));
+    return every(500, async () => {
+      const state = await look({ run: begun.run });
+      said.textContent = state.detail || "";
+      if (state.active) return undefined;
+      fill(note, state.problems && state.problems.length ? problems(state.problems)
+        : h(`p.kg-note${state.state === "failed" ? ".kg-bad" : ""}`, { role: "status", "data-ended": state.state }, state.detail, state.hint ? ` ${state.hint}` : ""));
+      done(state);
+      return "stop";
+    });
+  }
+
+  window.KG.jobs = { fields, problems, follow };
+})();

@@ -1,0 +1,246 @@
+"""The tab “Doctor”: what was found in sentences, and remedies that can be taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from kohya_gui.browse import Browser
+from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_jobs import (
+    Answer,
+    fields_of,
+    in_words,
+    job_state,
+    start_job,
+    stop_job,
+)
+from kohya_gui.pages.folders import browse_roots
+from kohya_gui.pages.shell import widget
+from kohya_gui.thumbnails import Thumbnails
+from sd_scripts.dataset.decision_files import change_decisions, read_decisions
+from sd_scripts.dataset.decisions import Change, Decisions, PictureDecision
+from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report, report_from_json
+from sd_scripts.dataset.pictures import shown
+from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import CheckPicturesJob
+
+TITLE: Final = "dataset.tab_doctor"
+MAX_SMALL: Final = 60
+FIELDS: Final = (
+    "model_family",
+    "resolution",
+    "enable_bucket",
+    "train_batch_size",
+    "caption_extension",
+    "trigger_word",
+    "max_token_length",
+    "min_bucket_reso",
+    "max_bucket_reso",
+    "bucket_reso_steps",
+    "bucket_no_upscale",
+    "dataset_repeats",
+    "reg_data_dir",
+    "skip_checks",
+)
+
+
+def build(desk: DatasetDesk) -> None:
+    """Place the doctor; called within its tab."""
+    doctor = DatasetDoctor(desk)
+    widget(
+        "dataset_doctor",
+        server=[
+            doctor.doctor_report,
+            doctor.doctor_start,
+            doctor.doctor_remedy,
+            doctor.doctor_turn,
+            doctor.doctor_small,
+            doctor.doctor_state,
+            doctor.doctor_stop,
+        ],
+        elem_id="kg-dataset-doctor",
+        facts=json.dumps({"fields": fields_of(CheckPicturesJob, FIELDS, desk.context.text)}),
+    )
+
+
+class DatasetDoctor:
+    """What the script asks. Findings and pictures are named by their numbers in the report."""
+
+    def __init__(self, desk: DatasetDesk) -> None:
+        self._desk = desk
+        self._context = desk.context
+        self._thumbnails = Thumbnails(desk.context.thumbnails)
+
+    @in_words
+    def doctor_start(self, data: Mapping[str, Any]) -> Answer:
+        """Examine the open folder as a job; its report goes to the workspace too."""
+        folder = self._folder(data)
+        place = self._desk.place(folder)
+        fixed: dict[str, object] = {
+            "train_data_dir": str(folder),
+            "report_path": str(place.doctor),
+        }
+        if place.decisions.is_file():
+            fixed["picture_decisions"] = str(place.decisions)
+        raw = data.get("raw")
+        name = f"doctor {folder.name}"
+        typed = raw if isinstance(raw, Mapping) else {}
+        return start_job(self._context, CheckPicturesJob, typed, fixed, name)
+
+    @in_words
+    def doctor_state(self, data: Mapping[str, Any]) -> Answer:
+        """Return how the examination stands."""
+        return job_state(self._context, data)
+
+    @in_words
+    def doctor_stop(self, data: Mapping[str, Any]) -> Answer:
+        """End the examination."""
+        return stop_job(self._context, data)
+
+    @in_words
+    def doctor_report(self, data: Mapping[str, Any]) -> Answer:
+        """Return the last report, with what was decided about its pictures since."""
+        folder = self._folder(data)
+        report = self._report(folder)
+        decisions = self._decisions(folder)
+        answer: Answer = {
+            "undo": decisions.done[-1].text if decisions.done else "",
+            "redo": decisions.undone[-1].text if decisions.undone else "",
+        }
+        if report is not None:
+            answer["verdict"] = report.verdict
+            answer["complete"] = report.complete
+            answer["findings"] = [_finding_row(one, folder, decisions) for one in report.findings]
+        return answer
+
+    @in_words
+    def doctor_remedy(self, data: Mapping[str, Any]) -> Answer:
+        """Decide what a remedy says, for all its pictures or one of them."""
+        folder = self._folder(data)
+        finding, remedy = self._remedy(folder, data)
+        only = finding.pictures[int(data["picture"])] if "picture" in data else None
+        place = self._desk.place(folder)
+
+        def decide(now: Decisions) -> Decisions:
+            return now.changed(_change(now, finding, remedy, only))
+
+        change_decisions(place.decisions, folder, decide)
+        return {}
+
+    @in_words
+    def doctor_turn(self, data: Mapping[str, Any]) -> Answer:
+        """Take the last decision back, or make it again."""
+        folder = self._folder(data)
+        turn = Decisions.redo if data.get("redo") else Decisions.undo
+        change_decisions(self._desk.place(folder).decisions, folder, turn)
+        return {}
+
+    @in_words
+    def doctor_small(self, data: Mapping[str, Any]) -> Answer:
+        """Return small copies of a finding's pictures, by number."""
+        folder = self._folder(data)
+        report = self._report(folder)
+        number, wanted = int(data.get("finding", -1)), data.get("pictures")
+        if report is None or not 0 <= number < len(report.findings):
+            return {"files": {}}
+        names = report.findings[number].pictures
+        browser = Browser(browse_roots(self._context))
+        files: dict[str, str] = {}
+        for one in (wanted if isinstance(wanted, list) else [])[:MAX_SMALL]:
+            if isinstance(one, int) and 0 <= one < len(names):
+                small = self._thumbnails.make(browser.resolve(names[one]))
+                if small is not None:
+                    files[str(one)] = str(small)
+        return {"files": files}
+
+    def _folder(self, data: Mapping[str, Any]) -> Path:
+        return self._desk.resolve(str(data.get("folder") or ""))
+
+    def _report(self, folder: Path) -> Report | None:
+        try:
+            return report_from_json(self._desk.place(folder).doctor.read_text("ascii"))
+        except (OSError, ValueError):
+            return None  # nobody asked the doctor yet, or an older version did: the tab offers it
+
+    def _decisions(self, folder: Path) -> Decisions:
+        file = self._desk.place(folder).decisions
+        return read_decisions(file) if file.exists() else Decisions(folder)
+
+    def _remedy(self, folder: Path, data: Mapping[str, Any]) -> tuple[Finding, Remedy]:
+        report = self._report(folder)
+        try:
+            assert report is not None
+            finding = report.findings[int(data["finding"])]
+            return finding, finding.remedies[int(data["remedy"])]
+        except (AssertionError, LookupError, ValueError) as error:
+            told = self._context.text("dataset.doctor_old")
+            raise UserError(told) from error
+
+
+def _change(now: Decisions, finding: Finding, remedy: Remedy, only: str | None) -> Change:
+    """What a remedy decides; other decisions about its pictures stay."""
+    pictures: dict[str, PictureDecision | None] = {}
+    for path in remedy.pictures if only is None else (only,):
+        name = now.name_of(Path(path))
+        if name is None:
+            continue
+        before = now.of(Path(path))
+        if remedy.kind == "exclude":
+            pictures[name] = PictureDecision(True, before.crop, finding.code)
+        elif path in remedy.windows:
+            pictures[name] = PictureDecision(before.exclude, remedy.windows[path], finding.code)
+    repeats = {
+        name: times
+        for path, times in remedy.repeats.items()
+        if (name := now.name_of(Path(path))) is not None
+    }
+    return Change(f"{remedy.label}: {finding.verdict}", pictures, repeats)
+
+
+def _finding_row(finding: Finding, folder: Path, decisions: Decisions) -> dict[str, Any]:
+    numbers = {path: number for number, path in enumerate(finding.pictures)}
+    return {
+        "code": finding.code,
+        "weight": finding.weight,
+        "verdict": finding.verdict,
+        "pictures": [_picture_row(path, finding, folder, decisions) for path in finding.pictures],
+        "groups": [[numbers[path] for path in group] for group in finding.groups],
+        "remedies": [
+            {
+                "kind": remedy.kind,
+                "label": remedy.label,
+                "pictures": [numbers[path] for path in remedy.pictures if path in numbers],
+                "done": _is_done(remedy, decisions),
+            }
+            for remedy in finding.remedies
+        ],
+        "details": [
+            f"{shown(Path(name).name)}: {told}"
+            for name, told in finding.details.items()
+            if name not in numbers
+        ],
+    }
+
+
+def _picture_row(path: str, finding: Finding, folder: Path, decisions: Decisions) -> dict[str, Any]:
+    place, decision = Path(path), decisions.of(Path(path))
+    inside = place.relative_to(folder) if place.is_relative_to(folder) else place
+    return {
+        "name": shown(inside).replace("\n", "⏎"),
+        "detail": finding.details.get(path, ""),
+        "excluded": decision.exclude,
+        "cropped": decision.crop is not None,
+    }
+
+
+def _is_done(remedy: Remedy, decisions: Decisions) -> bool:
+    if remedy.kind == "exclude":
+        return all(decisions.of(Path(path)).exclude for path in remedy.pictures)
+    if remedy.kind == "crop":
+        return all(decisions.of(Path(p)).crop == window for p, window in remedy.windows.items())
+    if remedy.kind == "repeats":
+        return all(decisions.repeats_of(Path(p)) == times for p, times in remedy.repeats.items())
+    return False

@@ -1,0 +1,121 @@
+"""Jobs that tabs of the data set page start: their fields from the schema, start, state, stop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from kohya_gui.context import Context
+from kohya_gui.forms.widgets import choices_of, default_shown, is_tick
+from kohya_gui.jobs import stop
+from kohya_gui.jobs.launch import JobRequest
+from kohya_gui.jobs.queue import Queued, Submitted
+from kohya_gui.locales import Texts
+from sd_scripts.errors import UserError
+from sd_scripts.options.form_values import from_form
+from sd_scripts.options.jobs import Job
+from sd_scripts.options.schema import specs_by_name
+from sd_scripts.options.toml_file import job_to_toml
+from sd_scripts.options.values import job_from_values
+
+DEVICE: Final = "pictures"
+"""Such jobs need no graphics card: they do not wait for a training, only for each other."""
+
+Answer = dict[str, Any]
+_Owner = TypeVar("_Owner")
+
+
+def in_words(
+    function: Callable[[_Owner, Mapping[str, Any]], Answer],
+) -> Callable[[_Owner, object], Answer]:
+    """Give mistakes back to the script as words: `problems`, each with `message` and `hint`."""
+
+    @functools.wraps(function)
+    def call(self: _Owner, request: object = None) -> Answer:
+        data = request if isinstance(request, Mapping) else {}
+        try:
+            return function(self, data)
+        except UserError as error:
+            return {"problems": [_row(one.message, one.hint) for one in error.problems]}
+        except OSError as error:
+            return {"problems": [_row(error.strerror or str(error), None)]}
+
+    return call
+
+
+def _row(message: str, hint: str | None) -> dict[str, str]:
+    return {"message": message, "hint": hint or ""}
+
+
+def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[dict[str, Any]]:
+    """Return what the script needs to draw a job's options, in the order of `names`."""
+    specs = specs_by_name(job_type)
+    found = []
+    for name in names:
+        spec = specs[name]
+        label = text.optional(f"option.{name}.label", spec.label)
+        choice = spec.kind in ("bool", "choice") and not is_tick(spec)
+        found.append(
+            {
+                "name": name,
+                "label": f"{label} ({spec.unit})" if spec.unit else label,
+                "help": text.optional(f"option.{name}.help", spec.help),
+                "kind": "tick" if is_tick(spec) else "choice" if choice else "text",
+                "choices": choices_of(spec, text) if choice else [],
+                "value": default_shown(spec),
+                "path": spec.path,
+                "basic": spec.tier == "basic",
+            }
+        )
+    return found
+
+
+def start_job(
+    context: Context,
+    job_type: type[Job],
+    raw: Mapping[str, object],
+    fixed: Mapping[str, object],
+    name: str,
+) -> Answer:
+    """Start a job with what stands in the fields; returns the run, or that it waits.
+
+    Raises `UserError` with everything that is wrong.
+    """
+    known = specs_by_name(job_type)
+    typed = from_form(job_type, {one: value for one, value in raw.items() if one in known})
+    values = {one: value for one, value in typed.items() if value is not None} | dict(fixed)
+    job = job_from_values(job_type, values)
+    request = JobRequest(
+        job_name=job_type.name, config_toml=job_to_toml(job), name=name, device=DEVICE
+    )
+    match context.queue.submit(request, "queue"):
+        case Submitted(run=run):
+            return {"run": run.id}
+        case Queued(text=text):
+            return {"waits": text}
+        case other:
+            raise UserError(other.text)
+
+
+def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
+    """Return how the run that the script names stands; a gone run is told as such."""
+    summary = context.store.summary(str(data.get("run") or ""))
+    if summary is None:
+        return {"active": False, "state": "gone", "detail": ""}
+    status = summary.status
+    return {
+        "active": status.active,
+        "state": status.state,
+        "detail": status.detail,
+        "hint": status.hint or "",
+        "problems": [_row(one.message, one.hint) for one in status.problems],
+    }
+
+
+def stop_job(context: Context, data: Mapping[str, Any]) -> Answer:
+    """Ask a run to end after what it is doing."""
+    run = context.store.get(str(data.get("run") or ""))
+    if run is not None:
+        stop.stop(run)
+    return {}
