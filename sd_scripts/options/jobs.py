@@ -13,6 +13,7 @@ from sd_scripts.options.groups.captioning import (
     CaptionerOptions,
     InferenceOptions,
     PictureFolderOptions,
+    RunningOptions,
     SentenceFileOptions,
     TagFileOptions,
     TaggerOptions,
@@ -290,7 +291,7 @@ class MakeMasksJob(Job):
 
     pictures: PictureFolderOptions
     masks: MaskOptions
-    inference: InferenceOptions = InferenceOptions()
+    inference: RunningOptions = RunningOptions()
 
 
 class CheckPicturesJob(Job):

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from kohya_gui.forms.starter import STARTER
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
+from sd_scripts.shipped import STARTER_TAGGER
 from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, eventually, running_gui
 
 pytestmark = pytest.mark.browser
@@ -24,7 +24,7 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     folder = tmp_path_factory.mktemp("captions")
     pictures = folder / "files" / "robots"
     pictures.mkdir(parents=True)
-    for picture in sorted((STARTER / "pictures" / "robot").rglob("*.png"))[:4]:
+    for picture in sorted((STARTER_TAGGER.parent / "pictures" / "robot").rglob("*.png"))[:4]:
         shutil.copy(picture, pictures)
     workspace = open_workspace(folder / "work")
     save_settings(workspace, Settings(roots=(str(folder / "files"),)))
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_before_and_a_failed_trial_says_why(
     expect(page.locator("#opt-train_data_dir .kg-troubles")).to_contain_text("no pictures")
     expect(page.locator("#kg-try")).to_be_disabled()
     tagger = gui.workspace.parent / "files" / "tagger"
-    shutil.copytree(STARTER / "tagger", tagger, dirs_exist_ok=True)
+    shutil.copytree(STARTER_TAGGER, tagger, dirs_exist_ok=True)
     (tagger / "model.onnx").write_bytes(b"no model")
     page.fill("#opt-train_data_dir input", str(robots(gui)))
     page.fill("#opt-model_dir input", str(tagger))

@@ -108,16 +108,10 @@ class SentenceFileOptions(CaptionFileOptions):
     """Put after every caption exactly as it stands here."""
 
 
-class InferenceOptions(Options):
-    """How the model is run."""
+class RunningOptions(Options):
+    """Where a model is run, and how pictures get to it."""
 
     title: ClassVar[str] = "Speed"
-
-    batch_size: Annotated[
-        int, Field(ge=1, le=4096), Opt("Batch size", tier="basic", unit="pictures")
-    ] = 1
-    """How many pictures the model looks at together. On a graphics card 4 to 16 is faster and needs
-    more memory; on a CPU it changes little."""
 
     max_data_loader_n_workers: Annotated[
         int | None, Field(ge=0, le=256), Opt("Reading threads", keywords=("workers",))
@@ -132,6 +126,16 @@ class InferenceOptions(Options):
 
     debug: Annotated[bool, Opt("Write results to the log", tier="expert")] = False
     """Also writes what was found for each picture to the log."""
+
+
+class InferenceOptions(RunningOptions):
+    """How a model is run that takes several pictures together."""
+
+    batch_size: Annotated[
+        int, Field(ge=1, le=4096), Opt("Batch size", tier="basic", unit="pictures")
+    ] = 1
+    """How many pictures the model looks at together. On a graphics card 4 to 16 is faster and needs
+    more memory; on a CPU it changes little."""
 
 
 class TaggerOptions(Options):
