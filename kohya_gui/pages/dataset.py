@@ -70,7 +70,7 @@ class _FolderChoice:
             self._on_choose,
             None,
             [field, self._desk.folder],
-            trigger_mode="multiple",  # who is in a hurry opens a second one before the first is there
+            trigger_mode="multiple",  # a second folder may be opened before the first is there
             queue=False,
             show_progress="hidden",
             api_visibility="private",
