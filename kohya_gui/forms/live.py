@@ -13,6 +13,7 @@ from kohya_gui.forms.preparation import Prepared, prepare
 from kohya_gui.forms.report import data_report, problem_row
 from kohya_gui.forms.scans import Scan, Scans
 from kohya_gui.locales import Texts
+from kohya_gui.settings import load_settings
 from kohya_gui.workspace import Workspace
 from sd_scripts.dataset.plan import DatasetPlan, plan_dataset
 from sd_scripts.dataset.steps import StepArithmetic, step_arithmetic
@@ -143,6 +144,7 @@ class Live:
             max_train_steps=training.max_train_steps,
             max_train_epochs=training.max_train_epochs,
             gradient_accumulation_steps=training.gradient_accumulation_steps,
+            num_processes=load_settings(self._workspace)[0].processes.num_processes,
         )
         return plan.problems
 

@@ -1,18 +1,23 @@
 """The processes of a launched test: each does a list of jobs, one after the other.
 
-Started by a launcher as `-m tests.support.several LIST`, where LIST is a JSON file of jobs.
+Started by a launcher as `-m tests.support.several LIST`, where LIST is a JSON file of jobs. Each
+process writes beside it, by job, its exit code and a digest of the weights it had in the end.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest.mock import patch
+
+import torch
+from torch import nn
 
 from sd_scripts.data.batch import Batch
 from sd_scripts.errors import UserError
@@ -56,12 +61,13 @@ def write_turns(turns: list[Turn], path: Path) -> Path:
 
 
 @contextmanager
-def eventful(turn: Turn, rank: int) -> Iterator[None]:
-    """Let happen in here what a turn foresees for this process.
+def eventful(turn: Turn, rank: int) -> Iterator[list[str]]:
+    """Let happen in here what a turn foresees for this process; yields what it knows last.
 
     Processes stay together between turns, since meeting anew under the same address is a race.
     """
     whole = loop.optimize
+    weights: list[str] = []
 
     def optimize(session: Session, batches: list[Batch]) -> float:
         if rank == turn.process and session.position.step + 1 == turn.step:
@@ -74,23 +80,33 @@ def eventful(turn: Turn, rank: int) -> Iterator[None]:
                 raise ZeroDivisionError("one by nothing")
             elif turn.event == "death":
                 os._exit(3)
-        return whole(session, batches)
+        loss = whole(session, batches)
+        weights[:] = [_digest(session.trainable)]
+        return loss
 
     with patch.object(loop, "optimize", optimize), patch.object(Team, "leave"):
-        yield
+        yield weights
+
+
+def _digest(parameters: Sequence[nn.Parameter]) -> str:
+    """Return what tells these weights from others that differ in a single bit."""
+    digest = hashlib.blake2b()
+    for parameter in parameters:
+        digest.update(parameter.detach().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _work(path: Path) -> None:
     rank = Seat.of(os.environ).rank
-    codes = []
+    done: list[tuple[int, list[str]]] = []
     for values in json.loads(path.read_text(encoding="utf-8")):
         turn = Turn(**values)
         reset_accelerate()
         unlike = turn.event == "unlike" and rank == turn.process
         arguments = [*turn.arguments, *(["--max_grad_norm", "0.5"] if unlike else [])]
-        with eventful(turn, rank):
-            codes.append(main(JOBS[turn.job], turn.job, arguments))
-        path.with_name(f"codes-{rank}.json").write_text(json.dumps(codes), encoding="utf-8")
+        with eventful(turn, rank) as weights:
+            done.append((main(JOBS[turn.job], turn.job, arguments), weights))
+        path.with_name(f"done-{rank}.json").write_text(json.dumps(done), encoding="utf-8")
 
 
 if __name__ == "__main__":
