@@ -62,10 +62,10 @@ def measure_latents(place: Path, given: argparse.Namespace) -> dict[str, float]:
     """Let the VAE alone and the latent cache take turns; returns medians and their ratio."""
     import torch
 
-    from sd_scripts.data.encoding import EncodeSettings, Hooks
     from sd_scripts.data.identity import EncoderIdentity
     from sd_scripts.data.latent_cache import LatentCache
     from sd_scripts.data.latents import encode_moments
+    from sd_scripts.data.long_work import EncodeSettings, Hooks
     from sd_scripts.dataset.index import PictureIndex
     from sd_scripts.dataset.plan import plan_dataset
     from sd_scripts.options.groups.caption import CaptionOptions

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
+from sd_scripts.data.long_work import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.memo import read_memo, write_memo
 from sd_scripts.dataset.index import Known, PictureIndex, Stamp
 from sd_scripts.dataset.pictures import PictureProblem, open_rgb
+from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.errors import UserError
 
 PHASE: Final = "Checking pictures"
@@ -34,6 +35,12 @@ def content_hashes(index: PictureIndex, paths: Sequence[Path], hooks: Hooks) -> 
             option="train_data_dir",
             hint="start again; the folder is then looked through anew",
         ) from error
+
+
+def files_of(plan: DatasetPlan) -> list[Path]:
+    """Return the files of all pictures and masks that a plan uses."""
+    masks = [sample.mask.path for sample in plan.all_samples if sample.mask]
+    return [sample.path for sample in plan.all_samples] + masks
 
 
 def check_pictures(

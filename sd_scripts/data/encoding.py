@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from sd_scripts.data.latents import check_finite, encode_moments, to_tensor
+from sd_scripts.data.long_work import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.pixels import Pixels, choose_crop, cut, load_pixels
 from sd_scripts.dataset.pictures import PictureProblem, shown
 from sd_scripts.dataset.samples import Sample
@@ -21,30 +21,8 @@ from sd_scripts.dataset.samples import Sample
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-State = Literal["complete", "stopped", "broken"]
-
 PHASE: Final = "Encoding pictures"
 _MAX_PENDING_WRITES: Final = 64
-
-
-def _no_progress(name: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Hooks:
-    """How long work talks to the outside: `progress(name, done, total)`, and whether to stop."""
-
-    progress: Callable[[str, int, int], None] = _no_progress
-    should_stop: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
-class EncodeSettings:
-    """How many pictures the VAE takes at a time, and how many threads decode them."""
-
-    vae_batch_size: int = 1
-    decode_threads: int = field(default_factory=lambda: min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +42,6 @@ class View(NamedTuple):
 
 
 Keep = Callable[[View, Tensor], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How long work on pictures ended.
-
-    `state` is "complete", "stopped" (as asked; what was done is kept), or "broken": the pictures
-    in `broken` can't be decoded, and the plan has to be made anew without them. `num_done` counts
-    what was done, mirrored copies too.
-    """
-
-    state: State
-    num_done: int
-    broken: tuple[PictureProblem, ...] = ()
 
 
 def encode_jobs(

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final
 from torch import Tensor
 
 from sd_scripts.data.check import content_hashes, note_broken
-from sd_scripts.data.encoding import EncodeSettings, Hooks, Job, Outcome, View, encode_jobs
+from sd_scripts.data.encoding import Job, View, encode_jobs
 from sd_scripts.data.identity import EncoderIdentity
 from sd_scripts.data.kohya_latents import KohyaLatents
+from sd_scripts.data.long_work import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.manifest import Facts, Manifest, reason_for, window_facts
 from sd_scripts.data.mask_cache import MaskCache
 from sd_scripts.data.store import TensorStore, content_key

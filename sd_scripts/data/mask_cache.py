@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sd_scripts.data.check import content_hashes, note_broken
-from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
+from sd_scripts.data.long_work import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.manifest import window_facts
 from sd_scripts.data.pixels import choose_crop, cut, load_mask
 from sd_scripts.data.store import TensorStore, content_key

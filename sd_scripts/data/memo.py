@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from sd_scripts.data.store import telling_cache_errors
+from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
+
+_CACHE_HINT: Final = "choose another cache_dir, free some space there, or mend its permissions"
+
+
+@contextmanager
+def telling_cache_errors() -> Iterator[None]:
+    """Turn an `OSError` (full disk, read-only folder) into a `UserError` about `cache_dir`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the cache can't be used: {error}", option="cache_dir", hint=_CACHE_HINT
+        ) from error
 
 
 def read_memo(path: Path) -> object:

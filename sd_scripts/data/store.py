@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,29 +17,18 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from sd_scripts.data.memo import telling_cache_errors
 from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
 
 _SUFFIX: Final = ".safetensors"
 _LEFTOVER_AGE_SECONDS: Final = 24 * 3600
-_CACHE_HINT: Final = "choose another cache_dir, free some space there, or mend its permissions"
 
 
 def content_key(parts: Mapping[str, object]) -> str:
     """Return 40 hex digits that name an entry made from `parts` (compared by their `str`)."""
     text = "\n".join(f"{name}={parts[name]}" for name in sorted(parts))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-
-
-@contextmanager
-def telling_cache_errors() -> Iterator[None]:
-    """Turn an `OSError` (full disk, read-only folder) into a `UserError` about `cache_dir`."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the cache can't be used: {error}", option="cache_dir", hint=_CACHE_HINT
-        ) from error
 
 
 class TensorStore:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sd_scripts.data.batch import CachedText
-from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.identity import EncoderIdentity
 from sd_scripts.data.kohya_text import KohyaTexts
+from sd_scripts.data.long_work import Hooks
 from sd_scripts.data.store import TensorStore, content_key
 from sd_scripts.dataset.captions import static_caption
 from sd_scripts.dataset.samples import DatasetPlan

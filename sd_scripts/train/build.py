@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.loader import BatchSource, LoaderSettings
+from sd_scripts.data.long_work import Hooks
 from sd_scripts.data.schedule import Sharing
 from sd_scripts.errors import Problem, raise_if_errors
 from sd_scripts.families.base import LoadedModel, LoadOptions, TextConditioning

@@ -35,9 +35,17 @@ def run_script(job_type: type[Job], script: str) -> int:
 
 
 def _import_lightly(job: TrainingJob) -> None:
+    from sd_scripts.data.ahead import looking_through
     from sd_scripts.families.light_imports import import_model_libraries
 
-    import_model_libraries(needed=("scipy",) if job.preview.sample_prompts else ())
+    def importing() -> None:
+        import_model_libraries(needed=("scipy",) if job.preview.sample_prompts else ())
+
+    if not Seat.of(os.environ).leads:
+        importing()
+        return
+    with looking_through(job):
+        importing()
 
 
 def _nothing(job: TrainingJob) -> None:

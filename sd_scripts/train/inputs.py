@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from sd_scripts.data.batch import Batch
-from sd_scripts.data.check import check_pictures
-from sd_scripts.data.encoding import EncodeSettings, Hooks, Outcome
+from sd_scripts.data.check import check_pictures, files_of
 from sd_scripts.data.identity import encoder_identity
 from sd_scripts.data.kohya_latents import KohyaLatents, write_latents
 from sd_scripts.data.kohya_text import KohyaTexts, files_to_write, write_texts
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling, encode_pixels
+from sd_scripts.data.long_work import EncodeSettings, Hooks, Outcome
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
 from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.pictures import PictureProblem
@@ -92,9 +92,7 @@ def latent_cache(caching: Caching, plan: DatasetPlan) -> LatentCache | None:
     index = PictureIndex(caching.folder)
     settings = EncodeSettings(vae_batch_size=data.vae_batch_size)
     if not data.cache_latents:
-        paths = [sample.path for sample in plan.all_samples]
-        paths += [sample.mask.path for sample in plan.all_samples if sample.mask]
-        _heed(check_pictures(paths, index, caching.folder, settings, caching.hooks))
+        _heed(check_pictures(files_of(plan), index, caching.folder, settings, caching.hooks))
         return None
     family, model = caching.model.family, caching.model
 

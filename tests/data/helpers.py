@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from sd_scripts.data.encoding import EncodeSettings, Hooks
 from sd_scripts.data.identity import EncoderIdentity
 from sd_scripts.data.latent_cache import LatentCache
+from sd_scripts.data.long_work import EncodeSettings, Hooks
 from sd_scripts.dataset.index import PictureIndex
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan

@@ -8,7 +8,7 @@ import pytest
 
 from sd_scripts.data import check
 from sd_scripts.data.check import check_pictures
-from sd_scripts.data.encoding import Hooks, Outcome
+from sd_scripts.data.long_work import Hooks, Outcome
 from sd_scripts.dataset.index import PictureIndex
 from sd_scripts.dataset.pictures import open_rgb
 from tests.data.helpers import ENCODE, QUIET, make_folder, make_plan, picture

@@ -18,8 +18,8 @@ from diffusers import AutoencoderKL
 from PIL import Image
 
 from sd_scripts.data import encoding, latent_cache
-from sd_scripts.data.encoding import EncodeSettings, Hooks
 from sd_scripts.data.latents import encode_moments, to_tensor
+from sd_scripts.data.long_work import EncodeSettings, Hooks
 from sd_scripts.data.pixels import load_pixels
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.errors import UserError

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from sd_scripts.data import loader
 from sd_scripts.data.batch import Batch, CachedText
-from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.identity import EncoderIdentity
 from sd_scripts.data.latents import LatentScaling, encode_pixels, sample_moments, to_tensor
 from sd_scripts.data.loader import BatchSource, LoaderSettings
+from sd_scripts.data.long_work import Hooks
 from sd_scripts.data.pixels import load_pixels
 from sd_scripts.data.schedule import Sharing
 from sd_scripts.data.text_cache import TextCache, captions_to_cache

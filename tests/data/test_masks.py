@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from sd_scripts.data.batch import Batch
-from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.latent_cache import LatentCache
 from sd_scripts.data.latents import LatentScaling
 from sd_scripts.data.loader import BatchSource, LoaderSettings
+from sd_scripts.data.long_work import Hooks
 from sd_scripts.data.mask_cache import mask_at_latents
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.dataset.samples import DatasetPlan

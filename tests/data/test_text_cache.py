@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sd_scripts.data.batch import CachedText
-from sd_scripts.data.encoding import Hooks
 from sd_scripts.data.identity import EncoderIdentity
+from sd_scripts.data.long_work import Hooks
 from sd_scripts.data.text_cache import TextCache, captions_to_cache
 from sd_scripts.errors import UserError
 from sd_scripts.options.groups.caption import CaptionOptions
