@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, cast, get_args
 
 import kohya_gui
 from kohya_gui.forms.drafts import Draft
@@ -27,17 +27,24 @@ FOLDER_OF_JOB: Final = {
 KEPT_OPTIONS: Final = ("output_name", "caption_extension", "token_string", "init_word")
 """Values of the user's own that a preset leaves alone, besides paths and file information."""
 _KEPT_GROUPS: Final = ("metadata",)
-_HEAD: Final = re.compile(r"#\s*(title|note|families)\s*:\s*(.+)")
+_HEAD: Final = re.compile(r"#\s*(title|note|families|group)\s*:\s*(.+)")
+
+
+Group = Literal["start", "subject", "memory", "method"]
 
 
 @dataclass(frozen=True)
 class Preset:
-    """One file: `title` and `note` stand in its first comments, `families` are those it is for."""
+    """One file: `title` and `note` stand in its first comments, `families` are those it is for.
+
+    `group` is "start" for those that are always in view, else where the page puts it.
+    """
 
     id: str
     title: str
     note: str
     families: tuple[str, ...]
+    group: Group
     values: Mapping[str, object]
 
 
@@ -51,13 +58,25 @@ def read_preset(path: Path) -> Preset:
             hint="Write '# title: …' and '# note: …' above everything else.",
         )
     families = tuple(name.strip() for name in head.get("families", "").split(",") if name.strip())
-    return Preset(path.stem, head["title"], head["note"], families, read_toml(text, path.name))
+    group = head.get("group", "start").strip()
+    if group not in get_args(Group):
+        raise UserError(
+            f"{path.name} belongs to the group {group!r}, which there is not.",
+            hint=f"Write '# group: …' with one of {', '.join(get_args(Group))}, or nothing.",
+        )
+    values = read_toml(text, path.name)
+    return Preset(path.stem, head["title"], head["note"], families, cast("Group", group), values)
 
 
 def preset_files(job_type: type[Job], folder: Path = FOLDER) -> tuple[Path, ...]:
-    """Return the preset files of a job, in the order of their names."""
+    """Return the preset files of a job, in the order of the numbers they begin with."""
     own = folder / FOLDER_OF_JOB.get(job_type.name, job_type.name)
-    return tuple(sorted(own.glob("*.toml")))
+    return tuple(sorted(own.glob("*.toml"), key=_place))
+
+
+def _place(path: Path) -> tuple[int, str]:
+    number = path.stem.split("-")[0]
+    return (int(number) if number.isdecimal() else sys.maxsize, path.stem)
 
 
 def presets_of(job_type: type[Job], folder: Path = FOLDER) -> tuple[Preset, ...]:

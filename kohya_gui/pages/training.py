@@ -119,6 +119,7 @@ class TrainingPage:
                     "title": preset.title,
                     "note": preset.note,
                     "families": list(preset.families),
+                    "group": preset.group,
                 }
                 for preset in self._desk.presets.values()
             ],
