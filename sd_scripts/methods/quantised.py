@@ -62,8 +62,8 @@ def _bytes_by_channel(shape: torch.Size) -> int:
 
 
 def _scaled(codes: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return codes times scales: worked out in float32 and rounded once."""
-    return torch.mul(codes, scales, out=torch.empty(codes.shape, dtype=dtype, device=codes.device))
+    """Return codes times scales, laid out as the codes: worked out in float32, rounded once."""
+    return torch.mul(codes, scales, out=torch.empty_like(codes, dtype=dtype))
 
 
 def _pack_int8(weight: Tensor) -> Packed:
@@ -126,7 +126,8 @@ FORMATS: Final[Mapping[BaseFormat, NumberFormat]] = {
 class QuantisedWeight:
     """A frozen weight [out, in] or [out, in, k, k] as codes and scales (a `StoredWeight`).
 
-    `dtype` is what the weight had; `walk` is None for a Linear.
+    `dtype` is what the weight had, `walk` None for a Linear. With `channels_last` the weight of a
+    convolution is laid out so, and what it gives.
     """
 
     number_format: NumberFormat
@@ -134,6 +135,7 @@ class QuantisedWeight:
     shape: torch.Size
     dtype: torch.dtype
     walk: ConvShape | None
+    channels_last: bool = False
 
     @classmethod
     def of(cls, module: nn.Linear | nn.Conv2d, kind: BaseFormat) -> QuantisedWeight:
@@ -172,6 +174,19 @@ class QuantisedWeight:
         codes, scales = self.packed
         return replace(self, packed=(codes.to(device), scales.to(device)))
 
+    def with_channels_last(self) -> QuantisedWeight:
+        """Return it with a convolution's channels last; itself for a Linear."""
+        if self.walk is None:
+            return self
+        codes, scales = self.packed
+        if codes.ndim == len(self.shape):  # then its weight is laid out as the codes are
+            codes = codes.contiguous(memory_format=torch.channels_last)
+        return replace(self, packed=(codes, scales), channels_last=True)
+
     def _plain(self, dtype: torch.dtype) -> PlainLinear | PlainConv:
         weight = self.number_format.unpack(self.packed, self.shape, dtype)
-        return PlainLinear(weight) if self.walk is None else PlainConv(weight, self.walk)
+        if self.walk is None:
+            return PlainLinear(weight)
+        if self.channels_last:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        return PlainConv(weight, self.walk)

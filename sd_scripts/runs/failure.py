@@ -112,6 +112,13 @@ SIGNATURES: Final = (
         " and try without mixed precision.",
     ),
     Signature(
+        "compiling",
+        r"torch\._(?:dynamo|inductor)\.exc\.(?P<name>\w+)|BackendCompilerFailed|FailOnRecompileLimit",
+        "PyTorch could not compile the U-Net. {name}",
+        "Switch torch_compile off; training is then as exact, only slower.",
+        "torch_compile",
+    ),
+    Signature(
         "nan",
         r"(?i)\bloss (?:is|was|became) (?:nan|inf|infinite|not a number|not finite)\b"
         r"|\bnon-?finite loss\b|\bnan(?:s)? (?:in|detected|encountered)\b",

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.groups.training import PerformanceOptions
@@ -128,6 +129,17 @@ def _lacking_headers() -> tuple[str, str] | None:
     )
 
 
+class _Trial(nn.Module):
+    """A small block of its own class: PyTorch's containers would not be compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.silu(self.layer(x))
+
+
 def try_compiler(performance: PerformanceOptions, device: torch.device) -> None:
     """Compile a small block forward and backward, so that a broken compiler is known at once.
 
@@ -135,10 +147,10 @@ def try_compiler(performance: PerformanceOptions, device: torch.device) -> None:
     """
     if performance.compiler is None:
         return
-    block = nn.Sequential(nn.Linear(8, 8), nn.SiLU()).to(device)
+    block = _Trial().to(device)
     block.compile(**_settings(performance))
     try:
-        block(torch.ones(2, 8, device=device)).sum().backward()
+        torch.autograd.backward(block(torch.ones(2, 8, device=device)).sum())
     except Exception as error:
         raise UserError(
             f"The compiler {performance.compiler} does not work here: {_told(error)}",
@@ -150,5 +162,5 @@ def try_compiler(performance: PerformanceOptions, device: torch.device) -> None:
 def _told(error: Exception) -> str:
     """Return the line of a compiler's error that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    wrong = [line for line in lines if "error" in line.lower()]
-    return (wrong or lines or [type(error).__name__])[0][:300]
+    compilers = [line for line in lines if "error: " in line]  # as C++ compilers and linkers write
+    return (compilers or lines or [type(error).__name__])[0][:300]

@@ -10,7 +10,9 @@ from torch import nn
 
 from sd_scripts.errors import Problem
 from sd_scripts.families.base import LoadedModel
+from sd_scripts.methods.frozen import FrozenBase
 from sd_scripts.methods.packing import Wanted, pack_base
+from sd_scripts.methods.quantised import QuantisedWeight
 from sd_scripts.methods.quantised_base import Saving, saving_of
 from sd_scripts.options.groups.training import PerformanceOptions
 from sd_scripts.options.jobs import TrainingJob
@@ -64,6 +66,9 @@ def saving_text(saving: Saving) -> str:
 def lay_out_channels_last(unet: nn.Module) -> None:
     """Lay out a U-Net's convolutions with channels last; pictures inside it then follow."""
     unet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in unet.modules():
+        if isinstance(module, FrozenBase) and isinstance(module.stored, QuantisedWeight):
+            module.stored = module.stored.with_channels_last()
 
 
 def fitting_problems(performance: PerformanceOptions, device: torch.device) -> list[Problem]:

@@ -11,6 +11,7 @@ from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
 from sd_scripts.options.jobs import TrainingJob, TrainTextualInversionJob, WholeModelJob
 from sd_scripts.script import tell
+from sd_scripts.train.fitting import saving_text
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
 from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, size_text
 from sd_scripts.train.saving import SavePlan, planned_names
@@ -65,6 +66,8 @@ def report_lines(job: TrainingJob, found: Preflight, count: NetworkCount | None)
     if count is not None:
         parts = ", ".join(f"{number} in {part}" for part, number in count.modules.items())
         yield f"{_label(job):<11}{parts}; {count.parameters:,} numbers learn"
+        if count.base is not None:
+            yield f"Memory:    {saving_text(count.base)}"
         yield f"File size: {size_text(count.saved_bytes)}"
     names = planned_names(job, SavePlan.of(job, found.arithmetic.num_epochs), found.arithmetic)
     yield "Output:    " + ", ".join(names)

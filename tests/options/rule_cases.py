@@ -62,6 +62,12 @@ CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         "dynamo_mode, dynamo_backend",
     ),
     (
+        "packed_and_compiled",
+        "error",
+        {"torch_compile": True, "pack_frozen_weights": "on"},
+        "pack_frozen_weights, torch_compile",
+    ),
+    (
         "one_part_only",
         "error",
         {**_UNET_ONLY, "network_train_text_encoder_only": True},

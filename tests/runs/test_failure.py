@@ -10,6 +10,11 @@ from sd_scripts.runs.failure import SIGNATURES, explain, last_error_line
 
 LAST_WORDS = {
     "disk_full": ["OSError: [Errno 28] No space left on device", "[WinError 112] There is not"],
+    "compiling": [
+        "torch._dynamo.exc.BackendCompilerFailed: backend='inductor' raised:",
+        "torch._inductor.exc.InductorError: CppCompileError: C++ compile error",
+        "torch._dynamo.exc.FailOnRecompileLimitHit: recompile_limit reached",
+    ],
     "gpu_memory": [
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
         "RuntimeError: MPS backend out of memory (MPS allocated: 9.00 GB)",

@@ -61,3 +61,14 @@ def mode_of_inductor(performance: PerformanceOptions) -> Iterator[Problem]:
             "dynamo_mode, dynamo_backend",
             "set dynamo_mode to default, or dynamo_backend to inductor",
         )
+
+
+@rule("torch_compile", "dynamo_backend", "pack_frozen_weights")
+def packed_and_compiled(performance: PerformanceOptions) -> Iterator[Problem]:
+    """The compiler cannot look into packed weights, and lays them out itself."""
+    if performance.compiler is not None and performance.pack_frozen_weights == "on":
+        yield Problem(
+            "weights that are packed cannot be compiled with",
+            "pack_frozen_weights, torch_compile",
+            "set pack_frozen_weights to auto, or switch torch_compile off",
+        )
