@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from sd_scripts.methods.frozen import ConvShape
-from sd_scripts.weights.mapped_pages import let_pages_go
 
 _FEW_PIXELS: Final = 64
 """Up to here W is the left factor of the forward product: the right one is what libraries copy."""
@@ -24,6 +23,8 @@ _FEW_PIXELS: Final = 64
 
 class PackedConv:
     """A Conv2d's weight, as it came until it is first used on few pixels, then packed for good.
+
+    It owns the memory of the weight it is given, and changes the order of the numbers there.
 
     With more than `most_pixels` output pixels in a batch the plain convolution is used: their
     neighbourhoods would be larger than the weight, which then is not what takes the time.
@@ -42,12 +43,17 @@ class PackedConv:
         return self._rows is not None
 
     def pack(self) -> Tensor:
-        """Return the weight as [out, k·k·in]; from the first call on it is kept so only."""
+        """Return the weight as [out, k·k·in]; from the first call on it is kept so only.
+
+        It stays in its own memory: another place would leave a gap in the heap, or pages of a
+        mapped model file that nobody reads any more.
+        """
         if self._rows is None:
             assert self._plain is not None
-            self._rows = self._plain.permute(0, 2, 3, 1).reshape(self._size[0], -1)
-            let_pages_go(self._plain)
-            self._plain = None
+            rows = self._plain.permute(0, 2, 3, 1).reshape(self._size[0], -1)
+            if self._plain.is_contiguous():
+                rows = self._plain.view(rows.shape).copy_(rows)
+            self._rows, self._plain = rows, None
         return self._rows
 
     @property

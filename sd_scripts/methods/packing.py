@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Literal, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sd_scripts.methods.frozen import ConvShape, PlainConv, StoredWeight, can_store, store
 from sd_scripts.methods.layer import NetworkLayer
@@ -65,7 +65,7 @@ def pack_base(parts: Sequence[nn.Module], wanted: Wanted) -> str:
         if not gain.pays:
             return f"Frozen weights: as they are, since packing would not pay here: {told}"
     for conv in chosen:
-        store(conv, packed(conv))
+        store(conv, packed(conv, conv.weight))
     return f"Frozen weights: {len(chosen)} convolutions packed for the processor, since {told}"
 
 
@@ -84,15 +84,15 @@ def _wants_plain(module: nn.Module) -> bool:
     return isinstance(layer, NetworkLayer) and layer.wants_plain_base
 
 
-def packed(conv: nn.Conv2d) -> PackedConv:
-    """Return a convolution's weight, to be packed as soon as it is used on few pixels."""
+def packed(conv: nn.Conv2d, weight: Tensor) -> PackedConv:
+    """Return a weight of a convolution, to be packed in place when it is first used on few pixels."""
     pointwise = conv.kernel_size == (1, 1)
     most = (
         conv.out_channels * _OUTPUTS_PER_PIXEL
         if pointwise
         else (conv.out_channels // _OUTPUTS_PER_PIXEL)
     )
-    return PackedConv(conv.weight, ConvShape.of(conv), most)
+    return PackedConv(weight, ConvShape.of(conv), most)
 
 
 def _most_common(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
@@ -112,7 +112,7 @@ def measured(conv: nn.Conv2d) -> Gain:
     """
     forms: tuple[StoredWeight, StoredWeight] = (
         PlainConv(conv.weight, ConvShape.of(conv)),
-        packed(conv),
+        packed(conv, conv.weight.clone()),
     )
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_ROUNDS):

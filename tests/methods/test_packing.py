@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sd_scripts.methods import packing
@@ -40,7 +43,8 @@ def test_both_products_are_the_convolutions(
 ) -> None:
     conv = frozen_conv(walk)
     shape = ConvShape.of(conv)
-    plain, packed = PlainConv(conv.weight, shape), PackedConv(conv.weight, shape, most_pixels)
+    plain = PlainConv(conv.weight, shape)
+    packed = PackedConv(conv.weight.clone(), shape, most_pixels)
     x = torch.randn(batch, 4, 9, 8, dtype=torch.float64)
     for bias in (conv.bias, None):
         y = plain.product(x, bias)
@@ -75,14 +79,15 @@ def test_bfloat16_is_rounded_no_more_than_by_the_convolution() -> None:
 def test_one_copy_of_the_weight_is_kept_and_it_moves_and_copies_with_the_module() -> None:
     conv = frozen_conv(WALKS[0], torch.float32)
     weight = conv.weight.detach().clone()
-    packing.store(conv, packing.packed(conv))
+    place = conv.weight.data_ptr()
+    packing.store(conv, packing.packed(conv, conv.weight))
     assert isinstance(conv, FrozenConv2d)
     conv(torch.randn(1, 4, 1, 1))
     stored = conv.stored
     assert isinstance(stored, PackedConv)
     assert stored.is_packed
     kept = {value.data_ptr() for value in vars(stored).values() if isinstance(value, Tensor)}
-    assert kept == {conv.weight.data_ptr()}
+    assert kept == {place} == {conv.weight.data_ptr()}
     assert torch.equal(conv.state_dict()["weight"], weight)
     assert torch.equal(copy.deepcopy(conv).weight, weight)
     assert conv.to("meta").weight.shape == weight.shape
@@ -157,6 +162,7 @@ def test_measuring_leaves_the_convolution_plain() -> None:
     gain = packing.measured(conv)
     assert min(gain) > 0
     assert type(conv) is nn.Conv2d
+    assert torch.equal(conv.weight, frozen_conv(WALKS[0], torch.float32).weight)
 
 
 def test_what_learns_is_elsewhere_or_is_read_whole_stays_plain() -> None:
@@ -167,3 +173,16 @@ def test_what_learns_is_elsewhere_or_is_read_whole_stays_plain() -> None:
     told = pack_base([nn.Sequential(learning, elsewhere, whole)], "on")
     assert "none" in told
     assert type(whole) is type(learning) is type(elsewhere) is nn.Conv2d
+
+
+def test_the_model_file_that_a_weight_is_mapped_from_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "conv.safetensors"
+    save_file({"weight": torch.randn(8, 4, 3, 3)}, path)
+    before = path.read_bytes()
+    with safe_open(path, framework="pt") as file:
+        weight = file.get_tensor("weight")
+    kept = weight.clone()
+    packed = PackedConv(weight, ConvShape((1, 1), (1, 1), (1, 1)), 10)
+    packed.pack()
+    assert torch.equal(packed.dense(), kept)
+    assert path.read_bytes() == before
