@@ -39,7 +39,7 @@
       tile.classList.toggle("kg-current", index === current);
       tile.setAttribute("aria-selected", String(index === current));
       const file = row && small.get(row.id);
-      const mark = JSON.stringify([row, file]);
+      const mark = JSON.stringify([row, file === undefined ? "awaited" : file]);
       if (tile.dataset.mark === mark) return;
       tile.dataset.mark = mark;
       if (!row) {
