@@ -18,8 +18,8 @@ from tests.support.tiny_models import make_tiny_checkpoint
 
 @pytest.fixture
 def job(tmp_path: Path) -> TinyJob:
-    draw_pictures(tmp_path / "pictures" / "3_cat", count=5)
-    draw_pictures(tmp_path / "regular" / "1_cat", count=3)
+    draw_pictures(tmp_path / "pictures" / "3_cat", count=3, size=(64, 64))
+    draw_pictures(tmp_path / "regular" / "1_cat", count=1, size=(64, 64))
     model = make_tiny_checkpoint("sd1", tmp_path / "model.safetensors")
     chance = {"flip_aug": True, "shuffle_caption": True, "caption_dropout_rate": 0.5}
     return TinyJob(tmp_path, model, {"reg_data_dir": str(tmp_path / "regular"), **chance})
@@ -34,9 +34,9 @@ def rank(job: TinyJob, name: str, **changes: object) -> list[dict[str, str]]:
 
 
 def test_every_own_picture_is_ranked_the_same_again(job: TinyJob) -> None:
-    changes = {"validation_split": 0.2, "sample_prompts": None}
+    changes = {"validation_split": 0.4, "sample_prompts": None}
     found = rank(job, "first", **changes)
-    assert [row["rank"] for row in found] == ["1", "2", "3", "4", "5"]
+    assert [row["rank"] for row in found] == ["1", "2", "3"]
     losses = [float(row["loss"]) for row in found]
     assert losses == sorted(losses, reverse=True)
     for row in found:
