@@ -43,7 +43,7 @@ class ViewSettings:
 class Wish:
     """Which pictures are wanted; what is empty asks for nothing.
 
-    `state` is "captioned", "excluded" or "used". `ids` are chosen pictures.
+    `state` is "excluded" or "used". `ids` are chosen pictures.
     """
 
     text: str = ""

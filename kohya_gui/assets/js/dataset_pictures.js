@@ -198,7 +198,7 @@
     const notice = h("div", { "aria-live": "polite" });
     const notes = h("div");
     const find = h("input.kg-input", { type: "search", placeholder: t("dataset.find"), "aria-label": t("dataset.find") });
-    const problems = h("select.kg-input", { "aria-label": t("dataset.problem"), onchange: (event) => want({ problem: event.target.value }) });
+    const problems = h("select.kg-input", { "aria-label": t("dataset.problem"), onchange: (event) => want(event.target.value === ":excluded" ? { problem: "", state: "excluded" } : { problem: event.target.value, state: "" }) });
     const folders = h("select.kg-input", { "aria-label": t("dataset.inside"), hidden: true, onchange: (event) => want({ folder_in: event.target.value === "*" ? null : event.target.value }) });
     const undo = h("button.kg-button.kg-slim", { type: "button", "data-act": "undo", onclick: () => step(true) });
     const redo = h("button.kg-button.kg-slim", { type: "button", "data-act": "redo", onclick: () => step(false) });
@@ -232,7 +232,7 @@
     function want(changes) {
       Object.assign(wish, changes);
       if ("text" in changes) find.value = changes.text;
-      if ("problem" in changes) problems.value = changes.problem;
+      problems.value = wish.state ? `:${wish.state}` : wish.problem;
       refresh({ top: true });
     }
 
@@ -258,7 +258,8 @@
     function drawFacts() {
       const option = (value, text, chosen) => h("option", { value, selected: value === chosen }, text);
       fill(problems, option("", t("dataset.all_pictures"), wish.problem),
-        Object.entries(known.problems).map(([code, n]) => option(code, `${window.KG.dataset.problemText(code, known.verdicts[code] || "").slice(0, 70)} (${n})`, wish.problem)));
+        Object.entries(known.problems).map(([code, n]) => option(code, `${window.KG.dataset.problemText(code, known.verdicts[code] || "").slice(0, 70)} (${n})`, wish.problem)),
+        option(":excluded", t("dataset.state_excluded"), wish.state ? ":excluded" : ""));
       folders.hidden = known.folders.length < 2;
       fill(folders, option("*", t("dataset.all_folders"), wish.folder_in === null ? "*" : ""),
         known.folders.map((one) => option(one, one || t("dataset.folder_itself"), wish.folder_in)));
