@@ -85,7 +85,7 @@ def _wants_plain(module: nn.Module) -> bool:
 
 
 def packed(conv: nn.Conv2d, weight: Tensor) -> PackedConv:
-    """Return a weight of a convolution, to be packed in place when it is first used on few pixels."""
+    """Return a convolution's weight, packed in place when it is first used on few pixels."""
     pointwise = conv.kernel_size == (1, 1)
     most = (
         conv.out_channels * _OUTPUTS_PER_PIXEL
