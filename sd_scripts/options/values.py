@@ -39,9 +39,7 @@ def unknown_option(job_type: type[Job], name: str, values: Mapping[str, object])
             return None
         if row.needless:
             return Problem("this is not needed and not used", name, row.hint, severity="warning")
-        return Problem(
-            "known from sd-scripts, but this program does not have it", name, row.hint
-        )
+        return Problem("known from sd-scripts, but this program does not have it", name, row.hint)
     specs = option_specs(job_type)
     by_keyword = [spec.name for spec in specs if name.lower().strip("-") in spec.keywords]
     if by_keyword:

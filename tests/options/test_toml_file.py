@@ -75,7 +75,7 @@ xformers = true
 
 
 def test_a_file_of_the_kohya_gui_is_read() -> None:
-    text = KOHYA.replace('initial_step = 20\n', "")
+    text = KOHYA.replace("initial_step = 20\n", "")
     values = values_of(job_from_toml(TrainNetworkJob, text))
     expected = {
         "network_dim": 32,
