@@ -209,9 +209,9 @@ SPECIAL: Final = frozenset(
         v2 train_data_dir save_model_as epoch lr_warmup lr_warmup_steps xformers
         noise_offset_type text_encoder_lr unet_lr LoRA_type additional_parameters sample_prompts
         dynamo_backend dynamo_mode use_8bit_adam use_wandb train_inpainting
-        stop_text_encoder_training stop_text_encoder_training_pct template train_dir caption_metadata_filename
-        latent_metadata_filename use_latent_files learning_rate_te learning_rate_te1
-        learning_rate_te2
+        stop_text_encoder_training stop_text_encoder_training_pct template train_dir
+        caption_metadata_filename latent_metadata_filename use_latent_files
+        learning_rate_te learning_rate_te1 learning_rate_te2
         """
     )
 )
