@@ -160,8 +160,12 @@ class LoraLayer(NetworkLayer):
         return self.training and (self.shape.dropout > 0.0 or self.shape.rank_dropout > 0.0)
 
     def _can_fuse(self) -> bool:
-        """True where the base is frozen, and its products are known here."""
-        return self._replaced is None and stored_weight(self.base) is not None
+        """True where the base is frozen, and its products are known here.
+
+        A compiler fuses the plain steps by itself, and sees autocast's number formats in them.
+        """
+        known = self._replaced is None and stored_weight(self.base) is not None
+        return known and not torch.compiler.is_compiling()
 
     def _low_rank(self, x: Tensor, factors: tuple[Tensor, Tensor] | None = None) -> Tensor:
         """Return `up(dropouts(down(x)))`, unscaled, in the dtype that products run in here."""
