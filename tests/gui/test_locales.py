@@ -11,6 +11,7 @@ import pytest
 
 import kohya_gui
 from kohya_gui.forms.layout import FIRST_STEPS
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.locales import available_languages, load_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
@@ -51,7 +52,7 @@ def test_no_text_is_left_over() -> None:
         and f"'{key}'" not in MODULES
     }
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
-    put_together += ("captioning.",)
+    put_together += ("captioning.", *(f"settings.{name}" for name in Processes.model_fields))
     assert {key for key in unused if not key.startswith(put_together)} == set()
 
 
