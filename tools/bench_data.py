@@ -28,7 +28,7 @@ from PIL import Image
 from sd_scripts.runs.machine import settle_process
 from tools.turns import environment, show
 
-ENCODED_SIDE: Final = 512
+ENCODED_SIDE: Final = 256
 SMALL_SIDES: Final = (192, 256)
 BUSY_WANTED: Final = 0.90
 LAUNCH_LIMIT_SECONDS: Final = 8.0

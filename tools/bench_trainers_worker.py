@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sd_scripts.runs.machine import settle_process
 from tools.bench_bare import BareLoop
 from tools.bench_step import RANK, SIDE, job_arguments
 from tools.turns import serve
@@ -252,10 +254,14 @@ def main() -> None:
     name, case, folder, model_file, precision = sys.argv[1:6]
     place, model = Path(folder), Path(model_file)
     if name == "both":
-        serve(lambda: TwoLoops(place, model, precision))
+        serve(lambda: TwoLoops(place, model, precision), partial(settle_process, spare_memory=True))
         return
-    settled = name != "bare unsettled"
-    serve(lambda: make(name, case, place, model, precision), settled=settled)
+    settle: Callable[[], object] = settle_process
+    if name == "bare unsettled":
+        settle = str
+    elif case == "memory":
+        settle = partial(settle_process, spare_memory=True)
+    serve(lambda: make(name, case, place, model, precision), settle)
 
 
 if __name__ == "__main__":

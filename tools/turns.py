@@ -92,16 +92,18 @@ def show(name: str, result: dict[str, float]) -> None:
     print(name, json.dumps({key: round(value, 4) for key, value in result.items()}), flush=True)
 
 
-def serve(make_step: Callable[[], Callable[[], object]], *, settled: bool = True) -> None:
+def serve(
+    make_step: Callable[[], Callable[[], object]],
+    settle: Callable[[], object] = settle_process,
+) -> None:
     """Be a side: make the step, then answer `ready`, `step N`, `peak` and `quit` from the input.
 
     A step that is one of several loops has a `name`, which `turn NAME` sets.
-    Unless `settled` is false, every side has the process settings that our scripts make: they
+    Every side has the process settings that our scripts make, unless it is given others: they
     would speed up any loop, and are measured on their own.
     """
     answers, sys.stdout = sys.stdout, sys.stderr
-    if settled:
-        settle_process()
+    settle()
     step = make_step()
     for line in sys.stdin:
         word, _, amount = line.strip().partition(" ")

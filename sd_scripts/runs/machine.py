@@ -34,22 +34,29 @@ class _HeapSetting(NamedTuple):
 
 
 _HEAP: Final = (
-    _HeapSetting(-4, 0, "MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max"),
     _HeapSetting(-1, -1, "MALLOC_TRIM_THRESHOLD_", "glibc.malloc.trim_threshold"),
     _HeapSetting(-2, 64 * 2**20, "MALLOC_TOP_PAD_", "glibc.malloc.top_pad"),
 )
-"""Large blocks come from the heap as well, it is not cut when they are freed (`give_back_memory`
-does that where it is due), and it grows by 64 MB at a time."""
+"""The heap is not cut when blocks at its end are freed (`give_back_memory` does that where it is
+due), and it grows by 64 MB at a time."""
+_ALL_IN_HEAP: Final = _HeapSetting(-4, 0, "MALLOC_MMAP_MAX_", "glibc.malloc.mmap_max")
+_MOST_IN_HEAP: Final = _HeapSetting(
+    -3, 32 * 2**20, "MALLOC_MMAP_THRESHOLD_", "glibc.malloc.mmap_threshold"
+)
+"""Blocks of any size come from the heap, or those below 32 MB, the most that glibc takes."""
 
 
-def settle_process() -> str:
+def settle_process(*, spare_memory: bool = False) -> str:
     """Settle this process, before torch is imported; returns what was done, in one line.
 
-    OpenMP reads its variables when torch loads it, so no second start is needed.
+    OpenMP reads its variables when torch loads it, so no second start is needed. With
+    `spare_memory`, blocks of 32 MB and more go back to the system when they are freed. That costs
+    some time, and is right where gradients and the optimizer's memory of large weights come and
+    go: kept in the heap, they leave holes that nothing else fits in.
     """
     mine = thread_variables(num_processes=_processes_here())
     os.environ.update(mine)
-    heap = _set_heap()
+    heap = _set_heap(_MOST_IN_HEAP if spare_memory else _ALL_IN_HEAP)
     threads = os.environ[_NUM_THREADS]
     told = [
         f"{threads} threads for {usable_cores()} usable cores"
@@ -145,12 +152,12 @@ def _is_users(setting: _HeapSetting, environment: Mapping[str, str]) -> bool:
     return setting.variable in environment or f"{setting.tunable}=" in tunables
 
 
-def _set_heap() -> bool:
+def _set_heap(large_blocks: _HeapSetting) -> bool:
     """Make glibc keep freed memory; False elsewhere, and where the user has set all of it."""
     if not _has_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    ours = [setting for setting in _HEAP if not _is_users(setting, os.environ)]
+    ours = [setting for setting in (*_HEAP, large_blocks) if not _is_users(setting, os.environ)]
     done = [mallopt(setting.number, setting.value) for setting in ours]
     return any(done)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.errors import EXIT_OK, Problem, UserError
-from sd_scripts.options.jobs import Job, RankLossesJob, TrainingJob
+from sd_scripts.options.jobs import Job, RankLossesJob, TrainingJob, WholeModelJob
 from sd_scripts.options.values import replace_values
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.machine import settle_process
@@ -24,7 +24,7 @@ from sd_scripts.train.state_facts import find_state, read_facts
 
 def run_script(job_type: type[Job], script: str) -> int:
     """Be the process of a training script; returns its exit code."""
-    greeting = settle_process()
+    greeting = settle_process(spare_memory=issubclass(job_type, WholeModelJob))
     code = main(job_type, script, sys.argv[1:], prepare=_import_lightly, greeting=greeting)
     if code != EXIT_OK and Seat.of(os.environ).size > 1:
         # Connections to processes that do not answer would hold up an orderly end for days.

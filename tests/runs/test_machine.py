@@ -21,7 +21,7 @@ def mapped():
     fields = [line.split() for line in open("/proc/self/status")]
     return next(int(field[1]) for field in fields if field[0] == "VmRSS:") // 1024
 
-told = settle_process()
+told = settle_process(spare_memory="spare" in sys.argv)
 before = mapped()
 block = bytearray(300 << 20)
 with_block = mapped()
@@ -39,7 +39,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         # Set first, so that what a test puts there is taken away again.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr(machine, "_set_heap", lambda: True)
+    monkeypatch.setattr(machine, "_set_heap", lambda large_blocks: True)
     return monkeypatch
 
 
@@ -113,13 +113,14 @@ def test_what_the_user_has_set_stays(bare: pytest.MonkeyPatch) -> None:
     ("variables", "kept"),
     [
         ({}, True),
+        ({"spare": "memory"}, False),
         ({"GLIBC_TUNABLES": "glibc.malloc.mmap_max=9:glibc.malloc.trim_threshold=1"}, False),
         ({"MALLOC_MMAP_MAX_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072"}, False),
     ],
-    ids=["ours", "tunables", "variables"],
+    ids=["ours", "memory is spared", "tunables", "variables"],
 )
 def test_freed_memory_is_kept_until_it_is_given_back(variables: dict[str, str], kept: bool) -> None:
-    argv = [sys.executable, "-c", _HEAP_TEST]
+    argv = [sys.executable, "-c", _HEAP_TEST, *variables]
     environment = {**os.environ, **variables}
     done = subprocess.run(argv, env=environment, check=True, capture_output=True, text=True)
     told, with_block, afterwards, at_the_end = json.loads(done.stdout)
