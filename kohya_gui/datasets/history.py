@@ -19,7 +19,7 @@ from sd_scripts.runs.undo import CHANGES, UNDONE, UndoJournal, UndoReport, put_b
 
 @dataclass(frozen=True)
 class Step:
-    """One edit: what it is called, when it was made (Unix seconds), how many files it wrote."""
+    """One edit: what it is called, when it was made (Unix seconds), how many files it was to write."""
 
     folder: Path
     title: str
@@ -36,8 +36,9 @@ class EditHistory:
     def write(self, title: str, files: Mapping[Path, bytes]) -> dict[Path, OSError]:
         """Write files as a new step; return those that could not be written, and why.
 
-        Steps that were undone are gone after it. Raises `OSError` when nothing can be kept; then
-        nothing was written.
+        Steps that were undone are gone after it. The step counts before the first file is touched,
+        so that one that is cut off can be undone too. Raises `OSError` when nothing can be kept;
+        then nothing was written.
         """
         done, undone = self._split()
         for step in undone:
@@ -45,22 +46,29 @@ class EditHistory:
         number = int(done[-1].folder.name) + 1 if done else 1
         folder = self._path / f"{number:06d}"
         folder.mkdir(parents=True)
-        failed = UndoJournal(folder).write(files)
-        if len(failed) == len(files):
+        facts = {"title": title, "time": time.time(), "files": len(files)}
+        try:
+            write_atomic(folder / "step.json", json.dumps(facts) + "\n")
+            self._set_position(number)
+            failed = UndoJournal(folder).write(files)
+        except OSError:  # nothing could be noted, so nothing was written
             shutil.rmtree(folder)
-            return failed
-        facts = {"title": title, "time": time.time(), "files": len(files) - len(failed)}
-        write_atomic(folder / "step.json", json.dumps(facts) + "\n")
-        self._set_position(number)
+            raise
+        if len(failed) == len(files):
+            shutil.rmtree(folder)  # it was the last step, so the position may stay where it is
         return failed
 
     def undo(self) -> tuple[Step, UndoReport] | None:
-        """Take the last step back; None when there is none. Raises `OSError`."""
+        """Take the last step back; None when there is none. Raises `OSError`.
+
+        Where a file could not be put back the step stays the last one: it can be tried again.
+        """
         done, _ = self._split()
         if not done:
             return None
         report = put_back(done[-1].folder, CHANGES, UNDONE)
-        self._set_position(int(done[-1].folder.name) - 1)
+        if not report.failed:
+            self._set_position(int(done[-1].folder.name) - 1)
         return done[-1], report
 
     def redo(self) -> tuple[Step, UndoReport] | None:
@@ -69,7 +77,8 @@ class EditHistory:
         if not undone:
             return None
         report = put_back(undone[0].folder, UNDONE, CHANGES)
-        self._set_position(int(undone[0].folder.name))
+        if not report.failed:
+            self._set_position(int(undone[0].folder.name))
         return undone[0], report
 
     def next_steps(self) -> tuple[Step | None, Step | None, int]:

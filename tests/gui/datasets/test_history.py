@@ -149,3 +149,68 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     written = book.write("edit", {file: new}, {file: known.mark})
     assert written.num_written == 0
     assert file in written.failed
+
+
+def test_an_edit_that_was_cut_off_is_undone_and_outlives_the_next_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = book_of(tmp_path)
+    for name in NAMES:
+        (tmp_path / "data" / name).write_text(name)
+    before = content(tmp_path)
+    written: list[Path] = []
+
+    def dies_at_the_second(path: Path, data: bytes, *, durable: bool) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        path.write_bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sd_scripts.runs.undo.write_atomic", dies_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            apply(book, tmp_path, {"kind": "add", "tags": "x"})
+    assert content(tmp_path) != before
+    book = book_of(tmp_path)
+    apply(book, tmp_path, {"kind": "add", "tags": "y"})
+    assert book.steps()["count"] == 2
+    assert book.undo() is not None
+    assert book.undo() is not None
+    assert content(tmp_path) == before
+
+
+def test_a_step_that_could_not_be_noted_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = book_of(tmp_path)
+    apply(book, tmp_path, {"kind": "add", "tags": "x"})
+    before = content(tmp_path)
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sd_scripts.runs.undo.os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            apply(book, tmp_path, {"kind": "add", "tags": "y"})
+    assert content(tmp_path) == before
+    assert book.steps()["count"] == 1
+
+
+def test_an_undo_that_failed_can_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = book_of(tmp_path)
+    apply(book, tmp_path, {"kind": "add", "tags": "x"})
+
+    def locked(self: Path, **_: object) -> None:
+        raise PermissionError(13, "locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", locked)
+        turned = book.undo()
+    assert turned is not None
+    assert len(turned[1].failed) == len(NAMES)
+    turned = book.undo()
+    assert turned is not None
+    assert content(tmp_path) == {}
