@@ -10,7 +10,10 @@
     let at = 0;
     let open = null;
     let unsaved = false;
-    const masks = h("input.kg-input", { type: "text", id: "kg-mask-folder", spellcheck: "false", onchange: () => list(0) });
+    let listing = 0;
+    let painting = 0;
+    let asking = false;
+    const masks = h("input.kg-input", { type: "text", id: "kg-mask-folder", spellcheck: "false", onchange: otherMasks });
     const model = h("input.kg-input", { type: "text", id: "kg-mask-model", spellcheck: "false" });
     const note = h("div", { "aria-live": "polite" });
     const strip = h("div.kg-mask-list");
@@ -38,10 +41,19 @@
       else tell("kg-good", answer.text, " ", answer.run ? h("a", { href: page("runs", { run: answer.run }) }, t("masks.run")) : null);
     }
 
+    function otherMasks() {
+      list(0);
+      if (open && !unsaved && open.folder === folder) paint(open.name);
+    }
+
     async function list(number) {
       at = number;
       if (!folder) return;
-      const found = await server.list_masks(asked({ page: at }));
+      const mine = asked({ page: at });
+      const turn = (listing += 1);
+      const found = await server.list_masks(mine);
+      // A late answer is about another folder or page than the one that is open now.
+      if (turn !== listing || mine.folder !== folder) return;
       if (found.problem) {
         fill(strip);
         tell("kg-bad", found.problem);
@@ -58,28 +70,43 @@
       if (!open) fill(desk, h("p.kg-quiet", {}, t("masks.choose")));
     }
 
-    const tile = (row) => h("button.kg-strip-tile", { type: "button", title: row.name, "aria-label": row.has_mask ? `${row.name}: ${t("masks.has")}` : row.name, "aria-pressed": String(Boolean(open) && open.name === row.name), "data-name": row.name, onclick: () => paint(row.name) },
+    const tile = (row) => h("button.kg-strip-tile", { type: "button", title: row.name, "aria-label": row.has_mask ? `${row.name}: ${t("masks.has")}` : row.name, "aria-pressed": String(Boolean(open) && open.folder === folder && open.name === row.name), "data-name": row.name, onclick: () => paint(row.name) },
       row.small ? h("img", { src: file(row.small), alt: "", loading: "lazy" }) : row.name,
       row.has_mask ? h("span.kg-mask-mark", { "aria-hidden": "true" }, "◐") : null);
 
     async function paint(name) {
-      if (unsaved && !(await window.KG.confirm({ title: t("masks.unsaved"), text: t("masks.leave_text"), yes: t("masks.leave_yes"), danger: true }))) return;
-      const found = await server.open_mask(asked({ name }));
+      const turn = (painting += 1);
+      if (unsaved && (!(await mayLeave()) || turn !== painting)) return;
+      // Where the mask lies is settled here: what is painted never goes to a folder opened later.
+      const mine = asked({ name });
+      const found = await server.open_mask(mine);
+      if (turn !== painting || mine.folder !== folder) return;
       if (found.problem) {
         tell("kg-bad", found.problem);
         return;
       }
-      fill(note);
-      unsaved = false;
-      open = { name, found };
-      for (const one of strip.children) one.setAttribute("aria-pressed", String(one.dataset.name === name));
       const mask = new Image();
       mask.src = `data:image/png;base64,${found.mask}`;
       await mask.decode();
-      easel(name, found, mask);
+      if (turn !== painting || mine.folder !== folder) return;
+      fill(note);
+      unsaved = false;
+      open = mine;
+      for (const one of strip.children) one.setAttribute("aria-pressed", String(one.dataset.name === name));
+      easel(mine, found, mask);
     }
 
-    function easel(name, found, mask) {
+    const mayLeave = () => window.KG.confirm({ title: t("masks.unsaved"), text: t("masks.leave_text"), yes: t("masks.leave_yes"), danger: true });
+
+    function clear() {
+      open = null;
+      unsaved = false;
+      fill(desk, h("p.kg-quiet", {}, t("masks.choose")));
+    }
+
+    /** Paint one mask; `mine` holds picture, folder and folder of masks as they were when it was opened. */
+    function easel(mine, found, mask) {
+      const name = mine.name;
       const width = mask.naturalWidth;
       const height = mask.naturalHeight;
       // The mask as it will be saved: grey values in a canvas of its own.
@@ -92,6 +119,7 @@
       const size = h("input", { type: "range", min: "2", max: "50", value: "12", "aria-label": t("masks.size") });
       const state = h("span.kg-small.kg-quiet", { role: "status", "data-mask-state": "" });
       const steps = [];
+      let strokes = 0;
       let learns = false;
       let last = null;
 
@@ -108,6 +136,10 @@
       function keep() {
         steps.push(ink.getImageData(0, 0, width, height));
         if (steps.length > MOST_STEPS) steps.shift();
+        changed();
+      }
+      function changed() {
+        strokes += 1;
         unsaved = true;
         state.textContent = t("masks.unsaved");
       }
@@ -154,30 +186,39 @@
       function back() {
         if (!steps.length) return;
         ink.putImageData(steps.pop(), 0, 0);
+        changed();
         draw();
       }
       async function save(event) {
         const button = event.currentTarget;
         button.disabled = true;
-        const answer = await server.save_mask(asked({ name, mask: plate.toDataURL("image/png").split(",")[1] }));
+        const saved = strokes;
+        const answer = await server.save_mask({ ...mine, mask: plate.toDataURL("image/png").split(",")[1] });
         button.disabled = false;
         if (answer.problem) {
           tell("kg-bad", answer.problem);
           return;
         }
-        unsaved = false;
-        state.textContent = t("masks.saved", { path: answer.path });
+        // Another mask may be on the easel by now, or more have been painted on this one.
+        if (open !== mine) return;
+        if (saved === strokes) unsaved = false;
+        state.textContent = unsaved ? t("masks.unsaved") : t("masks.saved", { path: answer.path });
         list(at);
       }
       async function drop() {
         const sure = await window.KG.confirm({ title: t("masks.drop"), text: t("masks.drop_text"), yes: t("masks.drop"), danger: true });
         if (!sure) return;
-        const answer = await server.drop_mask(asked({ name }));
+        const answer = await server.drop_mask(mine);
         if (answer.problem) {
           tell("kg-bad", answer.problem);
           return;
         }
+        if (open !== mine) return;
         unsaved = false;
+        if (mine.folder !== folder) {
+          clear();
+          return;
+        }
         await list(at);
         await paint(name);
         if (answer.kept) tell("kg-good", t("masks.dropped", { path: answer.kept }));
@@ -199,14 +240,30 @@
     }
 
     window.addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
-    window.KG.dataset.onFolder((now) => {
+    window.KG.dataset.onFolder(async (now) => {
+      if (now === folder) {
+        list(at);
+        return;
+      }
+      const left = open;
       folder = now;
-      open = null;
-      unsaved = false;
+      painting += 1;
       masks.value = "";
-      fill(desk);
       fill(strip);
+      fill(pager);
       list(0);
+      // An easel that is kept still saves to the folder its picture came from.
+      if (unsaved && (asking || !(await askOnce()))) return;
+      if (open === left) clear();
     });
+
+    async function askOnce() {
+      asking = true;
+      try {
+        return await mayLeave();
+      } finally {
+        asking = false;
+      }
+    }
   };
 })();
