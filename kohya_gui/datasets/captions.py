@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kohya_gui.datasets.history import EditHistory
 from sd_scripts.dataset.caption_edit_file import CaptionFile
-from sd_scripts.dataset.caption_files import CaptionProblem
+from sd_scripts.dataset.caption_files import MAX_BYTES, CaptionProblem
 from sd_scripts.runs.undo import Content, UndoReport
 
 _Stamp = tuple[int, int, int]
@@ -21,7 +21,7 @@ class Caption:
     """A caption file: its text (None where it can't be read, with the `problem`), and its mark.
 
     `target` is the file itself where `path` is a link; None for a link out of the data set, which
-    is read but never written.
+    is neither read nor written.
     """
 
     path: Path
@@ -84,7 +84,7 @@ class CaptionBook:
             for path, text in files.items():
                 now = self._read(path)
                 if now.target is None or now.text is None:
-                    result.failed[path] = now.problem or "It is a link to a file outside."
+                    result.failed[path] = now.problem
                 elif now.mark != marks.get(path):
                     result.changed.append(path)
                 else:
@@ -127,10 +127,12 @@ class CaptionBook:
 
     def _read(self, path: Path) -> Caption:
         target = self._target(path)
+        if target is None:
+            return Caption(path, None, "", None, "is a link to a file outside")
         try:
-            content = Content.at(path if target is None else target)
-            if content.kind == "link":
-                content = Content("file", path.read_bytes())
+            if (stamp := _stamp(target)) is not None and stamp[1] > MAX_BYTES:
+                return Caption(path, None, "", target, "is larger than a megabyte")
+            content = Content.at(target)
             return Caption(path, CaptionFile.parse(path, content.data), content.mark, target)
         except CaptionProblem as problem:
             reason = f"{problem.reason}; {problem.hint}"

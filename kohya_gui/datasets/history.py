@@ -19,7 +19,7 @@ from sd_scripts.runs.undo import CHANGES, UNDONE, UndoJournal, UndoReport, put_b
 
 @dataclass(frozen=True)
 class Step:
-    """One edit: what it is called, when it was made (Unix seconds), how many files it was to write."""
+    """One edit: what it is called, when it was made (Unix seconds), how many files it is of."""
 
     folder: Path
     title: str

@@ -8,6 +8,7 @@ the subject; the lowest value of a picture becomes black, the highest white.
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from sd_scripts.captioning.pictures import FoundPictures, Picture, find_pictures
 from sd_scripts.captioning.pipeline import OPENERS, Background, Reading, batches_of
 from sd_scripts.captioning.store import folder_problems
 from sd_scripts.captioning.work import Done, Workplace, num_threads, started
-from sd_scripts.dataset.mask_files import find_mask, mask_bytes, mask_path
+from sd_scripts.dataset.mask_files import MaskPlaces, mask_bytes
 from sd_scripts.dataset.pictures import PictureProblem, shown
 from sd_scripts.dataset.words import count
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, UserError, errors_among
@@ -160,13 +161,37 @@ def look_ahead(job: MakeMasksJob) -> FoundPictures:
         )
     masks = _mask_folder(job)
     found.problems += folder_problems([nearest_folder(masks)], "mask_dir")
-    if masks.resolve() in {folder.resolve() for folder in found.folders}:
+    _look_at_targets(job, found)
+    return found
+
+
+def _look_at_targets(job: MakeMasksJob, found: FoundPictures) -> None:
+    """Leave out pictures whose mask another one has; refuse masks that are pictures."""
+    places = _places(job)
+    shared = places.shared(one.path for one in found.pictures)
+    for picture, owner in shared.items():
+        found.problems.append(
+            Problem(
+                f"{shown(picture)} would share its mask with {shown(owner)}; it is left out",
+                "train_data_dir",
+                "Give its folder another name, or one of the two pictures.",
+                severity="warning",
+            )
+        )
+    pictures = {os.path.realpath(one.path) for one in found.pictures}
+    found.pictures = [one for one in found.pictures if one.path not in shared]
+    folders = {os.path.realpath(folder) for folder in found.folders}
+    targets = {os.path.realpath(places.path(one.path)) for one in found.pictures}
+    if targets & pictures or folders & {os.path.dirname(target) for target in targets}:
         found.problems.append(
             Problem(
                 "masks would be written onto the pictures", "mask_dir", "Choose another folder."
             )
         )
-    return found
+
+
+def _places(job: MakeMasksJob) -> MaskPlaces:
+    return MaskPlaces(Path(job.pictures.train_data_dir).expanduser().absolute(), _mask_folder(job))
 
 
 def _mask_folder(job: MakeMasksJob) -> Path:
@@ -179,6 +204,7 @@ class _Masks:
 
     job: MakeMasksJob
     place: Workplace
+    places: MaskPlaces
     total: int
     written: int = 0
     broken: int = 0
@@ -186,10 +212,6 @@ class _Masks:
 
     def __post_init__(self) -> None:
         self.journal = UndoJournal(self.place.run.undo)
-
-    def path(self, picture: Picture) -> Path:
-        pictures = Path(self.job.pictures.train_data_dir).expanduser().absolute()
-        return mask_path(picture.path, pictures, _mask_folder(self.job))
 
     def keep(self, batches: Sequence[Done]) -> None:
         """Write the masks of some batches."""
@@ -201,7 +223,7 @@ class _Masks:
 
     def _write(self, batch: Done) -> None:
         for entry, outcome in zip(batch.entries, batch.outcomes, strict=True):
-            path = self.path(entry.picture)
+            path = self.places.path(entry.picture.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             data = mask_bytes(Image.fromarray(outcome), entry.size)
             for error in self.journal.write({path: data}).values():
@@ -225,11 +247,9 @@ def make_masks(
     """Do the job in an open run folder. Raises `UserError` for what the user can mend."""
     found = look_ahead(job)
     stop_at_errors(found.problems, reporter)
-    root = Path(job.pictures.train_data_dir).expanduser().absolute()
+    places = _places(job)
     pictures = [
-        one
-        for one in found.pictures
-        if not job.masks.only_missing or find_mask(one.path, root, _mask_folder(job)) is None
+        one for one in found.pictures if not job.masks.only_missing or places.find(one.path) is None
     ]
     reporter.start(started(len(pictures), run))
     if not pictures:
@@ -237,7 +257,7 @@ def make_masks(
     reporter.phase("Loading the model", 0, 0, job.masks.mask_model)
     engine = SubjectFinder(job)
     reporter.say(f"A model of kind {engine.kind} runs on {engine.device}")
-    masks = _Masks(job, Workplace(run, reporter, requests), len(pictures))
+    masks = _Masks(job, Workplace(run, reporter, requests), places, len(pictures))
     threads = num_threads(job.inference.max_data_loader_n_workers)
     ending = _walk(engine, pictures, Reading(threads, OPENERS[job.pictures.large_pictures]), masks)
     told = f"{masks.written} of {count(len(pictures), 'picture')} have a mask now"

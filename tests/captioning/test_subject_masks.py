@@ -97,6 +97,45 @@ def test_kinds_and_places() -> None:
     assert find_mask(Path("/p/a.jpg"), pictures, masks) is None
 
 
+def test_no_mask_takes_the_place_of_a_picture_in_a_folder_inside(
+    job: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job.pictures / "wide.png").unlink()
+    picture = job.pictures / "2_cat" / "a.jpg"
+    Image.open(picture).save(picture.with_suffix(".png"))
+    picture.unlink()
+    before = picture.with_suffix(".png").read_bytes()
+    assert job.run(mask_dir=job.pictures) == 2
+    assert "written onto the pictures" in capsys.readouterr().err
+    assert picture.with_suffix(".png").read_bytes() == before
+
+
+def test_of_pictures_that_would_share_a_mask_the_later_are_left_out(
+    job: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = job.pictures / "more" / "2_cat"
+    twin.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(twin / "a.png")
+    assert job.run() == 0
+    assert open_mask(job.place / "masks" / "2_cat" / "a.png").size == (16, 16)
+    assert job.end().reason == "Finished: 2 of 2 pictures have a mask now"
+    assert "would share its mask" in "".join(capsys.readouterr())
+
+
+def test_masks_that_lie_flat_stay_together(tmp_path: Path) -> None:
+    pictures, masks = tmp_path / "set", tmp_path / "masks"
+    (pictures / "2_cat").mkdir(parents=True)
+    masks.mkdir()
+    for path in (*(pictures / "2_cat" / f"{name}.jpg" for name in "ab"), masks / "a.png"):
+        path.touch()
+    assert find_mask(pictures / "2_cat" / "a.jpg", pictures, masks) == masks / "a.png"
+    assert mask_path(pictures / "2_cat" / "b.jpg", pictures, masks) == masks / "b.png"
+    (pictures / "a.jpg").touch()  # now that mask is another picture's
+    assert find_mask(pictures / "2_cat" / "a.jpg", pictures, masks) is None
+    (masks / "2_cat").mkdir()
+    assert mask_path(pictures / "2_cat" / "b.jpg", pictures, masks) == masks / "2_cat" / "b.png"
+
+
 def test_what_cannot_be_done_is_told(job: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.run(mask_dir=job.pictures) == 2
     assert "written onto the pictures" in capsys.readouterr().err

@@ -118,8 +118,9 @@ def test_links_are_followed_within_the_data_set_and_never_replaced(tmp_path: Pat
     (tmp_path / "data" / "b.txt").symlink_to(outside)
     inner, outer = (book.read(tmp_path / "data" / name) for name in ("a.txt", "b.txt"))
     assert inner.text is not None
-    assert outer.text is not None
-    files = {one.path: one.text.with_captions(["new"]) for one in (inner, outer) if one.text}
+    assert (outer.text, outer.problem) == (None, "is a link to a file outside")
+    new = inner.text.with_captions(["new"])
+    files = {inner.path: new, outer.path: new}
     written = book.write("edit", files, {inner.path: inner.mark, outer.path: outer.mark})
     assert written.num_written == 1
     assert list(written.failed) == [outer.path]
@@ -136,6 +137,19 @@ def test_what_is_no_caption_is_told_and_kept(tmp_path: Path, data: bytes) -> Non
     known = book.read(file)
     assert known.text is None
     assert known.problem
+
+
+def test_a_huge_file_is_not_read_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = book_of(tmp_path)
+    file = tmp_path / "data" / "a.txt"
+    with open(file, "wb") as huge:
+        huge.truncate(1_000_001)
+
+    def must_not(self: Path) -> bytes:
+        raise AssertionError(f"{self} was read")
+
+    monkeypatch.setattr(Path, "read_bytes", must_not)
+    assert book.read(file).problem == "is larger than a megabyte"
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
