@@ -73,7 +73,7 @@
     function edited() {
       state.textContent = isChanged() ? t("dataset.unsaved") : "";
       clearTimeout(timer);
-      if (isChanged()) timer = setTimeout(flush, SAVE_AFTER);
+      if (isChanged()) timer = setTimeout(() => flush(), SAVE_AFTER);
     }
 
     function drawTokens() {
@@ -121,7 +121,8 @@
 
     async function open(id, large = true) {
       const mine = (asked += 1);
-      await flush();
+      const leaving = Boolean(shown) && shown.id !== id;
+      await flush(false, leaving);
       const answer = await ask("picture", { id, large });
       if (mine !== asked) return;
       if (answer.problem) {
@@ -129,6 +130,12 @@
         return;
       }
       const same = shown && shown.id === id;
+      if (same && isChanged()) {
+        // What was typed could not be written, or is being typed: it stays.
+        Object.assign(shown, { ...answer, large: large ? answer.large : shown.large, texts: shown.texts, mark: shown.mark });
+        drawPicture();
+        return;
+      }
       shown = { ...answer, large: large ? answer.large : shown && shown.large };
       node.hidden = false;
       drawPicture();
@@ -136,29 +143,32 @@
       if (!same) node.scrollTop = 0;
     }
 
-    /** Write what was typed, unless nothing was. */
-    async function flush(force = false) {
+    /**
+     * Write what was typed, unless nothing was; false if that was refused. Then the editor tells
+     * why, or the line above the pictures when the picture is being left.
+     */
+    async function flush(force = false, leaving = false) {
       clearTimeout(timer);
-      if (saving) await saving;
-      if (!isChanged() && !force) return;
+      while (saving) await saving;
+      if (!isChanged() && !force) return true;
       const target = shown;
+      const here = () => shown === target && !leaving;
       const texts = lines();
       state.textContent = t("dataset.saving");
-      saving = ask("save", { id: target.id, texts, mark: target.mark, force }).catch(() => ({ problem: t("common.no_answer"), hint: "" }));
+      saving = ask("save", { id: target.id, texts, mark: target.mark, force }).catch(() => ({ problem: t("common.no_answer"), hint: "" })).finally(() => { saving = null; });
       const answer = await saving;
-      saving = null;
       if (answer.problem || (answer.failed && answer.failed.length)) {
         const why = answer.problem ? `${answer.problem} ${answer.hint}` : answer.failed[0].join(" ");
-        if (shown === target) {
+        if (here()) {
           state.textContent = t("dataset.unsaved");
           fill(trouble, h("div.kg-note.kg-bad", { role: "alert" }, t("dataset.not_saved", { why })));
         } else say(t("dataset.not_saved_of", { name: target.name, why, text: texts.join(" / ") }), "bad");
-        return;
+        return false;
       }
       if (answer.changed.length) {
-        if (shown === target) conflict(answer, texts);
+        if (here()) conflict(answer, texts);
         else say(t("dataset.changed_of", { name: target.name, text: texts.join(" / ") }), "warn");
-        return;
+        return false;
       }
       target.mark = answer.mark;
       target.texts = answer.theirs || texts;
@@ -169,6 +179,7 @@
         refreshNumbers(target);
       }
       changed();
+      return true;
     }
 
     async function refreshNumbers(target) {
@@ -306,7 +317,10 @@
     }
 
     async function show() {
-      await flush();
+      if (!(await flush())) {
+        fill(preview, h("div.kg-note.kg-bad", { role: "alert" }, t("dataset.save_first")));
+        return;
+      }
       tryIt.disabled = true;
       fill(preview, h("p.kg-quiet", {}, t("dataset.trying")));
       const data = edit();
@@ -373,9 +387,9 @@
     const hint = h("div.kg-empty.kg-small", {}, t("dataset.choose_picture"));
     const after = async () => { await changed(); await editor.reload(); if (now === "tags") tags.read(); };
     const editor = makeEditor({ ask, grid, say, changed, steps });
-    const flush = () => editor.flush();
+    const flush = (leaving = false) => editor.flush(false, leaving);
     const change = makeChange({ ask, say, changed: after, flush, grid });
-    const tags = makeTags({ ask, want, prepare: (what, values) => { show("change"); change.prepare(what, values); } });
+    const tags = makeTags({ ask, want, prepare });
     const panels = { picture: h("div", {}, hint, editor.node), tags: tags.node, change: change.node };
     const buttons = Object.fromEntries(parts.map((name) => [name, h("button.kg-button.kg-slim", { type: "button", "data-part": name, onclick: () => show(name) }, t(`dataset.part_${name}`))]));
     const node = h("aside.kg-card.kg-dataset-side", { "aria-label": t("dataset.side") },
@@ -390,10 +404,14 @@
       }
       if (name === "tags") tags.read();
     }
+    function prepare(what, values) {
+      show("change");
+      change.prepare(what, values);
+    }
     show("picture");
 
     return {
-      node, flush,
+      node, flush, prepare,
       openPicture(id) {
         if (now !== "picture") show("picture");
         hint.hidden = true;

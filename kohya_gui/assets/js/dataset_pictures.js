@@ -3,6 +3,7 @@
   "use strict";
   const { t, h, fill, every } = window.KG;
   const CHUNK = 60;
+  const NO_WISH = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
   const TILE = { width: 148, height: 206, gap: 10 };
 
   /** The grid of pictures: asks `fetchRows(offset, limit)` for what comes into sight. */
@@ -17,6 +18,7 @@
     let current = -1;
     let columns = 1;
     let age = 0;
+    let smallAge = 0;
     let fetching = false;
     let frame = 0;
 
@@ -104,9 +106,11 @@
       }
       if (!ids.length) return;
       fetching = true;
+      const mine = smallAge;
       try {
         const files = await fetchSmall(ids);
-        for (const [id, file] of Object.entries(files)) small.set(id, file);
+        // Ids are made of names: another folder may have the same ones.
+        if (mine === smallAge) for (const [id, file] of Object.entries(files)) small.set(id, file);
       } catch (error) {
         console.warn("small copies", error);
         await new Promise((go) => setTimeout(go, 2000));
@@ -173,14 +177,17 @@
         count = answer.count;
         take(answer);
       },
-      forgetSmall: () => small.clear(),
+      forgetSmall() {
+        smallAge += 1;
+        small.clear();
+      },
     };
   }
 
   window.KG.widgets.dataset_pictures = ({ element, props, server }) => {
     const holder = element.firstElementChild;
     const facts = JSON.parse(props.facts);
-    const wish = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
+    const wish = { ...NO_WISH };
     let folder = "";
     let known = null;
     let turn = 0;
@@ -236,6 +243,14 @@
       refresh({ top: true });
     }
 
+    /** Show the pictures of a problem; words to be put in front of their captions are filled in. */
+    window.KG.dataset.showCaptions = async (wanted, prefix) => {
+      Object.assign(wish, NO_WISH, wanted);
+      find.value = "";
+      await refresh({ top: true, facts: true });
+      if (prefix) side.prepare("prefix", { text: prefix });
+    };
+
     function drawFilters() {
       const chip = (text, key, empty) => h("span.kg-chip.kg-on", {}, text, h("button.kg-chip-x", { type: "button", "aria-label": t("dataset.drop_filter", { what: text }), onclick: () => want({ [key]: empty }) }, "×"));
       fill(filters,
@@ -243,7 +258,7 @@
         wish.lacks ? chip(t("dataset.lacks_tag", { tag: wish.lacks }), "lacks", "") : null,
         wish.state ? chip(t(`dataset.state_${wish.state}`), "state", "") : null,
         wish.text || wish.tag || wish.lacks || wish.problem || wish.state || wish.folder_in !== null
-          ? h("button.kg-linkish.kg-small", { type: "button", onclick: () => want({ text: "", tag: "", lacks: "", problem: "", state: "", folder_in: null }) }, t("dataset.show_all")) : null);
+          ? h("button.kg-linkish.kg-small", { type: "button", onclick: () => want(NO_WISH) }, t("dataset.show_all")) : null);
     }
 
     function choice(label, name, values, chosen, text) {
@@ -313,7 +328,7 @@
     }
 
     async function step(back) {
-      await side.flush();
+      if (!(await side.flush())) return say(t("dataset.save_first"), "bad");
       const answer = await ask("turn", { back });
       if (answer.problem) return say(`${answer.problem} ${answer.hint}`, "bad");
       showSteps(answer.steps);
@@ -364,14 +379,15 @@
     });
 
     window.KG.dataset.onFolder(async (chosen) => {
-      await side.flush();
+      say("");
+      // The next folder may be one that can't be shown: what was lost is told above it.
+      if (!(await side.flush(true))) holder.prepend(notice);
       folder = chosen;
       known = null;
       turn += 1;
       main.hidden = true;
-      Object.assign(wish, { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" });
+      Object.assign(wish, NO_WISH);
       find.value = "";
-      say("");
       side.clear();
       grid.forgetSmall();
       fill(progress);
