@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kohya_gui.browse import Browser
 from kohya_gui.pages.dataset_desk import DatasetDesk
@@ -26,6 +27,8 @@ from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report, report_f
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import CheckPicturesJob
+
+_Item = TypeVar("_Item")
 
 TITLE: Final = "dataset.tab_doctor"
 MAX_SMALL: Final = 60
@@ -67,7 +70,10 @@ def build(desk: DatasetDesk) -> None:
 
 
 class DatasetDoctor:
-    """What the script asks. Findings and pictures are named by their numbers in the report."""
+    """What the script asks. Findings and pictures are named by their numbers in the report.
+
+    The report's `mark` goes with the numbers: in another report they would mean something else.
+    """
 
     def __init__(self, desk: DatasetDesk) -> None:
         self._desk = desk
@@ -104,13 +110,14 @@ class DatasetDoctor:
     def doctor_report(self, data: Mapping[str, Any]) -> Answer:
         """Return the last report, with what was decided about its pictures since."""
         folder = self._folder(data)
-        report = self._report(folder)
+        report, mark = self._report(folder)
         decisions = self._decisions(folder)
         answer: Answer = {
             "undo": decisions.done[-1].text if decisions.done else "",
             "redo": decisions.undone[-1].text if decisions.undone else "",
         }
         if report is not None:
+            answer["mark"] = mark
             answer["verdict"] = report.verdict
             answer["complete"] = report.complete
             answer["findings"] = [_finding_row(one, folder, decisions) for one in report.findings]
@@ -120,8 +127,7 @@ class DatasetDoctor:
     def doctor_remedy(self, data: Mapping[str, Any]) -> Answer:
         """Decide what a remedy says, for all its pictures or one of them."""
         folder = self._folder(data)
-        finding, remedy = self._remedy(folder, data)
-        only = finding.pictures[int(data["picture"])] if "picture" in data else None
+        finding, remedy, only = self._remedy(folder, data)
         place = self._desk.place(folder)
 
         def decide(now: Decisions) -> Decisions:
@@ -142,16 +148,13 @@ class DatasetDoctor:
     def doctor_small(self, data: Mapping[str, Any]) -> Answer:
         """Return small copies of a finding's pictures, by number."""
         folder = self._folder(data)
-        report = self._report(folder)
-        number, wanted = int(data.get("finding", -1)), data.get("pictures")
-        if report is None or not 0 <= number < len(report.findings):
-            return {"files": {}}
-        names = report.findings[number].pictures
+        names, wanted = self._finding(folder, data).pictures, data.get("pictures")
         browser = Browser(browse_roots(self._context))
         files: dict[str, str] = {}
         for one in (wanted if isinstance(wanted, list) else [])[:MAX_SMALL]:
             if isinstance(one, int) and 0 <= one < len(names):
-                small = self._thumbnails.make(browser.resolve(names[one]))
+                picture = browser.allowed(names[one])  # None for a link to somewhere else
+                small = self._thumbnails.make(picture) if picture else None
                 if small is not None:
                     files[str(one)] = str(small)
         return {"files": files}
@@ -159,25 +162,39 @@ class DatasetDoctor:
     def _folder(self, data: Mapping[str, Any]) -> Path:
         return self._desk.resolve(str(data.get("folder") or ""))
 
-    def _report(self, folder: Path) -> Report | None:
+    def _report(self, folder: Path) -> tuple[Report | None, str]:
+        """Return the last report and its mark, which another report would not have."""
         try:
-            return report_from_json(self._desk.place(folder).doctor.read_text("ascii"))
+            data = self._desk.place(folder).doctor.read_bytes()
+            return report_from_json(data.decode("ascii")), _mark(data)
         except (OSError, ValueError):
-            return None  # nobody asked the doctor yet, or an older version did: the tab offers it
+            return None, ""  # nobody asked the doctor yet, or an older version: the tab offers it
 
     def _decisions(self, folder: Path) -> Decisions:
         file = self._desk.place(folder).decisions
         return read_decisions(file) if file.exists() else Decisions(folder)
 
-    def _remedy(self, folder: Path, data: Mapping[str, Any]) -> tuple[Finding, Remedy]:
-        report = self._report(folder)
-        try:
-            assert report is not None
-            finding = report.findings[int(data["finding"])]
-            return finding, finding.remedies[int(data["remedy"])]
-        except (AssertionError, LookupError, ValueError) as error:
-            told = self._context.text("dataset.doctor_old")
-            raise UserError(told) from error
+    def _finding(self, folder: Path, data: Mapping[str, Any]) -> Finding:
+        """Return the finding that was shown. Raises `UserError` if there is another report now."""
+        report, mark = self._report(folder)
+        if report is None or data.get("mark") != mark:
+            raise UserError(self._context.text("dataset.doctor_old"))
+        return self._at(report.findings, data.get("finding"))
+
+    def _remedy(self, folder: Path, data: Mapping[str, Any]) -> tuple[Finding, Remedy, str | None]:
+        """Return finding and remedy, and the one picture that is meant, if not all are."""
+        finding = self._finding(folder, data)
+        only = self._at(finding.pictures, data["picture"]) if "picture" in data else None
+        return finding, self._at(finding.remedies, data.get("remedy")), only
+
+    def _at(self, items: Sequence[_Item], number: object) -> _Item:
+        if not isinstance(number, int) or not 0 <= number < len(items):
+            raise UserError(self._context.text("dataset.doctor_old"))
+        return items[number]
+
+
+def _mark(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _change(now: Decisions, finding: Finding, remedy: Remedy, only: str | None) -> Change:
@@ -213,6 +230,7 @@ def _finding_row(finding: Finding, folder: Path, decisions: Decisions) -> dict[s
                 "kind": remedy.kind,
                 "label": remedy.label,
                 "pictures": [numbers[path] for path in remedy.pictures if path in numbers],
+                "prefix": remedy.prefix,
                 "done": _is_done(remedy, decisions),
             }
             for remedy in finding.remedies

@@ -14,38 +14,51 @@
     const go = h("button.kg-button.kg-primary", { type: "button", id: "kg-doctor-start", onclick: start }, t("doctor.start"));
     const whole = new Set();
     let following = null;
+    let reading = 0;
+    let mark = "";
+    let alike = [];
     fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("doctor.lead")), form.node, h("div.kg-row", {}, go, undo, redo), note), findings);
 
     const folder = () => window.KG.dataset.folder;
 
     async function start() {
-      if (!folder()) return;
+      const mine = folder();
+      if (!mine) return;
       go.disabled = true;
       if (following) following.stop();
-      const begun = await server.doctor_start({ folder: folder(), raw: form.values() });
-      following = window.KG.jobs.follow(note, begun, server.doctor_state, server.doctor_stop, read);
+      const begun = await server.doctor_start({ folder: mine, raw: form.values() });
       go.disabled = false;
+      if (mine !== folder()) return;
+      following = window.KG.jobs.follow(note, begun, server.doctor_state, server.doctor_stop, read);
     }
 
     async function turn(again) {
-      tell(await server.doctor_turn({ folder: folder(), redo: again }));
+      const mine = folder();
+      tell(mine, await server.doctor_turn({ folder: mine, redo: again }));
     }
 
     async function remedy(request) {
-      tell(await server.doctor_remedy({ folder: folder(), ...request }));
+      const mine = folder();
+      tell(mine, await server.doctor_remedy({ folder: mine, mark, ...request }));
     }
 
-    function tell(answer) {
+    function tell(mine, answer) {
+      if (mine !== folder()) return;
       if (answer.problems) fill(note, window.KG.jobs.problems(answer.problems));
       read();
     }
 
     async function read() {
-      if (!folder()) {
+      const mine = folder();
+      const turn = (reading += 1);
+      if (!mine) {
         fill(findings);
         return;
       }
-      const answer = await server.doctor_report({ folder: folder() });
+      const answer = await server.doctor_report({ folder: mine });
+      if (turn !== reading || mine !== folder()) return;
+      mark = answer.mark || "";
+      alike = answer.findings || [];
       undo.disabled = !answer.undo;
       undo.title = answer.undo || "";
       redo.disabled = !answer.redo;
@@ -63,19 +76,27 @@
       return h("section.kg-card.kg-doctor-finding", { "data-finding": one.code, "data-weight": one.weight },
         h("h3.kg-h", {}, h("span.kg-doctor-weight", {}, t(`doctor.${one.weight}`)), " ", one.verdict),
         one.details.length ? h("ul.kg-small", {}, one.details.map((line) => h("li", {}, line))) : null,
-        h("div.kg-row", {}, one.remedies.map((what, index) => button(what, number, index))),
+        h("div.kg-row", {}, one.remedies.map((what, index) => button(one, what, number, index))),
         pictures,
         shown.length < order.length ? h("button.kg-linkish", { type: "button", onclick: () => { whole.add(one.code); read(); } }, t("doctor.all", { n: order.length })) : null);
     }
 
-    function button(what, number, index) {
-      if (what.kind === "caption") return h("button.kg-button", { type: "button", onclick: toCaptions, "data-remedy": what.kind }, what.label);
+    function button(one, what, number, index) {
+      if (what.kind === "caption") return h("button.kg-button", { type: "button", onclick: () => toCaptions(one, what), "data-remedy": what.kind }, what.label);
       return h("button.kg-button", { type: "button", disabled: what.done, "data-remedy": what.kind, onclick: () => remedy({ finding: number, remedy: index }) }, what.done ? `✓ ${what.label}` : what.label);
     }
 
-    function toCaptions() {
+    /** Show a finding's captions; words to be put in front stand in the change, which is previewed. */
+    function toCaptions(one, what) {
       const tab = document.querySelector("#kg-dataset-tabs button[role=tab]");
       if (tab) tab.click();
+      const folders = new Set(one.pictures.map((picture) => picture.name.split("/").slice(0, -1).join("/")));
+      const several = alike.filter((other) => other.code === one.code).length > 1;
+      const [inside] = folders.size === 1 ? folders : [null];
+      // Two findings of one kind want different words, so these words must not meet the other's pictures.
+      const prefix = several && inside === null ? "" : what.prefix;
+      // What is only good to know is about all pictures and no problem one can choose.
+      window.KG.dataset.showCaptions({ problem: one.weight === "note" ? "" : one.code, folder_in: several ? inside : null }, prefix);
     }
 
     function tile(one, number, index) {
@@ -92,13 +113,19 @@
     }
 
     async function small(number, wanted, list) {
-      const answer = await server.doctor_small({ folder: folder(), finding: number, pictures: wanted });
+      const answer = await server.doctor_small({ folder: folder(), mark, finding: number, pictures: wanted });
       for (const [index, path] of Object.entries(answer.files || {})) {
         const place = list.querySelector(`[data-picture="${index}"] .kg-doctor-image`);
         if (place) fill(place, h("img", { src: file(path), alt: "", loading: "lazy" }));
       }
     }
 
-    window.KG.dataset.onFolder(() => { whole.clear(); fill(note); read(); });
+    window.KG.dataset.onFolder(() => {
+      if (following) following.stop();
+      whole.clear();
+      fill(note);
+      fill(findings);
+      read();
+    });
   };
 })();
