@@ -142,6 +142,9 @@ def _follow(script: Script[SomeJob], job: SomeJob, run: RunFolder, seat: Seat) -
             except UserError as error:
                 tell(error.problems)
                 return EXIT_USER
+            except Exception:  # noqa: BLE001 - told here, since the leader could not be reached
+                traceback.print_exc()
+                return EXIT_FAULT
     return EXIT_OK
 
 

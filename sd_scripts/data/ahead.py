@@ -61,14 +61,14 @@ def _send(process: subprocess.Popen[bytes], text: str) -> None:
     try:
         process.stdin.write(text.encode("utf-8"))
         process.stdin.flush()
-    except BrokenPipeError:
+    except OSError:  # a broken pipe; Windows has another name for it
         return  # it has ended already; then all the work is left to the trainer
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask it to stop, which it does between two pictures, and have it gone."""
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has ended already
+    with suppress(OSError):  # it has ended already
         process.stdin.close()
     try:
         process.wait(_PATIENCE_SECONDS)

@@ -61,11 +61,16 @@ class Method(Protocol):
         """Put what learns into training mode."""
         ...
 
-    def after_step(self, step: int) -> None:
-        """Do what is due after optimizer step `step` (from 1): clamp norms, freeze a part.
+    def begin_at(self, step: int) -> None:
+        """Make ready for training, once all weights are loaded.
 
-        Also called once with the last step of a run that goes on, or 0: it may be repeated.
+        `step` is the last one of a run that goes on, whose weights stay bit for bit as they were
+        saved, or 0.
         """
+        ...
+
+    def after_step(self, step: int) -> None:
+        """Do what is due after optimizer step `step` (from 1): clamp norms, freeze a part."""
         ...
 
     def file_metadata(

@@ -187,6 +187,10 @@ class FullMethod:
         """Put the parts that learn into training mode."""
         self.trainable_modules.train()
 
+    def begin_at(self, step: int) -> None:
+        """Freeze the text encoders if they have learned long enough already, or never shall."""
+        self.after_step(step)
+
     def after_step(self, step: int) -> None:
         """Freeze the text encoders once they have learned as many steps as they shall."""
         if self._text_steps is None or step < self._text_steps:

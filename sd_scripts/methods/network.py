@@ -129,6 +129,11 @@ class NetworkMethod:
             for name, layer in self._layers.items():
                 layer.multiplier = before[name]
 
+    def begin_at(self, step: int) -> None:
+        """Limit the norms of weights to begin with; those of a run that goes on were, once."""
+        if not step:
+            self.after_step(step)
+
     def after_step(self, step: int) -> None:
         """Limit the norm of each layer's change, if that is asked for."""
         largest = self._network.scale_weight_norms

@@ -78,6 +78,10 @@ class PivotalMethod:
         """Put the network into training mode."""
         self.network.set_training()
 
+    def begin_at(self, step: int) -> None:
+        """Make the network ready."""
+        self.network.begin_at(step)
+
     def after_step(self, step: int) -> None:
         """Do what is due in the network."""
         self.network.after_step(step)

@@ -81,6 +81,9 @@ class TextualInversionMethod:
     def set_training(self) -> None:
         """Nothing behaves otherwise while training."""
 
+    def begin_at(self, step: int) -> None:
+        """Nothing is to be made ready."""
+
     def after_step(self, step: int) -> None:
         """Nothing is due."""
 

@@ -61,10 +61,10 @@ def settle_process(*, spare_memory: bool = False) -> str:
     told = [
         f"{threads} threads for {usable_cores()} usable cores"
         if _NUM_THREADS in mine
-        else f"{_NUM_THREADS}={threads}, as you have set it",
+        else f"{_NUM_THREADS}={threads}, as it was set",
         "waiting threads sleep"
         if _WAIT_POLICY in mine
-        else f"{_WAIT_POLICY}={os.environ[_WAIT_POLICY]}, as you have set it",
+        else f"{_WAIT_POLICY}={os.environ[_WAIT_POLICY]}, as it was set",
     ]
     if heap:
         told.append("freed memory is kept for the next step")

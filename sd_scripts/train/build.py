@@ -162,7 +162,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
     recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
     for note in _resume(job, recorder):
         reporter.warn(note)
-    method.after_step(recorder.position.step)
+    method.begin_at(recorder.position.step)
     _switch_to_training(job, model, method)
     previewer = _previewer(job, run, checked, foundation, method) if team.leads else None
     _release(job, model, source, previewer, text_cached=text is not None)

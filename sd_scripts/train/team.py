@@ -33,6 +33,7 @@ _LONGEST_WAIT: Final = timedelta(days=30)
 """Of those who wait for the leader: it may be paused, or paint and encode for days."""
 _FAREWELL: Final = timedelta(seconds=20)
 """So long a process that failed waits for the others, to tell them why."""
+_OUT_OF_MEMORY: Final = ("OutOfMemoryError", "MemoryError")
 _LETTER_BYTES: Final = 1024
 _LENGTH_BYTES: Final = 8
 _BUCKET_NUMBERS: Final = 1 << 24
@@ -84,6 +85,8 @@ class OtherFailed(Exception):
         """Return the error to tell in the place of the other process."""
         failure = self.failure
         where = f"Process {failure.process} on {failure.machine}"
+        if failure.kind in _OUT_OF_MEMORY:
+            return torch.OutOfMemoryError(f"{where}: {failure.text}")
         if not failure.problems:
             return RuntimeError(f"{where}: {failure.kind}: {failure.text}\n{failure.trace}")
         return UserError.of(
@@ -220,8 +223,10 @@ class Team:
         if self._talk is None or isinstance(error, OtherFailed | Deserted):
             return error
         own = Failure.of(error, self.seat.rank)
+        # The leader may be painting or saving; a dead one closes the connection at once.
+        patience = _FAREWELL if self.leads else self.timeout
         try:
-            letters = self._meet({"failure": asdict(own)}, _FAREWELL)
+            letters = self._meet({"failure": asdict(own)}, None if own.kind in _MILD else patience)
         except Deserted:
             return error
         self._told = True
