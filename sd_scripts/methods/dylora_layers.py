@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sd_scripts.methods.layer import add_scaled
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
 
 
@@ -47,5 +48,5 @@ class DyLoraLayer(LoraLayer):
         up = torch.cat([whole_up[:, :start].detach(), whole_up[:, start:end]], dim=1)
         scale = self.scale * (self.shape.rank / end) ** self._growth
         if self._drops() or not self._can_fuse():
-            return torch.add(self.base_forward(x), self._low_rank(x, (down, up)), alpha=scale)
+            return add_scaled(self.base_forward(x), self._low_rank(x, (down, up)), scale)
         return self.fused(x, down, up, scale)

@@ -207,6 +207,14 @@ def channel_mask(y: Tensor, base: nn.Module, kept: Tensor) -> Tensor:
     return y * along_channels(kept.to(y.dtype), base)
 
 
+def add_scaled(y: Tensor, change: Tensor, strength: float) -> Tensor:
+    """Return y + strength · change, of one shape."""
+    if torch.compiler.is_compiling():
+        # Inductor of PyTorch 2.13 passes over `alpha` where it joins the sum with a small product.
+        return y + change * strength
+    return torch.add(y, change, alpha=strength)
+
+
 def plain_product(base: Any, x: Tensor, weight: Tensor) -> Tensor:
     """Return the product of `x` with a weight shaped like the base's, walked as the base walks.
 

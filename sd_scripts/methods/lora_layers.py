@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sd_scripts.methods.dora import dora_factor, row_norms
 from sd_scripts.methods.frozen import ConvShape, compute_dtype, stored_weight
-from sd_scripts.methods.layer import NetworkLayer, plain_product, random_stream
+from sd_scripts.methods.layer import NetworkLayer, add_scaled, plain_product, random_stream
 from sd_scripts.methods.low_rank import low_rank_conv, low_rank_linear
 from sd_scripts.weights.lora_load import as_shape
 
@@ -126,7 +126,7 @@ class LoraLayer(NetworkLayer):
         scale = self.scale
         if self.training:
             scale /= self.shape.chance_of_ranks
-        return torch.add(self.base_forward(x), self._low_rank(x), alpha=scale)
+        return add_scaled(self.base_forward(x), self._low_rank(x), scale)
 
     def fused(
         self, x: Tensor, down: Tensor, up: Tensor, scale: float, *, bias: bool = True
@@ -152,7 +152,7 @@ class LoraLayer(NetworkLayer):
             if not self._drops() and self._can_fuse():
                 return self.fused(x, down, up, scale, bias=False)
             kept = self.shape.chance_of_ranks if self.training else 1.0
-            return torch.add(self.product(x), self._low_rank(x), alpha=scale / kept)
+            return add_scaled(self.product(x), self._low_rank(x), scale / kept)
 
         return self.with_bias(self.with_factor(x, factor, low_rank, columns=columns))
 

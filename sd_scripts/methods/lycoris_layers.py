@@ -19,6 +19,7 @@ from torch.nn import functional
 from sd_scripts.methods.dora import dora_factor, row_norms
 from sd_scripts.methods.layer import (
     NetworkLayer,
+    add_scaled,
     along_channels,
     channel_mask,
     is_plain,
@@ -89,7 +90,7 @@ class DifferenceLayer(NetworkLayer):
             return self._dora_forward(x)
         y = self.product(x)
         added = self.dropped(self.delta(x, y)).to(y.dtype)
-        return self.with_bias(torch.add(y, added, alpha=self.multiplier))
+        return self.with_bias(add_scaled(y, added, self.multiplier))
 
     def _dora_forward(self, x: Tensor) -> Tensor:
         columns = self.shape.dora == "columns"
@@ -231,7 +232,7 @@ class NormLayer(DifferenceLayer):
         if base.bias is not None:
             added = added + self.b_norm.view(along)
         y = self.base_forward(x)
-        return torch.add(y, self.dropped(added).to(y.dtype), alpha=self.multiplier)
+        return add_scaled(y, self.dropped(added).to(y.dtype), self.multiplier)
 
     def file_tensors(self) -> dict[str, Tensor]:
         """Return the differences."""

@@ -164,6 +164,38 @@ def test_compiled_blocks_give_the_same_and_keep_their_names() -> None:
     assert counters["stats"]["unique_graphs"] == made, "a preview compiles nothing"
 
 
+INDUCTOR = PerformanceOptions(torch_compile=True)
+
+
+class Projection(nn.Module):
+    """What a ResNet block has of a timestep: a product of one row for each picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(16, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layer(x)
+        return found
+
+
+@pytest.mark.skipif(
+    bool(compiling.compiler_problems(INDUCTOR, torch.device("cpu"))), reason="no C++ compiler"
+)
+def test_inductor_scales_what_a_lora_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sum with a factor it forgets the factor, where few rows are multiplied."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    block = Projection().requires_grad_(False)
+    layer = LoraLayer("a", block.layer, LoraShape(2, 1.0), 3)
+    nn.init.normal_(layer.lora_up.weight)
+    layer.attach()
+    x = torch.randn(2, 16)
+    plain = block(x)
+    block.compile(**compiling._settings(INDUCTOR))
+    torch.testing.assert_close(block(x), plain)
+
+
 def note(seen: list[Tensor], module: nn.Module, given: object, found: Tensor) -> None:
     del module, given
     seen.append(found)
