@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from kohya_gui.datasets.places import place_of
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
+from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report
 from sd_scripts.shipped import STARTER
 from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, running_gui
 
@@ -80,6 +81,21 @@ def test_twins_are_found_left_out_and_taken_in_again(page: Page, gui: Gui) -> No
     expect(twins.locator(".kg-doctor-out")).to_have_count(0)
     assert decided(gui) == {}
     assert len(list(robots(gui).iterdir())) == 5
+
+
+def test_a_caption_remedy_opens_the_captions_with_the_words_filled_in(page: Page, gui: Gui) -> None:
+    names = [str(path) for path in sorted(robots(gui).iterdir())[:2]]
+    remedy = Remedy("caption", "Put “ohwx” in front", tuple(names), prefix="ohwx, ")
+    finding = Finding("no_trigger", "bad", "No word.", tuple(names), remedies=(remedy,))
+    report = Report(str(robots(gui)), 5, "x", (finding,))
+    place = place_of(open_workspace(gui.workspace), robots(gui))
+    place.path.mkdir(parents=True, exist_ok=True)
+    place.doctor.write_text(report.to_json())
+    page.reload()
+    page.get_by_role("tab", name="Doctor").click()
+    page.click("[data-remedy=caption]")
+    expect(page.locator(".kg-tile")).to_have_count(2)
+    expect(page.locator("[data-field=text]")).to_have_value("ohwx, ")
 
 
 def test_what_is_shown_is_then_made(page: Page, gui: Gui) -> None:

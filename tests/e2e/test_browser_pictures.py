@@ -124,6 +124,21 @@ def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
     assert eventually(lambda: (files / "0.txt").read_text().strip() == "mine")
 
 
+def test_a_text_that_could_not_be_written_is_told_when_one_moves_on(
+    watched: Watched, gui: Gui, files: Path
+) -> None:
+    page = watched.page
+    open_folder(page, gui, files).first.click()
+    caption = page.locator("textarea.kg-caption")
+    expect(caption).to_have_value("cat, red, number 0")
+    (files / "0.txt").write_text("theirs")
+    caption.fill("my words")
+    page.keyboard.press("Control+Enter")
+    expect(caption).to_have_value("cat, red, number 1")
+    expect(page.locator(".kg-dataset-bar .kg-note")).to_contain_text("my words")
+    assert (files / "0.txt").read_text() == "theirs"
+
+
 def test_bad_folders_and_names_are_told_in_words(watched: Watched, gui: Gui, files: Path) -> None:
     page = watched.page
     Image.new("RGB", (64, 64)).save(files / NASTY, "PNG")
