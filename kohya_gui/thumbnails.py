@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 SIDE: Final = 320
 """Longest side in pixels: sharp at 160 CSS pixels on a dense screen."""
+DECODING: Final = threading.Semaphore(2)
+"""Held while a picture is decoded for a page: a photo takes some hundred megabytes."""
 
 
 class Thumbnails:
@@ -36,8 +39,10 @@ class Thumbnails:
             return path
         from PIL import Image, ImageOps  # 60 ms that no page needs before its first picture
 
+        from sd_scripts.dataset.pictures import FORMATS
+
         try:
-            with Image.open(picture) as full:
+            with DECODING, Image.open(picture, formats=FORMATS) as full:
                 full.thumbnail((self._side, self._side))
                 small = _on_white(ImageOps.exif_transpose(full))
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -75,9 +75,6 @@ def draft_edit(
         wanted = clean_captions(result)
         if wanted == one.captions:
             continue
-        if one.target is None:
-            draft.closed[names[one.path]] = "a link to a file outside of this folder"
-            continue
         draft.files[one.path] = one.text.with_captions(wanted)
         draft.marks[one.path] = one.mark
         draft.names[one.path] = names[one.path]

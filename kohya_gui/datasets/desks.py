@@ -33,7 +33,6 @@ TOKEN_LIMITS: Final = (75, 150, 225)
 LARGE_SIDE: Final = 1024
 THUMBNAIL_SECONDS: Final = 0.5
 """So long one request makes thumbnails; the script asks again for the others."""
-_TWO_AT_ONCE: Final = threading.Semaphore(2)  # a decoded photo takes some hundred megabytes
 
 
 class OpenDataset:
@@ -138,8 +137,7 @@ class OpenDatasets:
                 continue
             small = self._small.find(picture.path)
             if small is None and time.monotonic() < until:
-                with _TWO_AT_ONCE:
-                    small = self._small.make(picture.path)
+                small = self._small.make(picture.path)
                 made[picture.id] = None
             if small is not None:
                 made[picture.id] = str(small)
@@ -149,8 +147,7 @@ class OpenDatasets:
         """Return a copy to look at closely; None for what can't be read."""
         if picture.size is None:
             return None
-        with _TWO_AT_ONCE:
-            large = self._large.make(picture.path)
+        large = self._large.make(picture.path)
         return str(large) if large else None
 
 

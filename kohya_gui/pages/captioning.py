@@ -7,13 +7,17 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from kohya_gui.browse import Browser
 from kohya_gui.caption_results import CaptionResults
 from kohya_gui.context import Context
 from kohya_gui.forms.caption_live import CaptionLive
+from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.preparation import prepare
+from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.pages.training import TrainingPage
 from kohya_gui.thumbnails import Thumbnails
+from sd_scripts.captioning.pictures import Picture
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import Job, MakeCaptionsJob, TagImagesJob
 from sd_scripts.options.toml_file import job_to_toml
@@ -72,7 +76,11 @@ class CaptioningPage(TrainingPage):
         if draft is None:
             return []
         offered = []
-        for picture in self._live.pictures(draft, NUM_OFFERED):
+        try:
+            pictures = self._pictures(draft)
+        except UserError:
+            return []  # the form tells it when a trial is wanted
+        for picture in pictures:
             small = self._thumbnails.make(picture.path)
             offered.append(
                 {
@@ -89,7 +97,10 @@ class CaptioningPage(TrainingPage):
         if draft is None:
             return {"problems": [self._text("captioning.no_form")]}
         wanted = _given(request, "file")
-        pictures = {str(one.path): one.path for one in self._live.pictures(draft, NUM_OFFERED)}
+        try:
+            pictures = {str(one.path): one.path for one in self._pictures(draft)}
+        except UserError as error:
+            return {"problems": [str(problem) for problem in error.problems]}
         picture: Path | None = pictures.get(wanted) or next(iter(pictures.values()), None)
         if picture is None:
             return {"problems": [self._text("captioning.no_picture")]}
@@ -100,6 +111,18 @@ class CaptioningPage(TrainingPage):
         except UserError as error:
             return {"problems": [str(problem) for problem in error.problems]}
         return {"trial": trial, "name": picture.name, "small": str(self._small(picture) or "")}
+
+    def _pictures(self, draft: Draft) -> list[Picture]:
+        """Return the first pictures of a form's folder that the page may look into.
+
+        Raises `UserError` when the folder itself is outside of that.
+        """
+        browser = Browser(browse_roots(self._context))
+        folder = prepare(draft, self._context.workspace).values.get("train_data_dir")
+        if isinstance(folder, str) and folder:
+            browser.resolve(folder)
+        found = self._live.pictures(draft, NUM_OFFERED)
+        return [one for one in found if browser.allowed(one.path) is not None]
 
     def _small(self, picture: Path) -> Path | None:
         return self._thumbnails.make(picture)

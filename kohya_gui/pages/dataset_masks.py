@@ -17,9 +17,9 @@ from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import widget
-from kohya_gui.thumbnails import Thumbnails
+from kohya_gui.thumbnails import DECODING, Thumbnails
 from sd_scripts.captioning.pictures import find_pictures
-from sd_scripts.dataset.mask_files import find_mask, mask_bytes, mask_path
+from sd_scripts.dataset.mask_files import MaskPlaces, mask_bytes
 from sd_scripts.dataset.pictures import PictureProblem, open_alpha, open_mask, probe
 from sd_scripts.errors import UserError
 from sd_scripts.files import write_atomic
@@ -31,7 +31,10 @@ TITLE: Final = "dataset.tab_masks"
 SIDE: Final = 1024
 """Longest side of the picture that is painted on, in pixels."""
 MAX_BYTES: Final = 8 * 1024 * 1024
+"""Letters of a painted mask as it comes from the page (base64)."""
 ROWS: Final = 60
+_MASK_MODES: Final = frozenset({"1", "L"})
+"""Pillow's names: what has colours may be a picture, and is never written over."""
 
 Answer = dict[str, Any]
 
@@ -68,31 +71,32 @@ class DatasetMasks:
             folder, masks = self._places(request)
         except UserError as error:
             return _problem(error)
-        found = find_pictures(folder, ".png", recursive=True)
+        places = MaskPlaces(folder, masks)
+        shown, shared = self._pictures(folder, places)
+        pictures = [path for path in shown if path not in shared]
         start = _number(request, "page") * ROWS
         rows = []
-        for picture in found.pictures[start : start + ROWS]:
-            small = self._small.make(picture.path)
+        for picture in pictures[start : start + ROWS]:
+            small = self._small.make(picture)
             rows.append(
                 {
-                    "name": picture.path.relative_to(folder).as_posix(),
+                    "name": picture.relative_to(folder).as_posix(),
                     "small": str(small) if small else None,
-                    "has_mask": find_mask(picture.path, folder, masks) is not None,
+                    "has_mask": places.find(picture) is not None,
                 }
             )
-        total = len(found.pictures)
+        total = len(pictures)
         return {"rows": rows, "total": total, "pages": -(-total // ROWS), "masks": str(masks)}
 
     def open_mask(self, request: object = None) -> Answer:
         """Return a picture to paint on, with its mask (or its transparency) as a PNG."""
         try:
-            folder, masks = self._places(request)
-            picture = self._picture(folder, request)
+            picture, mask, path = self._painted(request)
             info = probe(picture)
             large = self._large.make(picture)
-            mask = find_mask(picture, folder, masks)
             source = "file" if mask else "alpha" if info.has_alpha else "none"
-            shown = open_mask(mask) if mask else open_alpha(picture)
+            with DECODING:
+                shown = open_mask(mask) if mask else open_alpha(picture)
         except UserError as error:
             return _problem(error)
         except PictureProblem as problem:
@@ -105,7 +109,7 @@ class DatasetMasks:
             "size": list(info.size),
             "source": source,
             "mask": base64.b64encode(file.getvalue()).decode("ascii"),
-            "path": str(mask or mask_path(picture, folder, masks)),
+            "path": str(mask or path),
         }
 
     def save_mask(self, request: object = None) -> Answer:
@@ -113,20 +117,19 @@ class DatasetMasks:
         from PIL import Image
 
         try:
-            folder, masks = self._places(request)
-            picture = self._picture(folder, request)
-            data = base64.b64decode(_given(request, "mask"), validate=True)
-            if len(data) > MAX_BYTES:
+            picture, old, path = self._painted(request)
+            text = _given(request, "mask")
+            if len(text) > MAX_BYTES:
                 raise UserError(self._context.text("dataset.mask_too_large"))
-            with Image.open(io.BytesIO(data), formats=("PNG",)) as painted:
-                size = probe(picture).size
-                written = mask_bytes(painted.convert("L"), size)
-            path = mask_path(picture, folder, masks)
-            old = find_mask(picture, folder, masks)
+            data = base64.b64decode(text, validate=True)
+            with DECODING, Image.open(io.BytesIO(data), formats=("PNG",)) as painted:
+                if max(painted.size) > SIDE:
+                    raise UserError(self._context.text("dataset.mask_too_large"))
+                written = mask_bytes(painted.convert("L"), probe(picture).size)
             if old is not None and old != path:
                 raise UserError(self._context.text("dataset.mask_other", name=old.name))
             if old is not None:
-                self._keep(folder, old)
+                self._keep(request, old)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, written)
         except UserError as error:
@@ -140,14 +143,15 @@ class DatasetMasks:
     def drop_mask(self, request: object = None) -> Answer:
         """Take a mask away; it is kept in the workspace, should it be wanted back."""
         try:
-            folder, masks = self._places(request)
-            mask = find_mask(self._picture(folder, request), folder, masks)
+            _, mask, _ = self._painted(request)
             if mask is None:
                 return {}
-            kept = self._keep(folder, mask)
+            kept = self._keep(request, mask)
             mask.unlink()
         except UserError as error:
             return _problem(error)
+        except PictureProblem as problem:
+            return {"problem": f"{problem}: {problem.hint}"}
         except OSError as error:
             return {"problem": self._context.text("dataset.mask_not_saved", why=error)}
         return {"kept": str(kept)}
@@ -181,8 +185,17 @@ class DatasetMasks:
                 return {"text": text}
         raise AssertionError("submit knows three answers")
 
-    def _keep(self, folder: Path, mask: Path) -> Path:
-        """Keep a copy of what a mask is now in the workspace. Raises `OSError`."""
+    def _keep(self, request: object, mask: Path) -> Path:
+        """Keep a copy of what a mask is now in the workspace.
+
+        Raises `OSError`, `PictureProblem`, and `UserError` for a file that is no mask.
+        """
+        folder, _ = self._places(request)
+        if probe(mask).mode not in _MASK_MODES:
+            raise UserError(
+                self._context.text("dataset.mask_is_picture", name=mask.name),
+                hint=self._context.text("dataset.mask_is_picture_hint"),
+            )
         data = mask.read_bytes()
         mark = hashlib.blake2b(data, digest_size=5).hexdigest()
         kept = self._desk.place(folder).path / "masks" / f"{mask.stem}-{mark}{mask.suffix}"
@@ -201,19 +214,46 @@ class DatasetMasks:
         browser = Browser(browse_roots(self._context))
         masks = browser.resolve(whole_path(wanted, self._context.workspace))
         if masks == folder or folder in masks.parents:
-            raise UserError(
-                self._context.text("dataset.mask_inside"),
-                hint=self._context.text("dataset.mask_inside_hint"),
-            )
+            raise self._among_pictures()
         return folder, masks
 
-    def _picture(self, folder: Path, request: object) -> Path:
-        """Return a picture of the folder by its name; raises `UserError` for anything else."""
+    def _pictures(self, folder: Path, places: MaskPlaces) -> tuple[list[Path], dict[Path, Path]]:
+        """Return the pictures that may be read, and those among them whose mask is another's."""
+        browser = Browser(browse_roots(self._context))
+        found = (one.path for one in find_pictures(folder, ".png", recursive=True).pictures)
+        pictures = [one for one in found if not one.is_symlink() or browser.allowed(one)]
+        return pictures, places.shared(pictures)
+
+    def _painted(self, request: object) -> tuple[Path, Path | None, Path]:
+        """Return a picture of the folder by its name, its mask, and where that is written.
+
+        Raises `UserError` for any other name, and for masks that are elsewhere or a picture's.
+        """
+        folder, masks = self._places(request)
+        places = MaskPlaces(folder, masks)
+        pictures, shared = self._pictures(folder, places)
         name = _given(request, "name")
-        path = folder / name
-        if not name or not path.resolve().is_relative_to(folder) or not path.is_file():
+        named = (one for one in pictures if one.relative_to(folder).as_posix() == name)
+        picture = next(named, None)
+        if picture is None or not picture.is_file():
             raise UserError(self._context.text("dataset.picture_gone"))
-        return path
+        if picture in shared:
+            raise UserError(
+                self._context.text("dataset.mask_shared", name=shared[picture].name),
+                hint=self._context.text("dataset.mask_shared_hint"),
+            )
+        mask, path = places.find(picture), places.path(picture)
+        browser = Browser(browse_roots(self._context))
+        for place in (path, *([mask] if mask else [])):
+            if browser.resolve(place).is_relative_to(folder):
+                raise self._among_pictures()
+        return picture, mask, path
+
+    def _among_pictures(self) -> UserError:
+        return UserError(
+            self._context.text("dataset.mask_inside"),
+            hint=self._context.text("dataset.mask_inside_hint"),
+        )
 
 
 def _problem(error: UserError) -> Answer:

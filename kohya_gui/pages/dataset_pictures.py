@@ -138,7 +138,7 @@ class PictureAnswers:
             "token_counts": dataset.counts.of(caption.captions),
             "cuts": [cut_off_at(one, limit) for one in caption.captions],
             "mark": caption.mark,
-            "closed": caption.problem or ("" if caption.target else self._text("dataset.linked")),
+            "closed": caption.problem if caption.target else self._text("dataset.linked"),
             "caption_file": shown(caption.path.name),
             "encoding": caption.text.encoding if caption.text else "",
             "large": self._open.large_copy(picture) if data.get("large") else None,

@@ -22,9 +22,10 @@ PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".avif")
 UNREADABLE_SUFFIXES: Final = frozenset(
     (".gif", ".heic", ".heif", ".jfif", ".jxl", ".jp2", ".psd", ".svg", ".tga", ".tif", ".tiff")
 ) | frozenset((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"))
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "AVIF", "GIF")
+"""Pillow's names of what is decoded, GIF only to tell of it; nothing else reaches a decoder."""
 MAX_PIXELS: Final = 2 * 89_478_485  # twice Pillow's warning level, where Pillow itself refuses
 
-_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "AVIF", "GIF")
 _ORIENTATION_TAG: Final = 0x0112
 TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -170,7 +171,7 @@ def _open(path: Path, file: BinaryIO) -> Image.Image:
     if size == 0:
         raise PictureProblem(path, "is empty (0 bytes)", "delete it or copy it again")
     try:
-        return Image.open(file, formats=_FORMATS)
+        return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise _too_large(path) from error
     except DECODE_ERRORS as error:

@@ -16,9 +16,11 @@ from kohya_gui.caption_results import ROWS, CaptionResults
 from kohya_gui.context import Context, make_context
 from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
+from kohya_gui.pages.captioning import CaptioningPage
 from kohya_gui.pages.dataset_desk import DatasetDesk
-from kohya_gui.pages.dataset_masks import DatasetMasks
+from kohya_gui.pages.dataset_masks import MAX_BYTES, SIDE, DatasetMasks
 from kohya_gui.settings import Settings, save_settings
+from sd_scripts.options.jobs import TagImagesJob
 from sd_scripts.runs.events import CaptionEvent, EndEvent, EventWriter
 from sd_scripts.runs.undo import UndoJournal
 from tests.support.pages import make_run
@@ -170,3 +172,95 @@ def test_masks_stay_where_they_belong(
     inside = {"folder": str(pictures), "name": "a.png", "masks": str(pictures / "m")}
     assert "among the pictures" in masks_of(context).save_mask(inside)["problem"]
     assert not (pictures / "m").exists()
+
+
+@pytest.fixture
+def painted(pictures: Path) -> dict[str, str]:
+    """A request to paint, with a folder of masks that is there."""
+    masks = pictures.with_name("cats_masks")
+    masks.mkdir()
+    return {"folder": str(pictures), "name": "a.png", "mask": png(9, (4, 2))}
+
+
+def test_pictures_in_a_folder_of_masks_stay(
+    context: Context, pictures: Path, painted: dict[str, str]
+) -> None:
+    other = pictures.with_name("cats_masks") / "a.png"
+    Image.new("RGB", (40, 20), (1, 200, 3)).save(other)
+    before = other.read_bytes()
+    masks = masks_of(context)
+    assert "not a mask" in masks.save_mask(painted)["problem"]
+    assert "not a mask" in masks.drop_mask(painted)["problem"]
+    assert other.read_bytes() == before
+
+
+def test_links_among_masks_lead_nowhere_else(
+    context: Context, pictures: Path, painted: dict[str, str], tmp_path: Path
+) -> None:
+    inside, mask = pictures / "b.png", pictures.with_name("cats_masks") / "a.png"
+    outside = tmp_path / "secret.png"
+    Image.new("L", (40, 20)).save(outside)
+    masks = masks_of(context)
+    for target, words in ((inside, "among the pictures"), (outside, "may look into")):
+        mask.symlink_to(target)
+        before = target.read_bytes()
+        for ask in (masks.open_mask, masks.save_mask, masks.drop_mask):
+            assert words in ask(painted)["problem"]
+        assert target.read_bytes() == before
+        mask.unlink()
+
+
+@pytest.mark.parametrize("name", ["sub/../a.png", "./a.png", "loop.png", "out.png"])
+def test_a_name_is_one_of_the_list(
+    context: Context, pictures: Path, painted: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    (pictures / "sub").mkdir()
+    (pictures / "loop.png").symlink_to(pictures / "loop.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    (pictures / "out.png").symlink_to(tmp_path / "secret.png")
+    masks = masks_of(context)
+    for ask in (masks.open_mask, masks.save_mask, masks.drop_mask):
+        assert "not there any more" in ask({**painted, "name": name})["problem"]
+    listed = masks.list_masks(painted)["rows"]
+    assert "out.png" not in [row["name"] for row in listed]
+    assert list(pictures.with_name("cats_masks").iterdir()) == []
+
+
+def test_two_pictures_never_share_a_mask(
+    context: Context, pictures: Path, painted: dict[str, str]
+) -> None:
+    for folder in ("x", "y"):
+        (pictures / folder / "2_cat").mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(pictures / folder / "2_cat" / "a.png")
+    masks = masks_of(context)
+    names = [row["name"] for row in masks.list_masks(painted)["rows"]]
+    assert names == ["a.png", "b.png", "x/2_cat/a.png"]
+    refused = masks.save_mask({**painted, "name": "y/2_cat/a.png"})
+    assert "share its mask" in refused["problem"]
+
+
+def test_a_painted_mask_that_is_huge_is_never_decoded(
+    context: Context, painted: dict[str, str]
+) -> None:
+    masks = masks_of(context)
+    for text in ("%" * (MAX_BYTES + 1), png(0, (SIDE + 1, 1))):
+        assert "too large" in masks.save_mask({**painted, "mask": text})["problem"]
+
+
+def test_a_trial_shows_nothing_from_outside(
+    context: Context, pictures: Path, tmp_path: Path
+) -> None:
+    page = CaptioningPage(context, TagImagesJob)
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    Image.new("RGB", (4, 4)).save(secret / "s.png")
+    (pictures / "c.png").symlink_to(secret / "s.png")
+    for folder, wanted in ((pictures, ["a.png", "b.png"]), (secret, [])):
+        values: dict[str, object] = {"train_data_dir": str(folder)}
+        report(context, **values)
+        draft = context.drafts.new_id()
+        context.drafts.save(draft, Draft(TagImagesJob.name, values))
+        offered = page._offered_pictures({"draft": draft})
+        assert [one["name"] for one in offered] == wanted
+    told = page._start_trial({"draft": draft})
+    assert "may look into" in told["problems"][0]

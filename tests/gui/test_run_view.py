@@ -183,3 +183,9 @@ def test_a_picture_that_changed_gets_a_new_small_copy(tmp_path: Path) -> None:
     assert second != first
     with Image.open(second) as small:
         assert small.width == SIDE
+
+
+def test_only_formats_of_pictures_reach_a_decoder(tmp_path: Path) -> None:
+    picture = tmp_path / "named.png"
+    Image.new("RGB", (8, 8)).save(picture, "TIFF")
+    assert Thumbnails(tmp_path / "small").make(picture) is None
