@@ -30,6 +30,30 @@ class Gathered:
     problems: list[Problem] = field(default_factory=list)
 
 
+class _MaskFiles:
+    """The masks in a folder and those inside it; each is listed once."""
+
+    def __init__(self, masks: Path | None) -> None:
+        self._masks = masks
+        self._names: dict[Path, dict[str, str]] = {}
+
+    def of(self, path: Path) -> Path | None:
+        """The mask of a picture's name: in a folder named as the picture's, or directly there."""
+        if self._masks is None:
+            return None
+        for folder in (self._masks / path.parent.name, self._masks):
+            name = self._listed(folder).get(path.stem)
+            if name is not None:
+                return folder / name
+        return None
+
+    def _listed(self, folder: Path) -> dict[str, str]:
+        if folder not in self._names:
+            names = list_folder(folder).pictures if folder.is_dir() else ()
+            self._names[folder] = {os.path.splitext(name)[0]: name for name in reversed(names)}
+        return self._names[folder]
+
+
 def gather(job: PreparePicturesJob, progress: Progress | None = None) -> Gathered:
     """Look at every picture's header and bytes; nothing is changed. Never raises for a mistake."""
     wishes = job.pictures
@@ -39,7 +63,7 @@ def gather(job: PreparePicturesJob, progress: Progress | None = None) -> Gathere
     found = find_pictures(folder, extension, recursive=wishes.recursive)
     gathered = Gathered(problems=list(found.problems))
     decisions = _decisions(job, folder, gathered.problems)
-    masks = _masks(job, gathered.problems)
+    masks = _MaskFiles(_masks(job, gathered.problems))
     sources: dict[Path, list[Source]] = {one: [] for one in found.folders}
     for number, picture in enumerate(_wanted(found, decisions), 1):
         source = _source(picture, decisions, masks, job, gathered.problems)
@@ -92,7 +116,7 @@ def _masks(job: PreparePicturesJob, problems: list[Problem]) -> Path | None:
 def _source(
     picture: Picture,
     decisions: Decisions | None,
-    masks: Path | None,
+    masks: _MaskFiles,
     job: PreparePicturesJob,
     problems: list[Problem],
 ) -> Source | None:
@@ -112,7 +136,7 @@ def _source(
         told = f"the crop window of {shown(path)} does not lie within the picture"
         problems.append(Problem(told, "picture_decisions", "choose it anew, or delete it"))
     caption = picture.caption if picture.caption.is_file() else None
-    mask = _mask_of(path, masks)
+    mask = masks.of(path)
     if mask is not None and (unfit := _unfit_mask(mask, size)):
         problems.append(Problem(unfit, "conditioning_data_dir", "save it at its picture's size"))
     return Source(path, size, content, window, caption, mask)
@@ -129,18 +153,6 @@ def _size(path: Path, *, scale: bool) -> tuple[int, int]:
 
 def _left_out(told: str, hint: str | None) -> Problem:
     return Problem(f"{told}; it is left out", "train_data_dir", hint, "warning")
-
-
-def _mask_of(path: Path, masks: Path | None) -> Path | None:
-    """The mask of a picture's name: in a folder named as the picture's, or directly in `masks`."""
-    if masks is None:
-        return None
-    for folder in (masks / path.parent.name, masks):
-        if folder.is_dir():
-            for name in list_folder(folder).pictures:
-                if os.path.splitext(name)[0] == path.stem:
-                    return folder / name
-    return None
 
 
 def _unfit_mask(mask: Path, size: tuple[int, int]) -> str | None:

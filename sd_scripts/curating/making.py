@@ -42,6 +42,7 @@ def make(
     Raises `Stopped`, `PictureProblem` for a picture that can't be decoded, `UserError` where
     somebody else filled the folder meanwhile, and `OSError`.
     """
+    output = Path(os.path.realpath(output))
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_folder(output) as place, ThreadPoolExecutor(threads) as pool:
         waiting, done = iter(preparation.items), 0
@@ -53,12 +54,24 @@ def make(
             progress("Making pictures", done, len(preparation.items))
         if preparation.repeats_in == "dataset_file":
             (place / DATASET_FILE).write_text(_dataset_file(preparation), encoding="utf-8")
-        if output.is_dir() and any(output.iterdir()):
-            raise UserError(
-                f"somebody put files into {output} meanwhile; nothing was made",
-                option="output_dir",
-                hint="choose a new folder",
-            )
+        _take_away_empty(output)
+
+
+def _take_away_empty(output: Path) -> None:
+    """Remove the empty folder whose place is taken: what is not there cannot be filled meanwhile.
+
+    Raises `UserError` where somebody filled it already.
+    """
+    if not output.is_dir():
+        return
+    try:
+        output.rmdir()
+    except OSError as error:
+        raise UserError(
+            f"somebody put files into {output} meanwhile; nothing was made",
+            option="output_dir",
+            hint="choose a new folder",
+        ) from error
 
 
 def _make_one(item: Item, copies: Copies, place: Path) -> None:

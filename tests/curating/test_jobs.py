@@ -18,6 +18,7 @@ from sd_scripts.curating.preparing import run_prepare
 from sd_scripts.data.pixels import choose_crop, cut, load_mask, load_pixels
 from sd_scripts.dataset.doctor.examine import CHECKS
 from sd_scripts.dataset.doctor.findings import report_from_json
+from sd_scripts.dataset.listing import Listing, list_folder
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.options.groups.picture_check import CHECK_NAMES
 from sd_scripts.runs.events import EndEvent, read_events
@@ -228,3 +229,37 @@ def test_a_full_disk_and_a_stop_leave_nothing(
     assert isinstance(end_event, EndEvent)
     assert end_event.status == "stopped"
     assert not [path for path in tmp_path.iterdir() if "new" in path.name]
+
+
+def test_what_is_put_into_the_empty_new_folder_meanwhile_is_not_deleted(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "new"
+    output.mkdir()
+    put: list[Path] = []
+    sync = os.fsync
+
+    def put_and_sync(handle: int) -> None:
+        if output.is_dir() and not any(output.iterdir()):
+            put.append(output / "mine.txt")
+            put[-1].write_text("mine")
+        sync(handle)
+
+    monkeypatch.setattr("sd_scripts.files.os.fsync", put_and_sync)
+    run(tmp_path, folder, output_dir=output)
+    assert all(file.read_text() == "mine" for file in put)
+
+
+def test_each_folder_of_masks_is_listed_once(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Path] = []
+
+    def counting(place: Path) -> Listing:
+        listed.append(place)
+        return list_folder(place)
+
+    monkeypatch.setattr("sd_scripts.curating.gathering.list_folder", counting)
+    masks = tmp_path / "masks"
+    assert run(tmp_path, folder, output_dir=tmp_path / "new", conditioning_data_dir=masks)[0] == 0
+    assert listed.count(masks / "10_ohwx cat") == 1
