@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tracemalloc
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sd_scripts.dataset import caption_regex_worker
 from sd_scripts.dataset.caption_edit import count_tags, edit_of, tags_of
 from sd_scripts.dataset.caption_regex import substitute
 from sd_scripts.errors import UserError
@@ -128,3 +133,38 @@ def test_a_pattern_that_is_wrong_or_endless_is_told(
     seconds = 1.0 if words == "given up" else 60.0
     with pytest.raises(UserError, match=words):
         substitute(texts, find, replacement, is_pattern=True, match_case=True, seconds=seconds)
+
+
+def _hungry(max_letters: int, times: int) -> dict[str, object]:
+    """A task whose texts grow by the square of their length."""
+    return {
+        "texts": ["a" * 20_000],
+        "find": "(?=(a*))",
+        "replacement": r"\1" * times,
+        "match_case": True,
+        "max_letters": max_letters,
+    }
+
+
+def test_what_becomes_too_long_is_given_up_before_it_is_made() -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(caption_regex_worker.TooMuchError):
+            caption_regex_worker.replace_all(_hungry(1_000_000, 1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps such a limit")
+def test_a_pattern_cannot_take_all_memory() -> None:
+    task = json.dumps(_hungry(10**12, 8)).encode()
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", caption_regex_worker.__file__],
+        input=task,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert json.loads(done.stdout) == {"too_much": True}
