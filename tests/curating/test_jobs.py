@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sd_scripts import files
 from sd_scripts.curating import preparing
 from sd_scripts.curating.checking import run_check
 from sd_scripts.curating.preparing import run_prepare
@@ -237,16 +238,16 @@ def test_what_is_put_into_the_empty_new_folder_meanwhile_is_not_deleted(
     output = tmp_path / "new"
     output.mkdir()
     put: list[Path] = []
-    sync = os.fsync
+    swap = files._swap
 
-    def put_and_sync(handle: int) -> None:
-        if output.is_dir() and not any(output.iterdir()):
+    def put_and_swap(whole: Path, target: Path, old: Path) -> None:
+        if output.is_dir() and target == output:
             put.append(output / "mine.txt")
             put[-1].write_text("mine")
-        sync(handle)
+        swap(whole, target, old)
 
-    monkeypatch.setattr("sd_scripts.files.os.fsync", put_and_sync)
-    run(tmp_path, folder, output_dir=output)
+    monkeypatch.setattr(files, "_swap", put_and_swap)
+    assert run(tmp_path, folder, output_dir=output)[0] == 0
     assert all(file.read_text() == "mine" for file in put)
 
 
