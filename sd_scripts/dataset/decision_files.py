@@ -100,8 +100,9 @@ def _plain(decision: PictureDecision) -> dict[str, object]:
 
 
 def _plain_change(change: Change) -> dict[str, object]:
-    pictures = {name: one and _plain(one) for name, one in change.pictures.items()}
-    return {"text": change.text, "pictures": pictures, "repeats": dict(change.repeats)}
+    pictures = {name: one and _plain(one) for name, one in sorted(change.pictures.items())}
+    repeats = dict(sorted(change.repeats.items()))
+    return {"text": change.text, "pictures": pictures, "repeats": repeats}
 
 
 @dataclass

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 DEFAULTS: dict[str, object] = {
+    # running
+    "ddp_timeout": None,
+    "torch_compile": False,
+    "dynamo_backend": "inductor",
+    "opt_channels_last": False,
+    "fp8_base": False,
+    "fp8_base_unet": False,
+    "log_config": False,
+    "log_tracker_config": None,
+    "wandb_run_name": None,
     # model
     "pretrained_model_name_or_path": None,
     "v2": None,  # a plain flag there; here empty means: seen from the file
@@ -175,6 +185,7 @@ DEFAULTS: dict[str, object] = {
 
 OURS = frozenset(
     {
+        "allow_tf32",
         "bad_images",
         "cache_dir",
         "conv_dim",
@@ -190,6 +201,11 @@ OURS = frozenset(
         "use_ema",
         "ema_decay",
         "ema_device",
+        "dynamo_mode",
+        "pack_frozen_weights",
+        "picture_decisions",
+        "quantize_base",
+        "quantize_unet_only",
     }
 )
 """Options that sd-scripts does not have under that name."""

@@ -73,7 +73,7 @@ OURS = {
     # The model that comes along is meant when none is named; sd-scripts downloads one.
     *("model_dir", "repo_id", "caption_weights"),
     *("only_missing", "device", "tag_order", "append_captions", "prefix", "postfix"),
-    *("caption_prompt", "precision"),
+    *("caption_prompt", "precision", "large_pictures"),
 }
 
 

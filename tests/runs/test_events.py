@@ -18,6 +18,7 @@ from sd_scripts.runs import events
 from sd_scripts.runs.events import (
     EVENT_TYPES,
     BaseEvent,
+    CaptionEvent,
     ControlEvent,
     EndEvent,
     Event,
@@ -41,6 +42,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
     PhaseEvent(name="latents", done=3, total=12, text="Encoding pictures"),
     StepEvent(step=1, epoch=1, loss=0.25, lr={"unet": 1e-4, "text_encoder": 0.0}),
     ValidationEvent(step=1, epoch=1, loss=0.5, losses={"held_out": 0.5}),
+    CaptionEvent(picture="/p/猫.png", text="a cat\nin two lines", kept=False),
     SampleEvent(path="/p/猫.png", prompt='a "cat"\nin two lines', seed=None, step=1, index=2),
     SaveEvent(path="/p/x.safetensors", step=1),
     WarningEvent(text="slow", hint="wait", option="seed"),
