@@ -67,13 +67,13 @@ def job_of(
             *("--num_vectors_per_token", str(NUM_VECTORS)),
             "--use_object_template",
         ]
-    if case == "full":
-        return TrainDbJob, [*others, "--optimizer_type", optimizer]
-    if case == "memory":
-        low = ["--full_bf16", "--fused_backward_pass", "--optimizer_type", optimizer]
+    if case in ("full", "memory"):
+        whole = ["--optimizer_type", optimizer]
         if optimizer == "Adafactor":
-            low += ["--optimizer_args", "relative_step=False", "scale_parameter=False"]
-        return TrainDbJob, [*others, *low]
+            whole += ["--optimizer_args", "relative_step=False", "scale_parameter=False"]
+        if case == "memory":
+            whole += ["--full_bf16", "--fused_backward_pass"]
+        return TrainDbJob, [*others, *whole]
     if case == "sdxl":
         return TrainNetworkJob, [*words, "--network_train_unet_only"]
     algo = ["--network_module", "lycoris.kohya", "--network_args", f"algo={case}"]
@@ -85,7 +85,7 @@ class TwoLoops:
 
     def __init__(self, place: Path, model: Path, precision: str) -> None:
         self.name = "ours"
-        self._session, self._ours = session_step("full", place, model, precision, "AdamW8bit")
+        self._session, self._ours = session_step("full", place, model, precision, "Adafactor")
         loaded = self._session.model
         self._parts = (loaded.unet, loaded.text_encoders[0])
         self._tokens = loaded.family.tokenize(loaded, ["a photo of a thing"])[0][:, 0]
