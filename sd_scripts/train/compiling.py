@@ -99,6 +99,9 @@ def _lacking_on_processor() -> tuple[str, str] | None:
         if sys.platform == "darwin":
             return "a C++ compiler", "Install Apple's tools: xcode-select --install."
         return "a C++ compiler", "Install g++ (on Debian and Ubuntu: apt install g++)."
+    if " " in torch.__file__:
+        # Inductor hands the folder of PyTorch's libraries to the linker without quoting it.
+        return "a folder without blanks in its name", "Move this program to such a folder."
     return _lacking_headers()
 
 

@@ -101,7 +101,7 @@ def test_sentences_keep_the_folder_and_their_own_form(watched: Watched, gui: Gui
     page.check("#opt-beam_search input")
     expect(page.locator("[data-slot=side]")).to_contain_text("4")
     page.click("#kg-try")
-    expect(page.locator("[data-trial-text]")).to_contain_text("robot")
+    expect(page.locator("[data-trial-text]")).to_contain_text("background")
     page.click("[data-engine=tag_images_by_wd14_tagger]")
     watched.wait_for_form()
     page.go_back()

@@ -10,9 +10,20 @@
       if (slot) {
         trial(slot, server);
         results(holder, server);
+        keepFolder();
       } else setTimeout(wait, 15);
     })();
   };
+
+  /** The other engine's form begins with the folder of this one. */
+  function keepFolder() {
+    for (const link of document.querySelectorAll("a[data-engine]")) {
+      link.addEventListener("click", () => {
+        const typed = document.querySelector("#opt-train_data_dir input").value;
+        link.href = link.getAttribute("href").split("?")[0] + (typed ? `?folder=${encodeURIComponent(typed)}` : "");
+      });
+    }
+  }
 
   // ---- one picture first ----
   function trial(slot, server) {

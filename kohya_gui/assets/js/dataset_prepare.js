@@ -14,9 +14,13 @@
     let following = null;
     let looked = "";
     const mark = () => JSON.stringify([window.KG.dataset.folder, form.values()]);
-    const check = () => { make.disabled = looked !== mark(); };
+    const check = () => {
+      look.disabled = !window.KG.dataset.folder;
+      make.disabled = look.disabled || looked !== mark();
+    };
     form.node.addEventListener("input", check);
     fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("prepare.lead")), form.node, h("div.kg-row", {}, look, make), note, shown));
+    check();
 
     async function start(dry) {
       if (!window.KG.dataset.folder) return;
