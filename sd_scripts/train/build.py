@@ -189,7 +189,7 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         requests=requests,
         team=team,
         course=Course(team, requests),
-        tracker=build_tracker(job) if team.leads else NoTracker(),
+        tracker=build_tracker(job, reporter.warn) if team.leads else NoTracker(),
         start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
     )

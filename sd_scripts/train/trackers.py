@@ -17,6 +17,7 @@ from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.values import values_of
 
+Warn = Callable[[Problem], None]
 Numbers = Mapping[str, float]
 
 
@@ -91,7 +92,7 @@ class NamingTracker:
 class TensorBoardSink:
     """Writes a TensorBoard log in the folder `logging_dir/<prefix><date>/<name>`."""
 
-    def __init__(self, job: TrainingJob, settings: Mapping[str, object]) -> None:
+    def __init__(self, job: TrainingJob, settings: Mapping[str, object], _warn: Warn) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         logging = job.logging
@@ -122,8 +123,10 @@ class WandbSink:
     cannot begin.
     """
 
-    def __init__(self, job: TrainingJob, settings: Mapping[str, object]) -> None:
+    def __init__(self, job: TrainingJob, settings: Mapping[str, object], warn: Warn) -> None:
         wandb: Any = importlib.import_module("wandb")
+        self._warn = warn
+        self._failed = False
         logging = job.logging
         folder = Path(logging.logging_dir or tempfile.gettempdir())
         more: dict[str, Any] = dict(tracker_settings(logging.log_tracker_config).get("wandb", {}))
@@ -144,15 +147,26 @@ class WandbSink:
             ) from error
 
     def write(self, step: int, numbers: Numbers) -> None:
-        """Send numbers of one step."""
-        self._run.log(dict(numbers), step=step)
+        """Send numbers of one step. A training does not end because a log cannot be sent."""
+        self._try(lambda: self._run.log(dict(numbers), step=step))
 
     def close(self) -> None:
         """Send what is left."""
-        self._run.finish()
+        self._try(lambda: self._run.finish())
+
+    def _try(self, act: Callable[[], object]) -> None:
+        """Do what may fail with any error of the package; tells the first failure only."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - told, and the training goes on
+            if not self._failed:
+                hint = "The training goes on, and the page shows the same numbers."
+                message = f"Weights & Biases does not take the numbers: {error}"
+                self._warn(Problem(message, "log_with", hint, "warning"))
+            self._failed = True
 
 
-SINKS: Final[dict[str, Callable[[TrainingJob, Mapping[str, object]], Sink]]] = {
+SINKS: Final[dict[str, Callable[[TrainingJob, Mapping[str, object], Warn], Sink]]] = {
     "tensorboard": TensorBoardSink,
     "wandb": WandbSink,
 }
@@ -208,8 +222,8 @@ def shown_settings(job: TrainingJob) -> dict[str, object]:
     return {name: value for name, value in values_of(job).items() if specs[name].path is None}
 
 
-def build_tracker(job: TrainingJob) -> Tracker:
-    """Make the tracker of a job."""
+def build_tracker(job: TrainingJob, warn: Warn) -> Tracker:
+    """Make the tracker of a job; `warn` tells what goes wrong on the way."""
     settings = shown_settings(job) if job.logging.log_config else {}
-    sinks = [SINKS[name](job, settings) for name in sinks_of(job)]
+    sinks = [SINKS[name](job, settings, warn) for name in sinks_of(job)]
     return NamingTracker(sinks) if sinks else NoTracker()

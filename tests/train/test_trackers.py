@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sd_scripts.errors import UserError
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.train.trackers import Tracker, build_tracker, tracker_problems
 from tests.options.support import job
@@ -91,7 +91,7 @@ def tensorboard_values(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 def test_both_programs_get_the_same_numbers(tmp_path: Path, wandb: FakeWandb) -> None:
     given = logging_job(tmp_path, logging_dir=str(tmp_path), log_prefix="p", log_with="all")
-    tell(build_tracker(given))
+    tell(build_tracker(given, print))
     assert wandb.rows == EXPECTED
     assert wandb.finished == 1
     expected = [(step, {name: value}) for step, row in EXPECTED for name, value in row.items()]
@@ -108,7 +108,7 @@ def test_wandb_is_told_names_and_what_the_file_says(tmp_path: Path, wandb: FakeW
     given = logging_job(
         tmp_path, log_with="wandb", logging_dir=folder, log_tracker_config=str(config), **names
     )
-    build_tracker(given)
+    build_tracker(given, print)
     assert wandb.started == {
         "project": "cats",
         "name": "first",
@@ -120,7 +120,7 @@ def test_wandb_is_told_names_and_what_the_file_says(tmp_path: Path, wandb: FakeW
 
 
 def test_settings_are_told_on_request_and_without_paths(tmp_path: Path, wandb: FakeWandb) -> None:
-    build_tracker(logging_job(tmp_path, log_with="wandb", log_config=True))
+    build_tracker(logging_job(tmp_path, log_with="wandb", log_config=True), print)
     told = wandb.started["config"]
     assert told["network_dim"] == 8
     assert "secret place" not in str(told)
@@ -132,7 +132,21 @@ def test_a_tracker_that_cannot_begin_is_the_users_to_mend(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", FakeWandb(kind))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="cannot begin: no key"):
-        build_tracker(logging_job(tmp_path, log_with="wandb"))
+        build_tracker(logging_job(tmp_path, log_with="wandb"), print)
+
+
+@pytest.mark.parametrize("act", ["log", "finish"])
+def test_a_training_goes_on_when_numbers_cannot_be_sent(
+    tmp_path: Path, wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    def cut_off(*_: object, **__: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(wandb, act, cut_off)
+    told: list[Problem] = []
+    tell(build_tracker(logging_job(tmp_path, log_with="wandb"), told.append))
+    assert [problem.severity for problem in told] == ["warning"]
+    assert "no network" in told[0].message
 
 
 @pytest.mark.parametrize(
