@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -31,62 +31,45 @@ _SEVERAL: Final = Problem(
 )
 
 SomeJob = TypeVar("SomeJob", bound=Job)
+LookingJob = TypeVar("LookingJob", TagImagesJob, MakeCaptionsJob, MakeMasksJob)
 
 
 def run_tagging(argv: Sequence[str], greeting: str = "") -> int:
     """Be the tagging script; returns its exit code. `greeting` begins the log."""
-    return run_command(
-        Script(
-            name=TagImagesJob.name,
-            job_type=TagImagesJob,
-            work=_tag,
-            check=_check_tagging,
-            place=lambda job: Place(None, f"tags {Path(job.pictures.train_data_dir).name}"),
-            greeting=greeting,
-            memory_full=_MEMORY_FULL,
-            disk_full=_DISK_FULL,
-            complete=_alone,
-            prepare=quietly,
-        ),
-        argv,
-    )
+    return run_command(_script(TagImagesJob, _tag, _check_tagging, "tags", greeting), argv)
 
 
 def run_captioning(argv: Sequence[str], greeting: str = "") -> int:
     """Be the captioning script; returns its exit code. `greeting` begins the log."""
     return run_command(
-        Script(
-            name=MakeCaptionsJob.name,
-            job_type=MakeCaptionsJob,
-            work=_caption,
-            check=_check_captioning,
-            place=lambda job: Place(None, f"captions {Path(job.pictures.train_data_dir).name}"),
-            greeting=greeting,
-            memory_full=_MEMORY_FULL,
-            disk_full=_DISK_FULL,
-            complete=_alone,
-            prepare=quietly,
-        ),
-        argv,
+        _script(MakeCaptionsJob, _caption, _check_captioning, "captions", greeting), argv
     )
 
 
 def run_masking(argv: Sequence[str], greeting: str = "") -> int:
     """Be the script that makes masks; returns its exit code. `greeting` begins the log."""
-    return run_command(
-        Script(
-            name=MakeMasksJob.name,
-            job_type=MakeMasksJob,
-            work=_mask,
-            check=_check_masks,
-            place=lambda job: Place(None, f"masks {Path(job.pictures.train_data_dir).name}"),
-            greeting=greeting,
-            memory_full=_MEMORY_FULL,
-            disk_full=_DISK_FULL,
-            complete=_alone,
-            prepare=quietly,
-        ),
-        argv,
+    return run_command(_script(MakeMasksJob, _mask, _check_masks, "masks", greeting), argv)
+
+
+def _script(
+    job_type: type[LookingJob],
+    work: Callable[[LookingJob, RunFolder, Reporter, Requests], tuple[Ending, str]],
+    check: Callable[[LookingJob, Sequence[Problem]], int],
+    makes: str,
+    greeting: str,
+) -> Script[LookingJob]:
+    """Describe a script that looks at the pictures of a folder and writes beside them."""
+    return Script(
+        name=job_type.name,
+        job_type=job_type,
+        work=work,
+        check=check,
+        place=lambda job: Place(None, f"{makes} {Path(job.pictures.train_data_dir).name}"),
+        greeting=greeting,
+        memory_full=_MEMORY_FULL,
+        disk_full=_DISK_FULL,
+        complete=_alone,
+        prepare=quietly,
     )
 
 
@@ -99,8 +82,6 @@ def _alone(job: SomeJob) -> SomeJob:
 
 def quietly(job: Job) -> None:
     """Set what the libraries read when they are imported."""
-    # Beside one other busy process, threads that spin make everything many times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if not (isinstance(job, TagImagesJob) and job.tagger.force_download):
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
 

@@ -26,6 +26,7 @@ from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import JOBS, Job, MakeCaptionsJob, TagImagesJob
 from sd_scripts.options.toml_file import read_toml
 from sd_scripts.options.values import job_from_values
+from sd_scripts.runs.machine import settle_process
 from sd_scripts.script import tell
 
 NUM_TAGS: Final = 40
@@ -123,4 +124,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    settle_process()
     sys.exit(main(sys.argv[1:]))
