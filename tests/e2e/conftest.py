@@ -1,12 +1,16 @@
-"""A tiny model and pictures, made once for all end-to-end tests."""
+"""What end-to-end tests share: a tiny model and pictures, a browser, both cores."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from playwright.sync_api import Browser
 
 from tests.support.jobs import TinyJob, draw_pictures
+from tests.support.pages import Watched, chromium
 from tests.support.tiny_models import make_tiny_checkpoint
 
 
@@ -22,3 +26,30 @@ def job(tmp_path: Path, tiny_sd1: Path) -> TinyJob:
     place = tmp_path / "Größe 写真"
     draw_pictures(place / "pictures" / "2_cat")
     return TinyJob(place, tiny_sd1)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, started once for a file of tests."""
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    """A wide page whose script errors and calls to other hosts fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    found = Watched(context)
+    yield found
+    assert found.errors == []
+    assert found.outside == []
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def both_cores() -> Iterator[None]:
+    """Two threads for real trainings; elsewhere one test has one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
 from sd_scripts.shipped import STARTER_TAGGER
-from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, eventually, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, running_gui
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -30,22 +30,6 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     save_settings(workspace, Settings(roots=(str(folder / "files"),)))
     with running_gui(workspace.path) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = Watched(context)
-    yield found
-    assert found.errors == []
-    assert found.outside == []
-    context.close()
 
 
 def robots(gui: Gui) -> Path:
@@ -101,7 +85,7 @@ def test_sentences_keep_the_folder_and_their_own_form(watched: Watched, gui: Gui
     page.check("#opt-beam_search input")
     expect(page.locator("[data-slot=side]")).to_contain_text("4")
     page.click("#kg-try")
-    expect(page.locator("[data-trial-text]")).to_contain_text("background")
+    expect(page.locator("[data-trial-text]")).to_contain_text("on a red background")
     page.click("[data-engine=tag_images_by_wd14_tagger]")
     watched.wait_for_form()
     page.go_back()

@@ -15,7 +15,7 @@ from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
 from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report
 from sd_scripts.shipped import STARTER
-from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, running_gui
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -33,12 +33,6 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     save_settings(workspace, Settings(roots=(str(folder / "files"),)))
     with running_gui(workspace.path) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.schema import option_specs
 from tests.importers.test_opening import write_lora
 from tests.support.jobs import draw_pictures
-from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, make_run, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, make_run, running_gui
 from tests.support.tiny_models import make_tiny_checkpoint
 
 pytestmark = pytest.mark.browser
@@ -32,22 +32,6 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     save_settings(workspace, Settings(roots=(str(files),)))
     with running_gui(workspace.path) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = Watched(context)
-    yield found
-    assert found.errors == []
-    assert found.outside == []
-    context.close()
 
 
 @pytest.fixture

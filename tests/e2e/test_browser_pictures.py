@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
-from tests.support.pages import PATIENCE_MS, Gui, Watched, chromium, eventually, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, running_gui
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -26,22 +26,6 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     save_settings(workspace, Settings(roots=(str(folder / "files"),)))
     with running_gui(workspace.path) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = Watched(context)
-    yield found
-    assert found.errors == []
-    assert found.outside == []
-    context.close()
 
 
 @pytest.fixture

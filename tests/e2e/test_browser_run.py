@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from kohya_gui.workspace import open_workspace
 from sd_scripts.errors import Problem
@@ -20,7 +20,6 @@ from tests.support.pages import (
     add_sample,
     add_save,
     add_steps,
-    chromium,
     eventually,
     make_run,
     running_gui,
@@ -35,22 +34,6 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     workspace = open_workspace(tmp_path_factory.mktemp("runs") / "work")
     with running_gui(workspace.path) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    found = Watched(context)
-    yield found
-    assert found.errors == []
-    assert found.outside == []
-    context.close()
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from kohya_gui.forms.starter import RECIPE
@@ -19,15 +17,8 @@ from tests.e2e.starter_trial import TRIGGER, picture_folders, score, starter_mod
 from tests.support.jobs import TinyJob
 from tools.starter import trial
 
+pytestmark = pytest.mark.usefixtures("both_cores")
 STEPS = 200
-
-
-@pytest.fixture(autouse=True, scope="module")
-def both_cores() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

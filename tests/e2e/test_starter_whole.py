@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from sd_scripts.options.jobs import TrainDbJob, TrainTextualInversionJob
@@ -19,6 +17,7 @@ from tests.support.jobs import TinyJob
 from tools.starter import trial
 from tools.starter.generate import load_model
 
+pytestmark = pytest.mark.usefixtures("both_cores")
 COMMON: dict[str, object] = {
     "resolution": 128,
     "max_train_epochs": None,
@@ -28,14 +27,6 @@ COMMON: dict[str, object] = {
     "min_snr_gamma": 5,
     "seed": 42,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def both_cores() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def dreambooth(place: Path, *, prior: bool) -> trial.Scores:

@@ -180,7 +180,8 @@ class Projection(nn.Module):
 
 
 @pytest.mark.skipif(
-    bool(compiling.compiler_problems(INDUCTOR, torch.device("cpu"))), reason="no C++ compiler"
+    bool(compiling.compiler_problems(INDUCTOR, torch.device("cpu"))),
+    reason="no C++ compiler that inductor can use, or a blank in PyTorch's path",
 )
 def test_inductor_scales_what_a_lora_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a sum with a factor it forgets the factor, where few rows are multiplied."""
