@@ -25,7 +25,7 @@ class StopRequested(Exception):
 
 
 class Requests:
-    """Collects requests; the folder is looked at five times a second at most."""
+    """Collects requests; the folder is looked at five times a second at most, or by `look`."""
 
     def __init__(self, run: RunFolder, reporter: Reporter, seat: Seat | None = None) -> None:
         """Where `seat` is not that of the leader nothing is ever asked for: that one decides."""
@@ -37,7 +37,7 @@ class Requests:
         self._signalled = False
         self._signal_time = 0.0
         self._seen: set[str] = set()
-        self._polled = 0.0
+        self._polled = float("-inf")
         self._waiting: frozenset[str] = frozenset()
 
     @contextmanager
@@ -61,6 +61,11 @@ class Requests:
             self._signalled, self._signal_time = True, now
         elif number == signal.SIGINT and now - self._signal_time >= self._echo_seconds:
             raise KeyboardInterrupt
+
+    def look(self) -> None:
+        """Look at the folder now, however short ago it was: what was asked before counts after."""
+        self._polled = float("-inf")
+        self._poll()
 
     def stop(self) -> bool:
         """Tell whether the job shall save and end; cheap enough for every small step of work."""

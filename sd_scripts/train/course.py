@@ -21,7 +21,8 @@ class Course:
     """The course of a training, the same in every process.
 
     Requests come as files, signals and at any time; so the leader looks once a step, and what it
-    sees holds for all until the next one. A single process always looks anew.
+    sees holds for all until the next one. A single process looks at that moment too, and again
+    afterwards. So what was asked before the end of a step is heeded after it, be it ever so short.
     """
 
     def __init__(self, team: Team, requests: Requests) -> None:
@@ -56,6 +57,7 @@ class Course:
         Raises `OtherFailed` or `Deserted` instead if one of them did not get that far. What no
         process has used in this step stays without a gradient.
         """
+        self._requests.look()
         if self._team.size == 1:
             return loss
         learning = [parameter for parameter in parameters if parameter.requires_grad]

@@ -46,6 +46,15 @@ def test_stop_file(run: RunFolder, requests: Requests) -> None:
     assert told(run) == [("stop", "accepted"), ("stop", "done")]
 
 
+def test_a_look_sees_what_was_asked_just_now(run: RunFolder) -> None:
+    """The folder was looked at a moment ago: that must not hide what came since."""
+    requests = Requests(run, Reporter(run.events))
+    requests.look()
+    request(run, "stop")
+    requests.look()
+    assert requests.stop()
+
+
 def test_a_signal_is_a_stop(requests: Requests) -> None:
     with requests.listening():
         os.kill(os.getpid(), signal.SIGTERM)

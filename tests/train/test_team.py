@@ -25,7 +25,7 @@ from sd_scripts.train.environment import environment_problems
 from sd_scripts.train.team import Failure, OtherFailed, Team, refuse_sharding
 from tests.support.jobs import TinyJob
 
-NOTHING: Any = SimpleNamespace()
+NOTHING: Any = SimpleNamespace(look=lambda: None)
 
 
 @pytest.fixture
