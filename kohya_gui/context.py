@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Final
 from kohya_gui.checks import Checks
 from kohya_gui.forms.drafts import Drafts
 from kohya_gui.forms.scans import Scans
+from kohya_gui.jobs.history import History
 from kohya_gui.jobs.queue import JobQueue
 from kohya_gui.jobs.store import RunStore
 from kohya_gui.locales import Texts, available_languages, load_texts
@@ -34,6 +36,7 @@ class Context:
     scans: Scans
     checks: Checks
     views: RunViews
+    history: History
     notes: tuple[str, ...] = ()
     _closed: threading.Event = field(default_factory=threading.Event)
 
@@ -56,6 +59,8 @@ class Context:
         self.checks.close()
 
     def _move_queue(self) -> None:
+        with contextlib.suppress(OSError):  # told in the page that lists them
+            self.store.list()  # past runs are read once, before anybody opens their page
         told = ""
         while not self._closed.wait(QUEUE_SECONDS):
             try:
@@ -85,6 +90,7 @@ def make_context(workspace_path: Path | None, language: str | None) -> Context:
         scans=Scans(),
         checks=Checks(workspace),
         views=RunViews(store, workspace.path / "thumbnails", text),
+        history=History(store),
         notes=notes,
     )
     context.drafts.forget_old()

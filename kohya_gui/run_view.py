@@ -98,7 +98,7 @@ class RunViews:
     def _status(self, summary: RunSummary) -> dict[str, Any]:
         status, run = summary.status, summary.folder
         record = read_record(run)
-        asked = [name for name in ("stop", "save", "sample") if is_requested(run, name)]
+        asked = [name for name in ("stop", "save", "sample", "pause") if is_requested(run, name)]
         return {
             "run": run.id,
             "name": summary.name,
@@ -109,6 +109,7 @@ class RunViews:
             "problems": [_problem(problem) for problem in status.problems],
             "active": status.active,
             "alive": status.alive,
+            "paused": status.paused,
             "step": status.step,
             "total_steps": status.total_steps,
             "epoch": status.epoch,
@@ -208,6 +209,9 @@ def run_row(summary: RunSummary, text: Texts) -> dict[str, Any]:
         "eta_seconds": status.eta_seconds,
         "loss": status.loss,
         "family": status.family,
+        "job": text.optional(f"job_name.{summary.job}", summary.job),
+        "note": summary.note.note[:200],
+        "tags": list(summary.note.tags),
     }
 
 

@@ -89,8 +89,9 @@ class Desk:
 
         `draft` is the tab's own (after a reload), `last` the newest of this browser: a new tab
         begins with a copy of it. `folder` is one of pictures that it then begins with. `from` names
-        a run whose settings are wanted, `resume` goes on from its last state. `starter` asks for
-        the job on what ships with the program.
+        a run whose settings are wanted, `resume` goes on from its last state. `queued` names a
+        waiting job that is to be changed. `starter` asks for the job on what ships with the
+        program.
         """
         if request.get("starter") and starter_is_there():
             notice = self._text("form.from_starter")
@@ -98,11 +99,13 @@ class Desk:
         run_id = str(request.get("from") or "")
         if run_id:
             return self._begin_with_run(run_id, resume=bool(request.get("resume")))
+        if queued := str(request.get("queued") or ""):
+            return self._begin_with_job(queued)
         own = "" if request.get("folder") else str(request.get("draft") or "")
         if (draft := self._context.drafts.load(own, self.job_type.name)) is not None:
             return Opened(own, draft)
         last = self._context.drafts.load(str(request.get("last") or ""), self.job_type.name)
-        begun = last or Draft(self.job_type.name)
+        begun = replace(last, about={}) if last else Draft(self.job_type.name)
         if folder := str(request.get("folder") or ""):
             begun = self._set({"values": {"train_data_dir": folder}}, begun)
         return Opened(self._context.drafts.new_id(), begun)
@@ -127,9 +130,23 @@ class Desk:
         if resume and summary.status.resume_from is not None:
             values[RESUME] = str(summary.status.resume_from)
             key = "form.resume_run"
-        return Opened(
-            draft_id, replace(draft, values=values), self._text(key, run=summary.name), problems
+        about = {"parent": run_id} if RESUME in values else {}
+        begun = replace(draft, values=values, about=about)
+        return Opened(draft_id, begun, self._text(key, run=summary.name), problems)
+
+    def _begin_with_job(self, job_id: str) -> Opened:
+        draft_id = self._context.drafts.new_id()
+        job = self._context.queue.find(job_id)
+        if job is None or job.request.job_name != self.job_type.name:
+            return Opened(draft_id, Draft(self.job_type.name), self._text("queue.gone"))
+        name = job.request.name
+        draft, problems = draft_of_toml(
+            self.job_type, job.request.config_toml, self._context.workspace, name
         )
+        about = {"queued": job.id, "version": job.version, "name": name}
+        about["parent"] = job.request.parent or ""
+        notice = self._text("queue.edit", name=name)
+        return Opened(draft_id, replace(draft, about=about), notice, problems)
 
     def draft_of(self, raw: Mapping[str, object], prompts: str) -> Draft:
         """Return what stands in a form as a draft."""
@@ -146,6 +163,11 @@ class Desk:
     def load(self, draft_id: str) -> Draft | None:
         """Return a draft by its id."""
         return self._context.drafts.load(draft_id, self.job_type.name)
+
+    def waiting_name(self, draft_id: str) -> str | None:
+        """Return the name of the waiting job that a draft changes, or None if it is a new one."""
+        about = draft.about if (draft := self.load(draft_id)) else {}
+        return str(about.get("name") or "") if about.get("queued") else None
 
     # ---- changes to the whole form ----
     def alter(
@@ -216,6 +238,8 @@ class Desk:
                     return self._check(draft)
                 case "start":
                     return self._start(draft)
+                case "requeue":
+                    return self._requeue(draft)
                 case "import":
                     return self._import(data)
         except UserError as error:
@@ -295,21 +319,25 @@ class Desk:
         check = self._context.checks.start(self.job_type.name, job_to_toml(job))
         return {"state": "checking", "check": check}
 
-    def _start(self, draft: Draft) -> dict[str, Any]:
+    def _request(self, draft: Draft) -> JobRequest:
+        """Return what is started for a draft. Raises `UserError` with everything wrong with it."""
         insight = self.live.look(draft)
         if insight.errors:
             raise UserError.of(insight.errors)
         prepared, job = self._job(draft)
         prepared.write_prompts()
-        settings = self._context.settings()
-        request = JobRequest(
+        return JobRequest(
             job_name=self.job_type.name,
             config_toml=job_to_toml(job),
             name=prepared.name,
-            allow_hub=settings.allow_hub,
+            parent=draft.about.get("parent") or None,
+            allow_hub=self._context.settings().allow_hub,
             processes=self._processes,
         )
-        match self._context.queue.submit(request, settings.when_busy):
+
+    def _start(self, draft: Draft) -> dict[str, Any]:
+        request = self._request(draft)
+        match self._context.queue.submit(request, self._context.settings().when_busy):
             case Submitted(run=run, text=text):
                 return {"state": "started", "run": run.id, "text": text}
             case Queued(text=text):
@@ -317,6 +345,20 @@ class Desk:
             case Refused(text=text, running=running):
                 return {"state": "refused", "text": text, "running": list(running)}
         raise AssertionError("submit knows three answers")
+
+    def _requeue(self, draft: Draft) -> dict[str, Any]:
+        """Give the waiting job that was opened here what stands in the form now."""
+        request = self._request(draft)
+        job_id, version = str(draft.about.get("queued")), int(draft.about.get("version") or 0)
+        before = self._context.queue.find(job_id)
+        if before is not None:  # what the form does not show stays as it was
+            kept = {"env": before.request.env, "device": before.request.device}
+            request = request.model_copy(update=kept)
+        answer = self._context.queue.replace(job_id, request, version)
+        if answer == "saved":
+            return {"state": "requeued"}
+        key = "queue.started_meanwhile" if answer == "gone" else "queue.changed_meanwhile"
+        return {"state": "not_requeued", "text": self._text(key, name=request.name)}
 
 
 def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:

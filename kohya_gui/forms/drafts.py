@@ -22,11 +22,17 @@ _ID: Final = re.compile(r"[0-9a-f]{16}")
 @dataclass(frozen=True)
 class Draft:
     """What stands in a form: `values` as its widgets hold them (only those unlike the default),
-    and `prompts`, the preview prompts typed in the page."""
+    and `prompts`, the preview prompts typed in the page.
+
+    `about` is what the form was opened for: `parent`, the run that it continues; `queued`,
+    `version` and `name`, the waiting job that it changes. What is not named there stays as it was
+    saved.
+    """
 
     job: str
     values: Mapping[str, object] = field(default_factory=dict)
     prompts: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Drafts:
@@ -50,18 +56,22 @@ class Drafts:
             return None
         try:
             data: Any = json.loads(path.read_text("utf-8"))
-            values, prompts = data["values"], data["prompts"]
+            values, prompts, about = data["values"], data["prompts"], data.get("about", {})
             fits = data["job"] == job and isinstance(values, dict) and isinstance(prompts, str)
+            fits = fits and isinstance(about, dict)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Draft(job, values, prompts) if fits else None
+        return Draft(job, values, prompts, about) if fits else None
 
     def save(self, draft_id: str, draft: Draft) -> bool:
         """Write the draft; False for an id that is none. Raises `OSError`."""
         path = self._path(draft_id)
         if path is None:
             return False
+        before = self.load(draft_id, draft.job)
+        about = {**(before.about if before else {}), **draft.about}
         data = {"job": draft.job, "values": dict(draft.values), "prompts": draft.prompts}
+        data |= {"about": {name: value for name, value in about.items() if value}}
         # Not flushed to the disk each time: it is written at every key, and a power cut may
         # cost the last seconds of typing.
         write_atomic(path, json.dumps(data, ensure_ascii=False) + "\n", durable=False)

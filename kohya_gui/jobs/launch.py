@@ -28,7 +28,7 @@ from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.machine import thread_variables
 from sd_scripts.runs.process import ProcessIdentity, identity_of, own_identity
-from sd_scripts.runs.record import RunRecord, installed_versions, write_record
+from sd_scripts.runs.record import FORMAT, RunRecord, installed_versions, write_record
 
 JOB_MODULES: Final[dict[str, str]] = {
     "train_network": "sd_scripts.train_network",
@@ -165,6 +165,7 @@ def start_request(
         run = RunFolder.create(workspace.runs, request.name, request.config_toml)
         argv = command_for(request.job_name, run, request.processes)
         record = RunRecord(
+            format=FORMAT,
             name=request.name,
             job=request.job_name,
             argv=tuple(argv),

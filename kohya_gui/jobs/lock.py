@@ -54,7 +54,7 @@ def file_lock(path: Path, timeout_seconds: float = 10.0) -> Iterator[None]:
         while not _try_lock(handle):
             if time.monotonic() >= deadline:
                 raise UserError(
-                    "Another window of this program is changing the queue right now.",
+                    "Another window of this program is changing the same right now.",
                     hint="Try again in a moment; if it stays so, close the other program.",
                 )
             time.sleep(0.02)

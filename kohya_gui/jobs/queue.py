@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kohya_gui.jobs.launch import JobRequest, start_request
 from kohya_gui.jobs.lock import file_lock
+from kohya_gui.jobs.stop import processes_of
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
@@ -25,7 +27,10 @@ _LOCK: Final = "queue.lock"
 
 
 class QueuedJob(BaseModel):
-    """A job that waits. `problem` says why it could not be started; it then waits for `retry`."""
+    """A job that waits. `problem` says why it could not be started; it then waits for `retry`.
+
+    `version` counts its changes, so that of two who change it the later one is told.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -33,14 +38,16 @@ class QueuedJob(BaseModel):
     queued: float
     request: JobRequest
     problem: str | None = None
+    version: int = 0
 
 
-class _Content(BaseModel):
-    """The file: jobs in the order in which they start."""
+class QueueContent(BaseModel):
+    """The file: jobs in the order in which they start; while `paused`, none starts by itself."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: int = 1
+    paused: bool = False
     jobs: tuple[QueuedJob, ...] = Field(default=())
 
 
@@ -80,34 +87,51 @@ class JobQueue:
 
     def items(self) -> list[QueuedJob]:
         """Return the jobs that wait, next first."""
-        return list(self._read())
+        return list(self._read().jobs)
+
+    def content(self) -> QueueContent:
+        """Return the jobs that wait and whether the queue is paused, as of one moment."""
+        return self._read()
+
+    def find(self, job_id: str) -> QueuedJob | None:
+        """Return a waiting job, or None."""
+        return next((job for job in self._read().jobs if job.id == job_id), None)
 
     def submit(
         self, request: JobRequest, when_busy: Literal["queue", "refuse"] = "queue"
     ) -> Submitted | Queued | Refused:
         """Start the job if its device is free and nothing waits for it; else queue or refuse it.
 
-        Raises `UserError` when it cannot be started (it is not kept then).
+        Jobs of a paused queue hold nobody up who starts one by hand. Raises `UserError` when it
+        cannot be started (it is not kept then).
         """
         with file_lock(self._lock_path):
-            jobs = self._read()
+            content = self._read()
             runs = self.store.list()
             busy = [run for run in runs if run.busy and run.device == request.device]
-            waiting = [job for job in jobs if _waits_for(job, request.device)]
+            waiting = [job for job in content.jobs if _waits_for(job, request.device)]
             waiting = [job for job in waiting if not _was_started(job, runs)]
-            if not busy and not waiting:
+            if not busy and (content.paused or not waiting):
                 run = start_request(self.workspace, request)
                 return Submitted(run, f"“{request.name}” was started.")
             reason = _busy_text(busy, len(waiting))
             if when_busy == "refuse":
                 text = f"{reason} Stop it or wait for its end, then start again."
                 return Refused(text, tuple(run.id for run in busy))
-            job = QueuedJob(id=secrets.token_hex(8), queued=time.time(), request=request)
-            self._write((*jobs, job))
+            job = _new_job(request)
+            self._write(content, (*content.jobs, job))
             position = len(waiting) + 1
             place = "next" if position == 1 else f"number {position}"
             text = f"{reason} “{request.name}” is {place} in the queue and starts by itself."
             return Queued(job.id, position, text)
+
+    def add(self, requests: Sequence[JobRequest]) -> list[QueuedJob]:
+        """Put jobs at the end of the queue, all or none; they start by themselves in their turn."""
+        with file_lock(self._lock_path):
+            content = self._read()
+            new = [_new_job(request) for request in requests]
+            self._write(content, (*content.jobs, *new))
+            return new
 
     def advance(self) -> list[RunFolder]:
         """Start what can be started now, in order; return the runs that were started.
@@ -115,15 +139,18 @@ class JobQueue:
         Meant for a timer: without waiting jobs it reads one small file. A job that cannot be
         started is marked and passed over, so it does not hold the others up.
         """
-        if not self._read():
+        content = self._read()
+        if not content.jobs or content.paused:
             return []
         with file_lock(self._lock_path):
+            content = self._read()
+            if content.paused:
+                return []
             runs = self.store.list()
             busy = {run.device for run in runs if run.busy}
             started: list[RunFolder] = []
             left: list[QueuedJob] = []
-            jobs = self._read()
-            for place, job in enumerate(jobs):
+            for place, job in enumerate(content.jobs):
                 device = job.request.device
                 if _was_started(job, runs):
                     continue  # by a program that died before it could take it off the list
@@ -136,52 +163,97 @@ class JobQueue:
                 except UserError as error:
                     left.append(job.model_copy(update={"problem": str(error)}))
                 # At once: a start that is not written down would be made twice.
-                self._write((*left, *jobs[place + 1 :]))
-            if tuple(left) != self._read():
-                self._write(tuple(left))
+                self._write(content, (*left, *content.jobs[place + 1 :]))
+            if tuple(left) != self._read().jobs:
+                self._write(content, tuple(left))
             return started
+
+    def pause(self, paused: bool) -> None:
+        """Let no job start by itself, or go on with it. What is at work goes on in both cases."""
+        with file_lock(self._lock_path):
+            content = self._read()
+            self._write(content.model_copy(update={"paused": paused}), content.jobs)
 
     def remove(self, job_id: str) -> bool:
         """Take a waiting job off the list; False when it is not there (any more)."""
-        with file_lock(self._lock_path):
-            jobs = self._read()
-            left = tuple(job for job in jobs if job.id != job_id)
-            if len(left) == len(jobs):
-                return False
-            self._write(left)
-            return True
+
+        def without(jobs: list[QueuedJob], at: int) -> list[QueuedJob]:
+            return [*jobs[:at], *jobs[at + 1 :]]
+
+        return self._change(job_id, without)
 
     def move(self, job_id: str, position: int) -> bool:
         """Put a waiting job at `position` (1 is next); False when it is not there (any more)."""
-        with file_lock(self._lock_path):
-            jobs = list(self._read())
-            moved = next((job for job in jobs if job.id == job_id), None)
-            if moved is None:
-                return False
-            jobs.remove(moved)
-            jobs.insert(max(0, position - 1), moved)
-            self._write(tuple(jobs))
-            return True
+
+        def moved(jobs: list[QueuedJob], at: int) -> list[QueuedJob]:
+            job = jobs.pop(at)
+            jobs.insert(max(0, position - 1), job)
+            return jobs
+
+        return self._change(job_id, moved)
+
+    def shift(self, job_id: str, places: int) -> bool:
+        """Put a waiting job so many places later, or earlier if negative; False as `move`."""
+
+        def shifted(jobs: list[QueuedJob], at: int) -> list[QueuedJob]:
+            job = jobs.pop(at)
+            jobs.insert(max(0, at + places), job)
+            return jobs
+
+        return self._change(job_id, shifted)
 
     def retry(self, job_id: str) -> bool:
         """Let a job that could not be started try again; False when it is not there."""
+
+        def cleared(jobs: list[QueuedJob], at: int) -> list[QueuedJob]:
+            jobs[at] = jobs[at].model_copy(update={"problem": None})
+            return jobs
+
+        return self._change(job_id, cleared)
+
+    def replace(
+        self, job_id: str, request: JobRequest, version: int
+    ) -> Literal["saved", "gone", "changed"]:
+        """Give a waiting job another content, in its place.
+
+        `version` is the one that was looked at: if somebody has changed the job since, nothing is
+        written ("changed"); nor if it was started or removed ("gone").
+        """
         with file_lock(self._lock_path):
-            jobs = self._read()
-            if all(job.id != job_id for job in jobs):
+            content = self._read()
+            jobs = list(content.jobs)
+            at = next((n for n, job in enumerate(jobs) if job.id == job_id), None)
+            if at is None or _was_started(jobs[at], self.store.list()):
+                return "gone"
+            if jobs[at].version != version:
+                return "changed"
+            new = {"request": request, "problem": None, "version": version + 1}
+            jobs[at] = jobs[at].model_copy(update=new)
+            self._write(content, tuple(jobs))
+            return "saved"
+
+    def _change(
+        self, job_id: str, change: Callable[[list[QueuedJob], int], list[QueuedJob]]
+    ) -> bool:
+        """Change the list by the place of one job; False when it is not there."""
+        with file_lock(self._lock_path):
+            content = self._read()
+            jobs = list(content.jobs)
+            at = next((n for n, job in enumerate(jobs) if job.id == job_id), None)
+            if at is None:
                 return False
-            cleared = {"problem": None}
-            self._write(
-                tuple(job.model_copy(update=cleared) if job.id == job_id else job for job in jobs)
-            )
+            changed = tuple(change(jobs, at))
+            if changed != content.jobs:
+                self._write(content, changed)
             return True
 
-    def _read(self) -> tuple[QueuedJob, ...]:
+    def _read(self) -> QueueContent:
         try:
             text = self._path.read_bytes()
         except FileNotFoundError:
-            return ()
+            return QueueContent()
         try:
-            return _Content.model_validate_json(text).jobs
+            return QueueContent.model_validate_json(text)
         except ValidationError as error:
             aside = self._path.with_name(f"queue.damaged-{time.strftime('%Y%m%d-%H%M%S')}.json")
             with contextlib.suppress(OSError):  # another window may have done it just now
@@ -192,9 +264,13 @@ class JobQueue:
                 hint=f"The queue is empty now; what it held is in {aside}.",
             ) from error
 
-    def _write(self, jobs: tuple[QueuedJob, ...]) -> None:
-        content = _Content(jobs=jobs).model_dump(mode="json")
-        write_atomic(self._path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    def _write(self, content: QueueContent, jobs: tuple[QueuedJob, ...]) -> None:
+        data = content.model_copy(update={"jobs": jobs}).model_dump(mode="json")
+        write_atomic(self._path, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def _new_job(request: JobRequest) -> QueuedJob:
+    return QueuedJob(id=secrets.token_hex(8), queued=time.time(), request=request)
 
 
 def _waits_for(job: QueuedJob, device: str) -> bool:
@@ -202,8 +278,16 @@ def _waits_for(job: QueuedJob, device: str) -> bool:
 
 
 def _was_started(job: QueuedJob, runs: list[RunSummary]) -> bool:
-    """Tell whether a run with a process was made from this queued job."""
-    return any(run.queue_id == job.id and (run.status.pid is not None or run.busy) for run in runs)
+    """Tell whether a process was made from this queued job.
+
+    A run folder alone is no proof: the program may have died before it made the process. While
+    such a folder is young its run counts as at work and the device as busy, so the job waits; then
+    the processes themselves are asked, since the program may also have died right after.
+    """
+    made = [run for run in runs if run.queue_id == job.id]
+    if any(run.status.pid is not None for run in made):
+        return True
+    return any(not run.busy and processes_of(run.folder) for run in made)
 
 
 def _busy_text(busy: list[RunSummary], num_waiting: int) -> str:

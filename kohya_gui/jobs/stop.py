@@ -35,6 +35,16 @@ def sample_now(run: RunFolder) -> None:
     control.request(run, "sample")
 
 
+def pause(run: RunFolder) -> None:
+    """Ask the trainer to wait after this step, keeping what it holds. Raises `OSError`."""
+    control.request(run, "pause")
+
+
+def go_on(run: RunFolder) -> None:
+    """Let a paused trainer go on. Raises `OSError`."""
+    control.withdraw(run, "pause")
+
+
 def processes_of(run: RunFolder) -> list[psutil.Process]:
     """Return the living processes of a run: the one that was started, its children at any depth,
     and orphans of it, known by the run's own variable in their environment."""

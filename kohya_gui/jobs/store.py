@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from kohya_gui.jobs.notes import NO_NOTE, RunNote, note_path, read_note
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
@@ -30,6 +31,7 @@ class RunSummary:
     status: RunStatus
     parent: str | None = None
     queue_id: str | None = None
+    note: RunNote = NO_NOTE
 
     @property
     def id(self) -> str:
@@ -148,7 +150,7 @@ class RunStore:
 
     def _summary(self, run: RunFolder) -> RunSummary | None:
         stamp = _stamp(run)
-        if all(part == (0, 0) for part in stamp):
+        if all(part == (0, 0) for part in stamp[:3]):
             return None  # some other folder that was put here
         with self._lock:
             known = self._known.get(run.id)
@@ -163,9 +165,9 @@ class RunStore:
 
 
 def _stamp(run: RunFolder) -> _Stamp:
-    """Return what changes whenever the status of a run that is over could change."""
+    """Return what changes whenever the row of a run that is over could change."""
     parts = []
-    for path in (run.run_json, run.events, run.config):
+    for path in (run.run_json, run.events, run.config, note_path(run)):
         try:
             stat = path.stat()
             parts.append((stat.st_mtime_ns, stat.st_size))
@@ -190,6 +192,7 @@ def _summarise(run: RunFolder, record: RunRecord | None, status: RunStatus) -> R
         status=status,
         parent=record.parent if record else None,
         queue_id=record.queue_id if record else None,
+        note=read_note(run),
     )
 
 

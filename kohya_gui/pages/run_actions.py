@@ -1,4 +1,4 @@
-"""What the scripts of lists and run views can ask the server: looks, requests, queue, deleting."""
+"""What the scripts of lists and run views can ask the server: looks, requests, the queue."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.jobs import stop
+from kohya_gui.jobs.launch import JOB_PAGES
 from kohya_gui.run_view import run_row
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
 
 Function = Callable[[object], Any]
-MAX_ROWS: Final = 300
-"""So many runs are listed; older ones stay in the workspace's folder."""
+MAX_ROWS: Final = 8
+"""So many runs are shown at the start; the page of runs has them all."""
 
 
 def run_functions(context: Context) -> list[Function]:
@@ -26,8 +27,6 @@ def run_functions(context: Context) -> list[Function]:
         actions.look_run,
         actions.ask_run,
         actions.queue_action,
-        actions.run_size,
-        actions.delete_run,
     ]
 
 
@@ -40,36 +39,51 @@ class RunActions:
             "stop": stop.stop,
             "save": stop.save_now,
             "sample": stop.sample_now,
+            "pause": stop.pause,
+            "go_on": stop.go_on,
             "kill": stop.kill,
         }
 
     def overview(self, request: object = None) -> dict[str, Any]:
-        """Return the runs, newest first, and the jobs that wait; only `{"same": True}` when that
+        """Return those at work, the newest others and the queue; only `{"same": True}` when that
         is what the page with this `mark` shows already."""
-        text, problem, waiting = self._context.text, None, []
-        try:
-            waiting = [
-                {"id": job.id, "name": job.request.name, "problem": job.problem}
-                for job in self._context.queue.items()
-            ]
-        except UserError as error:
-            problem = str(error)
+        text = self._context.text
+        queue, problem = self.queue_rows()
         summaries = self._context.store.list()
-        runs = [run_row(summary, text) for summary in summaries[:MAX_ROWS]]
-        more = len(summaries) - len(runs)
-        found = {"runs": runs, "waiting": waiting, "problem": problem, "more": more}
+        active = [run for run in summaries if run.status.active]
+        others = [run for run in summaries if not run.status.active][:MAX_ROWS]
+        runs = [run_row(summary, text) for summary in (*active, *others)]
+        found = {"runs": runs, "queue": queue, "problem": problem}
         digest = hashlib.blake2b(json.dumps(found).encode("utf-8", "replace"), digest_size=8)
         mark = digest.hexdigest()
-        return {"same": True} if mark == _given(request, "mark") else {**found, "mark": mark}
+        return {"same": True} if mark == given(request, "mark") else {**found, "mark": mark}
+
+    def queue_rows(self) -> tuple[dict[str, Any], str | None]:
+        """Return the queue for the page, and what is wrong with its file."""
+        try:
+            content = self._context.queue.content()
+        except UserError as error:
+            return {"jobs": [], "paused": False}, str(error)
+        jobs = [
+            {
+                "id": job.id,
+                "name": job.request.name,
+                "job": self._context.text.optional(f"job_name.{job.request.job_name}", ""),
+                "page": JOB_PAGES.get(job.request.job_name),
+                "problem": job.problem,
+            }
+            for job in content.jobs
+        ]
+        return {"jobs": jobs, "paused": content.paused}, None
 
     def look_run(self, request: object = None) -> dict[str, Any]:
         """Return how a run stands and what is new since the last look."""
         return self._context.views.look(request)
 
     def ask_run(self, request: object = None) -> dict[str, Any]:
-        """Ask a run to stop, save or make previews, or end it by force."""
-        run = self._context.store.get(_given(request, "run"))
-        ask = self._asks.get(_given(request, "what"))
+        """Ask a run to stop, save, make previews, pause or go on, or end it by force."""
+        run = self._context.store.get(given(request, "run"))
+        ask = self._asks.get(given(request, "what"))
         if run is None or ask is None:
             return {"problem": self._context.text("run.unknown")}
         try:
@@ -79,38 +93,30 @@ class RunActions:
         return {}
 
     def queue_action(self, request: object = None) -> dict[str, Any]:
-        """Move a waiting job up, take it off the list, or let it try again."""
-        job_id, queue = _given(request, "id"), self._context.queue
+        """Change the order of the queue, take a job off it, let one try again, pause it all."""
+        job_id, queue = given(request, "id"), self._context.queue
         try:
-            match _given(request, "what"):
+            match given(request, "what"):
                 case "remove":
-                    queue.remove(job_id)
+                    there = queue.remove(job_id)
                 case "retry":
-                    queue.retry(job_id)
+                    there = queue.retry(job_id)
                 case "up":
-                    ids = [job.id for job in queue.items()]
-                    if job_id in ids:
-                        queue.move(job_id, max(1, ids.index(job_id)))
-        except (UserError, OSError) as error:
+                    there = queue.shift(job_id, -1)
+                case "down":
+                    there = queue.shift(job_id, 1)
+                case "move":
+                    there = queue.move(job_id, int(given(request, "position") or "1"))
+                case "pause" | "go_on" as what:
+                    queue.pause(what == "pause")
+                    there = True
+                case _:
+                    there = False
+        except (UserError, OSError, ValueError) as error:
             return {"problem": str(error)}
-        return {}
-
-    def run_size(self, request: object = None) -> dict[str, Any]:
-        """Return what deleting a run would free."""
-        try:
-            size = self._context.store.size(_given(request, "run"))
-        except UserError as error:
-            return {"problem": str(error), "bytes": None, "files": 0}
-        return {"bytes": size.num_bytes, "files": size.num_files}
-
-    def delete_run(self, request: object = None) -> dict[str, Any]:
-        """Delete a run's folder."""
-        try:
-            self._context.store.delete(_given(request, "run"))
-        except UserError as error:
-            return {"problem": str(error)}
-        return {}
+        return {} if there else {"problem": self._context.text("queue.gone")}
 
 
-def _given(request: object, name: str) -> str:
+def given(request: object, name: str) -> str:
+    """Return a text that a script sent, "" where there is none."""
     return str(request.get(name) or "") if isinstance(request, Mapping) else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from html import escape
 from typing import Any, ClassVar
 
@@ -222,10 +223,14 @@ class TrainingPage:
     def _on_act(self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object) -> str:
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
         self._desk.keep(draft_id, draft)
+        draft = self._desk.load(draft_id) or draft  # with what it is about
         data: Mapping[str, object] = event._data or {}
         what = str(data.get("what"))
+        result = {"what": what, **self._desk.act(what, data, draft)}
+        if result["state"] in ("requeued", "not_requeued"):
+            self._desk.keep(draft_id, replace(draft, about={"queued": ""}))
         answer = self._answer(draft_id, draft)
-        answer["result"] = {"what": what, **self._desk.act(what, data, draft)}
+        answer["result"] = result
         return json.dumps(answer, ensure_ascii=False)
 
     def _answer(self, draft_id: str, draft: Draft, *, opened: bool = False) -> dict[str, Any]:
@@ -235,6 +240,7 @@ class TrainingPage:
             "opened": opened,
             "report": self._desk.live.report(draft),
             "busy": self._busy(),
+            "queued": self._desk.waiting_name(draft_id),
         }
 
     def _busy(self) -> dict[str, str] | None:

@@ -17,9 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sd_scripts.errors import UserError
 from sd_scripts.files import nearest_folder, write_atomic
 from sd_scripts.runs import control
+from sd_scripts.runs.events import EndEvent, parse_event
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, is_alive, is_self_or_ancestor, own_identity
 
+FORMAT: Final = 2
+_END_BYTES: Final = 64 * 1024
 _VERSIONED: Final = ("kohya-gui", "torch", "diffusers", "transformers", "accelerate")
 
 
@@ -28,12 +31,14 @@ class RunRecord(BaseModel):
 
     `pid` and `create_time` (Unix seconds) with their exact marks name the process; they are None
     only between making the folder and starting it. `started` is in Unix seconds, `parent` the id
-    of the run that this one continues, `launcher` the process that started it.
+    of the run that this one continues, `launcher` the process that started it. `earlier_end` is the
+    time of the end that an earlier process told in the same folder; it belongs to that one alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     format: int = 1
+    """2 for records with `earlier_end`."""
     name: str = ""
     job: str = ""
     argv: tuple[str, ...] = ()
@@ -48,6 +53,7 @@ class RunRecord(BaseModel):
     parent: str | None = None
     device: str = "default"
     queue_id: str | None = None
+    earlier_end: float | None = None
 
     @property
     def process(self) -> ProcessIdentity | None:
@@ -114,9 +120,24 @@ def claim(run: RunFolder, *, job: str, name: str, argv: Sequence[str]) -> RunRec
         record = record.model_copy(update=anew)
     if record is None:
         record = RunRecord(name=name, job=job, argv=tuple(argv), versions=installed_versions())
-    record = record.with_process(own_identity())
+    told = {"format": FORMAT, "earlier_end": _last_end(run)}
+    record = record.with_process(own_identity()).model_copy(update=told)
     write_record(run, record)
     return record
+
+
+def _last_end(run: RunFolder) -> float | None:
+    """Return the time of the last end that the folder's events tell, or None."""
+    try:
+        with open(run.events, "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            lines = file.read(_END_BYTES).split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines):
+        if b'"end"' in line and isinstance(event := parse_event(line), EndEvent):
+            return event.time
+    return None
 
 
 def open_run(

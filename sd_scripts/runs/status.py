@@ -67,6 +67,7 @@ class RunStatus:
     seconds_per_step: float | None = None
     eta_seconds: float | None = None
     alive: bool = False
+    paused: bool = False
     pid: int | None = None
     started: float | None = None
     ended: float | None = None
@@ -210,10 +211,8 @@ def derive_status(run: RunFolder, record: RunRecord | None = None) -> RunStatus:
     # The process first: what it wrote before it ended is then surely in the files read after.
     alive = record is not None and record.process is not None and is_alive(record.process)
     facts = read_facts(run.events)
-    if facts.end is not None and record is not None and record.create_time is not None:
-        # A process started anew in an old folder has not told its own end before it was there.
-        earlier = facts.end.time < record.create_time - CLOCK_TOLERANCE_SECONDS
-        facts = Facts(state_save=facts.state_save) if earlier else facts
+    if facts.end is not None and record is not None and _is_of_before(facts.end, record):
+        facts = Facts(state_save=facts.state_save)
     base = _with_facts(record, facts, alive)
     if facts.end is not None:
         if facts.end.status != "finished":
@@ -224,6 +223,19 @@ def derive_status(run: RunFolder, record: RunRecord | None = None) -> RunStatus:
     if _may_still_come(run, record):
         return replace(base, state="starting", detail="The process is being started.")
     return _gone(run, base, facts, record)
+
+
+def _is_of_before(end: EndEvent, record: RunRecord) -> bool:
+    """Tell whether an end was told before this process was there, in a folder that is used anew.
+
+    Newer records name that end; with older ones only the times can be compared, which a clock that
+    was put back makes wrong.
+    """
+    if record.format > 1:
+        return end.time == record.earlier_end
+    return record.create_time is not None and (
+        end.time < record.create_time - CLOCK_TOLERANCE_SECONDS
+    )
 
 
 def _with_facts(record: RunRecord | None, facts: Facts, alive: bool) -> RunStatus:
@@ -278,7 +290,7 @@ def _at_work(run: RunFolder, base: RunStatus, facts: Facts) -> RunStatus:
     if facts.start is None and facts.step is None:
         return replace(base, state="starting", detail=doing or "The program is loading.")
     if control.is_requested(run, "pause"):
-        return replace(base, detail=f"Paused after step {base.step}.")
+        return replace(base, detail=f"Paused after step {base.step}.", paused=True)
     total = f" of {base.total_steps}" if base.total_steps else ""
     return replace(base, detail=doing or f"Step {base.step}{total}.")
 
@@ -289,12 +301,18 @@ def _may_still_come(run: RunFolder, record: RunRecord | None) -> bool:
         return False
     if record is not None and record.launcher is not None and is_alive(record.launcher):
         # A launcher that lives for days must not make a start that failed look young.
-        return time.time() - record.started < 4 * START_GRACE_SECONDS
+        return _is_young(record.started, 4 * START_GRACE_SECONDS)
     try:
         begun = record.started if record is not None else run.path.stat().st_mtime
     except OSError:
         return False
-    return time.time() - begun < START_GRACE_SECONDS
+    return _is_young(begun, START_GRACE_SECONDS)
+
+
+def _is_young(begun: float, seconds: float) -> bool:
+    """Tell whether something began in these last seconds: not what lies far in the future, since
+    the clock was put back."""
+    return -seconds < time.time() - begun < seconds
 
 
 def _gone(run: RunFolder, base: RunStatus, facts: Facts, record: RunRecord | None) -> RunStatus:

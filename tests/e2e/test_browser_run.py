@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from kohya_gui.jobs.notes import change_tags, read_note
 from kohya_gui.workspace import open_workspace
 from sd_scripts.errors import Problem
 from sd_scripts.runs.control import is_requested, request
@@ -208,15 +210,60 @@ def test_the_list_shows_all_runs_and_deletes_one_after_asking(watched: Watched, 
     page.goto(gui.page("runs"))
     row = page.locator(f"tr[data-run='{run.id}']")
     expect(row).to_contain_text("finished")
-    row.locator("button").click()
+    row.get_by_role("checkbox").check()
+    delete = page.locator(".kg-bulk .kg-danger")
+    delete.click()
     dialog = page.locator("dialog")
     expect(dialog).to_contain_text("Delete “to delete”?")
     dialog.locator("button", has_text="Cancel").click()
     assert run.path.exists()
-    row.locator("button").click()
+    delete.click()
     page.locator("dialog .kg-danger").click()
     expect(row).to_have_count(0)
     assert eventually(lambda: not run.path.exists())
+
+
+def test_runs_are_found_by_words_values_and_tags_and_notes_are_not_written_over(
+    watched: Watched, gui: Gui
+) -> None:
+    found, other = (make_run(gui.workspace, name, alive=False) for name in ("findme", "findnot"))
+    found.config.write_text("[network]\nnetwork_dim = 77\n")
+    page = watched.page
+    page.goto(gui.page("runs"))
+    search = page.get_by_role("searchbox")
+    search.fill("find")
+    for run in (found, other):
+        expect(page.locator(f"tr[data-run='{run.id}']")).to_be_visible()
+    search.fill("network_dim=77")
+    expect(page.locator("[data-history] tr[data-run]")).to_have_count(1)
+    page.locator(f"tr[data-run='{found.id}']").get_by_role("checkbox").check()
+    page.get_by_role("button", name="Tags…").click()
+    page.get_by_label("Tags", exact=True).fill("best")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_role("button", name="#best").click()
+    expect(search).to_have_value("#best")
+    page.reload()
+    expect(search).to_have_value("#best")
+    page.get_by_role("link", name="findme").click()
+    note = page.get_by_label("Note on this run")
+    expect(page.get_by_label("Tags, with commas between them")).to_have_value("best")
+    change_tags(open_workspace(gui.workspace), found, ["theirs"])
+    note.fill("mine")
+    page.locator("[data-note=save]").click()
+    expect(page.locator("[data-note=changed]")).to_contain_text("#theirs")
+    page.get_by_role("button", name="Take theirs").click()
+    note.fill("mine")
+    page.locator("[data-note=save]").click()
+    assert eventually(lambda: read_note(found).note == "mine")
+    assert read_note(found).tags == ("best", "theirs")
+
+
+def test_a_run_that_is_deleted_while_it_is_looked_at_is_told(
+    watched: Watched, gui: Gui, run: RunFolder
+) -> None:
+    page = view(watched, gui, run)
+    shutil.rmtree(run.path)
+    expect(page.locator(".kg-empty")).to_contain_text(f"There is no run {run.id}")
 
 
 def test_a_run_that_is_none_is_told(watched: Watched, gui: Gui) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs.events import EventWriter, SaveEvent, StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity
@@ -242,3 +244,44 @@ def test_a_full_disk_is_told(desk: Desk, ready: Draft, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "write_atomic", refuse)
     result = acted(desk, "save", ready)
     assert result == {"state": "failed", "text": "No space left on device"}
+
+
+def edited(desk: Desk, context: Context, ready: Draft) -> tuple[str, Draft]:
+    """Open a waiting job in the form, change its seed, and return its id and the draft."""
+    context.queue.pause(True)
+    _, job = context.queue.add([desk._request(ready), desk._request(ready)])
+    opened = desk.begin({"queued": job.id})
+    assert "keeps its place" in opened.notice
+    assert opened.draft.values["output_name"] == "mycat"
+    desk.keep(opened.draft_id, replace(opened.draft, values={**opened.draft.values, "seed": "5"}))
+    assert desk.waiting_name(opened.draft_id) == "mycat"
+    draft = desk.load(opened.draft_id)
+    assert draft is not None
+    return job.id, draft
+
+
+def test_a_waiting_job_is_changed_in_its_form_and_keeps_its_place(
+    desk: Desk, context: Context, ready: Draft
+) -> None:
+    acted(desk, "show", ready)
+    job_id, draft = edited(desk, context, ready)
+    assert desk.act("requeue", {}, draft) == {"state": "requeued"}
+    assert [job.id for job in context.queue.items()][1] == job_id
+    changed = context.queue.find(job_id)
+    assert changed is not None
+    assert read_toml(changed.request.config_toml)["seed"] == 5
+    again = desk.act("requeue", {}, draft)
+    assert again["state"] == "not_requeued"
+    assert "Somebody else changed" in again["text"]
+
+
+def test_a_change_to_a_job_that_has_begun_is_not_lost_and_told(
+    desk: Desk, context: Context, ready: Draft
+) -> None:
+    acted(desk, "show", ready)
+    job_id, draft = edited(desk, context, ready)
+    context.queue.remove(job_id)
+    answer = desk.act("requeue", {}, draft)
+    assert answer["state"] == "not_requeued"
+    assert "started or removed" in answer["text"]
+    assert "waits no more" in desk.begin({"queued": job_id}).notice

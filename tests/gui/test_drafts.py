@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_a_draft_comes_back(drafts: Drafts) -> None:
     name = drafts.new_id()
     assert drafts.save(name, DRAFT)
     assert drafts.load(name, "train_network") == DRAFT
+
+
+def test_what_a_form_is_about_stays_until_it_is_taken_back(drafts: Drafts) -> None:
+    name = drafts.new_id()
+    drafts.save(name, replace(DRAFT, about={"queued": "1", "parent": "a"}))
+    drafts.save(name, Draft("train_network", {"seed": "1"}))
+    drafts.save(name, Draft("train_network", {"seed": "2"}, about={"queued": ""}))
+    assert drafts.load(name, "train_network") == Draft(
+        "train_network", {"seed": "2"}, about={"parent": "a"}
+    )
 
 
 def test_two_drafts_do_not_meet(drafts: Drafts) -> None:

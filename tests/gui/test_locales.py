@@ -52,7 +52,11 @@ def test_no_text_is_left_over() -> None:
         and f"'{key}'" not in MODULES
     }
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
-    put_together += ("captioning.", *(f"settings.{name}" for name in Processes.model_fields))
+    put_together += (
+        "job_name.",
+        "captioning.",
+        *(f"settings.{name}" for name in Processes.model_fields),
+    )
     assert {key for key in unused if not key.startswith(put_together)} == set()
 
 

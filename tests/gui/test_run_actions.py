@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from kohya_gui.context import Context
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued
 from kohya_gui.pages import run_actions
-from kohya_gui.pages.run_actions import RunActions, run_functions
+from kohya_gui.pages.run_actions import RunActions
 from sd_scripts.runs.control import is_requested
 from sd_scripts.runs.folder import RunFolder
 from tests.support.pages import make_run
@@ -36,14 +34,17 @@ def test_the_overview_is_sent_again_only_when_it_changed(
     assert len(actions.overview({"mark": first["mark"]})["runs"]) == 2
 
 
-def test_a_very_long_list_is_cut_and_told(
+def test_the_start_page_gets_those_at_work_and_the_newest_others(
     actions: RunActions, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_actions, "MAX_ROWS", 2)
-    for number in range(3):
-        make_run(context.workspace.path, f"run {number}", steps=1)
-    found = actions.overview(None)
-    assert (len(found["runs"]), found["more"]) == (2, 1)
+    monkeypatch.setattr(run_actions, "MAX_ROWS", 1)
+    work = context.workspace.path
+    make_run(work, "at work", steps=1)
+    for name in ("over", "over too"):
+        make_run(work, name, steps=1, alive=False)
+    found = actions.overview(None)["runs"]
+    assert len(found) == 2
+    assert [row["active"] for row in found] == [True, False]
 
 
 def test_a_damaged_queue_is_told_and_hides_no_run(
@@ -55,7 +56,7 @@ def test_a_damaged_queue_is_told_and_hides_no_run(
     assert len(found["runs"]) == 1
 
 
-@pytest.mark.parametrize("what", ["stop", "save", "sample"])
+@pytest.mark.parametrize("what", ["stop", "save", "sample", "pause"])
 def test_requests_reach_the_run(actions: RunActions, run: RunFolder, what: str) -> None:
     assert actions.ask_run({"run": run.id, "what": what}) == {}
     assert is_requested(run, what)
@@ -73,18 +74,20 @@ def test_an_unknown_wish_does_nothing(actions: RunActions, run: RunFolder) -> No
     assert list(run.control.iterdir()) == []
 
 
-def test_a_run_at_work_is_not_deleted(actions: RunActions, run: RunFolder) -> None:
-    assert "still at work" in actions.delete_run({"run": run.id})["problem"]
-    assert run.path.exists()
+def test_a_paused_run_goes_on(actions: RunActions, run: RunFolder) -> None:
+    actions.ask_run({"run": run.id, "what": "pause"})
+    look = actions.look_run({"run": run.id})
+    assert look["paused"]
+    assert look["asked"] == ["pause"]
+    assert actions.ask_run({"run": run.id, "what": "go_on"}) == {}
+    assert not actions.look_run({"run": run.id})["paused"]
 
 
-def test_a_run_is_measured_and_deleted(actions: RunActions, context: Context) -> None:
-    over = make_run(context.workspace.path, "over", alive=False)
-    size = actions.run_size({"run": over.id})
-    assert size["files"] >= 4
-    assert actions.delete_run({"run": over.id}) == {}
-    assert not over.path.exists()
-    assert "problem" in actions.delete_run({"run": over.id})
+def test_the_queue_is_paused_from_the_page(actions: RunActions) -> None:
+    assert actions.queue_action({"what": "pause"}) == {}
+    assert actions.overview(None)["queue"]["paused"]
+    assert actions.queue_action({"what": "go_on"}) == {}
+    assert not actions.overview(None)["queue"]["paused"]
 
 
 def test_waiting_jobs_are_moved_and_removed(
@@ -96,13 +99,11 @@ def test_waiting_jobs_are_moved_and_removed(
     first, second = (job.id for job in context.queue.items())
     assert actions.queue_action({"what": "up", "id": second}) == {}
     assert [job.id for job in context.queue.items()] == [second, first]
+    assert actions.queue_action({"what": "down", "id": second}) == {}
+    assert actions.queue_action({"what": "move", "id": second, "position": 1}) == {}
+    assert [job.id for job in context.queue.items()] == [second, first]
     assert actions.queue_action({"what": "remove", "id": second}) == {}
-    assert actions.queue_action({"what": "remove", "id": "gone"}) == {}
-    assert [row["name"] for row in actions.overview(None)["waiting"]] == ["first"]
-
-
-def test_names_of_server_functions_stay_as_the_scripts_call_them(context: Context) -> None:
-    scripts = (Path(run_actions.__file__).parent.parent / "assets" / "js").glob("*.js")
-    text = "\n".join(path.read_text("utf-8") for path in scripts)
-    for function in run_functions(context):
-        assert f"server.{function.__name__}(" in text
+    assert "waits no more" in actions.queue_action({"what": "remove", "id": "gone"})["problem"]
+    assert "problem" in actions.queue_action({"what": "move", "id": first, "position": "x"})
+    [row] = actions.overview(None)["queue"]["jobs"]
+    assert (row["name"], row["job"], row["page"]) == ("first", "LoRA", "lora")

@@ -26,7 +26,7 @@ from sd_scripts.runs.events import (
 )
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, own_identity
-from sd_scripts.runs.record import RunRecord, write_record
+from sd_scripts.runs.record import FORMAT, RunRecord, claim, write_record
 from sd_scripts.runs.status import START_GRACE_SECONDS, derive_status, read_facts
 
 START = StartEvent(
@@ -93,6 +93,9 @@ def test_a_pause_is_told(run: RunFolder) -> None:
     control.request(run, "pause")
     status = derive_status(run)
     assert (status.state, status.detail) == ("running", "Paused after step 7.")
+    assert status.paused
+    control.withdraw(run, "pause")
+    assert not derive_status(run).paused
 
 
 @pytest.mark.parametrize("seen", [False, True])
@@ -162,6 +165,30 @@ def test_a_new_start_is_not_over_before_it_speaks(run: RunFolder) -> None:
     tell(run, START, STEP, EndEvent(status="stopped", time=mine.create_time - 100))
     record(run, mine)
     assert derive_status(run).state == "starting"
+
+
+def test_a_clock_that_was_put_back_hides_no_end(run: RunFolder) -> None:
+    """The end then bears an earlier time than the process that told it."""
+    record(run, own_identity(), format=FORMAT)
+    yesterday = time.time() - 86400
+    tell(run, START, STEP, EndEvent(status="finished", time=yesterday))
+    assert derive_status(run).state == "finished"
+
+
+def test_an_end_of_before_is_known_whatever_the_clock_says(run: RunFolder) -> None:
+    tomorrow = time.time() + 86400
+    tell(run, START, STEP, EndEvent(status="stopped", time=tomorrow))
+    claim(run, job="train_network", name="job", argv=("a",))
+    assert derive_status(run).state == "starting"
+    tell(run, START, EndEvent(status="finished"))
+    assert derive_status(run).state == "finished"
+
+
+def test_a_dead_start_does_not_look_young_after_the_clock_was_put_back(run: RunFolder) -> None:
+    record(run, None, started=time.time() + 3600)
+    assert derive_status(run).state == "lost"
+    record(run, None, started=time.time() + 3600, launcher=own_identity().model_dump())
+    assert derive_status(run).state == "lost"
 
 
 def test_gone_without_a_word_is_lost(run: RunFolder) -> None:

@@ -23,6 +23,10 @@
       wish.resume = query.get("resume");
       window.history.replaceState(null, "", window.location.pathname);
     }
+    if (query.get("queued")) {
+      wish.queued = query.get("queued");
+      window.history.replaceState(null, "", window.location.pathname);
+    }
     if (query.get("folder")) {
       wish.folder = query.get("folder");
       window.history.replaceState(null, "", window.location.pathname);
@@ -53,6 +57,7 @@
     let draft = null;
     let report = null;
     let busy = null;
+    let queued = null;
     let attempted = false;
     let looking = null;
     let lastSerial = 0;
@@ -376,7 +381,7 @@
           busy ? h("div.kg-small.kg-quiet", {}, busy.text, " ", h("a", { href: page("runs", { run: busy.run }) }, t("form.look_at_run"))) : null),
         h("div.kg-row", {},
           h("button.kg-button", { type: "button", "data-act": "check", onclick: () => act("check") }, t("form.check")),
-          h("button.kg-button.kg-primary", { type: "button", id: "kg-start", "data-act": "start", disabled: Boolean(refused), onclick: () => act("start") }, queues ? t("form.queue") : facts.stays ? t("captioning.start") : t("form.start"))));
+          queued ? h("button.kg-button.kg-primary", { type: "button", "data-act": "requeue", onclick: () => act("requeue") }, t("form.requeue", { name: queued })) : h("button.kg-button.kg-primary", { type: "button", id: "kg-start", "data-act": "start", disabled: Boolean(refused), onclick: () => act("start") }, queues ? t("form.queue") : facts.stays ? t("captioning.start") : t("form.start"))));
       restoreWaiting();
     }
 
@@ -437,6 +442,8 @@
       if (result.state === "started" && !facts.stays) window.location.assign(page("runs", { run: result.run }));
       if (result.state === "started") document.dispatchEvent(new CustomEvent("kg-started", { detail: result.run }));
       if (result.state === "queued") notice({ text: result.text, problems: [] });
+      if (result.state === "requeued") window.location.assign(page("runs"));
+      if (result.state === "not_requeued") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "refused") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "shown") showJob(result);
       if (result.state === "exists") replaceConfig(result);
@@ -532,6 +539,7 @@
       window.KG.form = { draft, report };
       document.dispatchEvent(new CustomEvent("kg-report"));
       busy = answer.busy;
+      queued = answer.queued;
       drawAll();
       if (answer.notice) notice(answer.notice);
       if (answer.result) {

@@ -9,7 +9,7 @@
   window.KG.stateTag = (run) => h(`span.kg-tag.${tones[run.state] || "kg-live"}`, { "data-state": run.state }, run.state_text);
 
   /** A question with a clear way back; resolves to true when it was confirmed. */
-  window.KG.confirm = ({ title, text, yes, danger }) =>
+  window.KG.confirm = ({ title, text, yes, danger, single }) =>
     new Promise((resolve) => {
       const end = (answer) => {
         dialog.close();
@@ -18,9 +18,9 @@
       };
       const dialog = h("dialog.kg-dialog.kg-narrow", { "aria-label": title },
         h("div.kg-dialog-head", {}, h("h2", {}, title)),
-        h("div.kg-dialog-body", {}, h("p", {}, text)),
+        h("div.kg-dialog-body", {}, typeof text === "string" ? h("p.kg-pre-line", {}, text) : text),
         h("div.kg-dialog-foot", {},
-          h("button.kg-button", { type: "button", autofocus: true, onclick: () => end(false) }, t("common.cancel")),
+          single ? null : h("button.kg-button", { type: "button", autofocus: true, onclick: () => end(false) }, t("common.cancel")),
           h(`button.kg-button${danger ? ".kg-danger" : ".kg-primary"}`, { type: "button", onclick: () => end(true) }, yes)));
       dialog.addEventListener("cancel", (event) => {
         event.preventDefault();
@@ -29,6 +29,9 @@
       document.body.append(dialog);
       dialog.showModal();
     });
+
+  /** Say why something was not done. */
+  window.KG.tell = (text) => window.KG.confirm({ title: t("run.failed_to_ask"), text, yes: t("common.close"), single: true });
 
   /** Pictures by prompt (rows) and step (columns); a click shows one large, arrows go on. */
   function gallery(holder) {
@@ -153,6 +156,7 @@
     const rateHolder = h("div");
     const sampleHolder = h("div");
     const fileHolder = h("div");
+    const noteHolder = h("section.kg-card");
     const warningCard = h("section.kg-card", { hidden: true });
     const logHolder = h("div");
     const about = h("div");
@@ -161,7 +165,7 @@
       h("p", {}, h("a", { href: page("runs") }, `← ${t("runs.all")}`)),
       h("section.kg-card", { "data-run": id }, head, progress, doing, trouble, numbers, buttons),
       h("div.kg-columns", {}, h("section.kg-card", {}, lossHolder), h("section.kg-card", {}, rateHolder)),
-      card(t("run.samples"), sampleHolder), card(t("run.files"), fileHolder), warningCard,
+      card(t("run.samples"), sampleHolder), card(t("run.files"), fileHolder), warningCard, noteHolder,
       card(t("log.title"), logHolder), h("details.kg-card", {}, h("summary", {}, t("run.about")), about));
     const lossChart = window.KG.chart(lossHolder, { title: t("run.loss") });
     const rateChart = window.KG.chart(rateHolder, { title: t("run.rate") });
@@ -172,7 +176,7 @@
       if (button) button.disabled = true;
       const answer = await server.ask_run({ run: id, what });
       if (answer && answer.problem) {
-        await window.KG.confirm({ title: t("run.failed_to_ask"), text: answer.problem, yes: t("common.close") });
+        await window.KG.tell(answer.problem);
       }
       looking.now();
     }
@@ -195,6 +199,9 @@
       buttonsShown = mark;
       const wish = (what) => h("button.kg-button", { type: "button", "data-ask": what, disabled: now.asked.includes(what) || now.state !== "running", onclick: (e) => ask(what, e.currentTarget) },
         now.asked.includes(what) ? t(`run.${what}_asked`) : t(`run.${what}`));
+      const pausing = () => (now.asked.includes("pause")
+        ? h("button.kg-button", { type: "button", "data-ask": "go_on", onclick: (e) => ask("go_on", e.currentTarget) }, t("run.go_on"))
+        : h("button.kg-button", { type: "button", "data-ask": "pause", disabled: now.state !== "running", title: t("run.pause_why"), onclick: (e) => ask("pause", e.currentTarget) }, t("run.pause")));
       if (now.active) {
         const stopping = now.state === "stopping";
         fill(buttons,
@@ -202,11 +209,12 @@
             ? [h("button.kg-button", { type: "button", disabled: true }, t("run.stopping")),
               h("button.kg-button.kg-danger", { type: "button", "data-ask": "kill", onclick: kill }, t("run.kill"))]
             : h("button.kg-button.kg-primary", { type: "button", "data-ask": "stop", onclick: (e) => ask("stop", e.currentTarget) }, t("run.stop")),
-          wish("sample"), wish("save"), h("span.kg-quiet.kg-small", {}, t("run.goes_on")));
+          wish("sample"), wish("save"), stopping ? null : pausing(), h("span.kg-quiet.kg-small", {}, t("run.goes_on")));
       } else {
         fill(buttons,
           now.page ? h("a.kg-button.kg-primary", { href: page(now.page, { from: id }) }, t("run.again")) : null,
           now.page && now.resume_from ? h("a.kg-button", { href: page(now.page, { from: id, resume: "1" }) }, t("run.resume")) : null,
+          now.alive ? null : h("button.kg-button.kg-danger", { type: "button", "data-ask": "delete", onclick: async () => { if (await window.KG.deleteRuns([{ id, name: now.name }], server)) window.location.assign(page("runs")); } }, t("runs.delete")),
           now.alive ? h("button.kg-button.kg-danger", { type: "button", "data-ask": "kill", onclick: kill }, t("run.kill")) : null);
       }
     }
@@ -259,6 +267,7 @@
         return "stop";
       }
       if (!log) {
+        window.KG.noteCard(noteHolder, id, server);
         log = window.KG.logPane(logHolder, { wholeLog: file(now.log_file) });
         fill(about, h("p", {}, t("run.folder"), " ", h("code", {}, now.folder)), h("p", {}, t("run.command")), h("pre.kg-pre", {}, now.argv.join(" ")));
       }

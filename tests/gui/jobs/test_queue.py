@@ -210,6 +210,94 @@ def test_a_start_that_never_came_to_a_process_is_made_again(workspace: Workspace
     wait_for_state(new, "finished")
 
 
+def test_a_start_that_is_younger_is_waited_for_and_not_lost(workspace: Workspace) -> None:
+    """A program that died between the run folder and the process has started nothing yet."""
+    queue = waiting(workspace, fake_request("later", steps=1))
+    [at_work] = queue.store.running()
+    stop.kill(at_work.folder)
+    [job] = queue.items()
+    half = RunFolder.create(workspace.runs, "later", "")
+    write_record(half, RunRecord(name="later", queue_id=job.id))
+    assert queue.advance() == []
+    assert names(queue) == ["later"], "no process was made, so the job must stay"
+    write_record(half, RunRecord(name="later", queue_id=job.id, started=5.0))
+    [new] = queue.advance()
+    wait_for_state(new, "finished")
+    assert names(queue) == []
+
+
+def test_a_start_whose_record_names_no_process_is_found_by_the_process(
+    workspace: Workspace,
+) -> None:
+    queue = waiting(workspace, fake_request("once", steps=LONG))
+    [at_work] = queue.store.running()
+    stop.kill(at_work.folder)
+    [job] = queue.items()
+    run = start_request(workspace, job.request, queue_id=job.id)
+    wait_for_state(run, "running")
+    record = read_record(run)
+    assert record is not None
+    unfinished = {"pid": None, "create_time": None, "started": 5.0, "launcher": None}
+    write_record(run, record.model_copy(update=unfinished))
+    assert queue.advance() == []
+    assert names(queue) == []
+
+
+def test_a_paused_queue_starts_nothing_by_itself_until_it_goes_on(workspace: Workspace) -> None:
+    queue = waiting(workspace, fake_request("later", steps=1))
+    queue.pause(True)
+    assert JobQueue(workspace).content().paused, "it survives a restart"
+    [at_work] = queue.store.running()
+    stop.kill(at_work.folder)
+    assert queue.advance() == []
+    by_hand = started(queue.submit(fake_request("by hand", steps=1)))
+    wait_for_state(by_hand, "finished")
+    assert names(queue) == ["later"]
+    queue.pause(False)
+    [new] = queue.advance()
+    wait_for_state(new, "finished")
+
+
+def test_jobs_are_added_in_one_step_and_shifted(workspace: Workspace) -> None:
+    queue = JobQueue(workspace)
+    queue.pause(True)
+    added = queue.add([fake_request(name) for name in "abc"])
+    assert [job.id for job in queue.items()] == [job.id for job in added]
+    assert queue.shift(added[0].id, 1)
+    assert names(queue) == ["b", "a", "c"]
+    assert queue.shift(added[2].id, -1)
+    assert queue.shift(added[1].id, -1)
+    assert names(queue) == ["b", "c", "a"]
+    assert queue.shift(added[0].id, 5)
+    assert names(queue) == ["b", "c", "a"]
+    assert not queue.shift("gone", 1)
+
+
+def test_a_changed_job_keeps_its_place_and_the_later_of_two_is_told(workspace: Workspace) -> None:
+    queue = JobQueue(workspace)
+    queue.pause(True)
+    first, second = queue.add([fake_request("a"), fake_request("b")])
+    assert queue.replace(first.id, fake_request("a2", steps=7), first.version) == "saved"
+    assert names(queue) == ["a2", "b"]
+    assert queue.replace(first.id, fake_request("a3"), first.version) == "changed"
+    assert names(queue) == ["a2", "b"]
+    queue.remove(second.id)
+    assert queue.replace(second.id, fake_request("b2"), second.version) == "gone"
+    assert names(queue) == ["a2"]
+    now = queue.find(first.id)
+    assert now is not None
+    assert queue.replace(first.id, fake_request("a4"), now.version) == "saved"
+
+
+def test_a_job_that_was_just_started_is_not_changed_any_more(workspace: Workspace) -> None:
+    queue = JobQueue(workspace)
+    queue.pause(True)
+    [job] = queue.add([fake_request("a", steps=1)])
+    run = start_request(workspace, job.request, queue_id=job.id)
+    assert queue.replace(job.id, fake_request("a2"), job.version) == "gone"
+    wait_for_state(run, "finished")
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"jobs": [{"id": 1}]}', b"\xff"])
 def test_a_damaged_file_is_put_aside_and_told(workspace: Workspace, content: bytes) -> None:
     path = workspace.queue / "queue.json"
