@@ -15,6 +15,7 @@ from kohya_gui.forms.scans import Scans
 from kohya_gui.jobs.history import History
 from kohya_gui.jobs.queue import JobQueue
 from kohya_gui.jobs.store import RunStore
+from kohya_gui.jobs.try_worker import TryWorker
 from kohya_gui.locales import Texts, available_languages, load_texts
 from kohya_gui.run_view import RunViews
 from kohya_gui.settings import Settings, load_settings
@@ -32,6 +33,7 @@ class Context:
     text: Texts
     store: RunStore
     queue: JobQueue
+    trying: TryWorker
     drafts: Drafts
     scans: Scans
     checks: Checks
@@ -50,7 +52,8 @@ class Context:
         return load_settings(self.workspace)[0]
 
     def start_background(self) -> None:
-        """Start what goes on without a page: the queue moves on when a job ends."""
+        """Start what goes on without a page: the queue moves on when a job ends, and
+        a model that is only kept for trying makes room for a job."""
         threading.Thread(target=self._move_queue, name="queue", daemon=True).start()
 
     def close(self) -> None:
@@ -65,6 +68,7 @@ class Context:
         while not self._closed.wait(QUEUE_SECONDS):
             try:
                 self.queue.advance()
+                self.trying.make_room()
                 told = ""
             except (UserError, OSError) as error:
                 # A damaged or unreachable queue is also told in the page; here once is enough.
@@ -86,6 +90,7 @@ def make_context(workspace_path: Path | None, language: str | None) -> Context:
         text=text,
         store=store,
         queue=JobQueue(workspace, store),
+        trying=TryWorker(workspace, store),
         drafts=Drafts(workspace.drafts),
         scans=Scans(),
         checks=Checks(workspace),

@@ -181,10 +181,10 @@ def _work_told(
         return _failed(reporter, [script.memory_full])
     except OSError as error:
         traceback.print_exc()
-        return _failed(reporter, [_disk_problem(error, script.disk_full)])
+        return _failed(reporter, [disk_problem(error, script.disk_full)])
     except Exception as error:  # noqa: BLE001 - told with its traceback, and as a fault of ours
         traceback.print_exc()
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             return _failed(reporter, [script.memory_full])
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         hint = "This is a fault of the program; the log has the details."
@@ -195,12 +195,13 @@ def _work_told(
     return EXIT_OK
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether a graphics card's memory is full, or main memory in PyTorch's words for it."""
     return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
 
 
-def _disk_problem(error: OSError, disk_full: Problem) -> Problem:
+def disk_problem(error: OSError, disk_full: Problem) -> Problem:
+    """Put a file that could not be used into words."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
         return replace(disk_full, message=f"{disk_full.message}{where}")

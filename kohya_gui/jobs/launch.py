@@ -40,6 +40,7 @@ JOB_MODULES: Final[dict[str, str]] = {
     "make_masks": "sd_scripts.make_masks",
     "check_pictures": "sd_scripts.check_pictures",
     "prepare_pictures": "sd_scripts.prepare_pictures",
+    "try_prompts": "sd_scripts.try_prompts",
 }
 """Every job that can be started, with the module that does it: the only modules ever run."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 import transformers
@@ -15,43 +15,9 @@ from sd_scripts.captioning.asking import ASKERS, Asker, Inputs
 from sd_scripts.captioning.captioner_folder import KINDS, model_type
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import UserError
-from sd_scripts.options.groups.captioning import Device, WordingOptions
+from sd_scripts.families.devices import choose_device, choose_dtype
+from sd_scripts.options.groups.captioning import WordingOptions
 from sd_scripts.options.jobs import MakeCaptionsJob
-
-_DTYPES: Final = {"float": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-def choose_device(wanted: Device | None) -> torch.device:
-    """Return what the captioner runs on. Raises `UserError` for what is not there."""
-    there: dict[str, bool] = {
-        "cuda": torch.cuda.is_available(),
-        "xpu": torch.xpu.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    found = [name for name, usable in there.items() if usable]
-    if wanted is None:
-        return torch.device(found[0])
-    if wanted not in found:
-        raise UserError(
-            f"A captioner cannot run on {wanted} here",
-            option="device",
-            hint=f"Choose {' or '.join(found)}, or leave it empty.",
-        )
-    return torch.device(wanted)
-
-
-def choose_dtype(wanted: str | None, device: torch.device) -> torch.dtype:
-    """Return the number format. Raises `UserError` for one the device cannot compute in."""
-    if wanted is None:
-        return torch.float32 if device.type == "cpu" else torch.float16
-    if wanted == "fp16" and device.type == "cpu":
-        raise UserError(
-            "Half precision (fp16) needs a graphics card, and this runs on the CPU",
-            option="precision",
-            hint="Choose bf16 or float, or leave it empty.",
-        )
-    return _DTYPES[wanted]
 
 
 def generation_settings(wording: WordingOptions, *, counts_prompt: bool) -> dict[str, Any]:

@@ -61,13 +61,13 @@ def merge_base_weights(network: NetworkOptions, model: MergeModel) -> list[Probl
             problems += error.problems
             continue
         files.append((found, strength))
-        problems += _misplaced(found, Path(path).name, modules, bool(model.text_encoders))
+        problems += misplaced(found, Path(path).name, modules, has_text=bool(model.text_encoders))
     raise_if_errors(problems)
     for name, module in modules.items():
-        given = [(parts, s) for f, s in files if (parts := _parts(f, name))]
+        given = [(parts, s) for f, s in files if (parts := parts_for(f, name))]
         if given and _weight(module).device.type != "meta":
             try:
-                _merge(module, given)
+                merge_into(module, given)
             except (ValueError, RuntimeError) as error:
                 raise UserError(
                     f"A file of base_weights does not fit the model at {name}: {error}",
@@ -77,7 +77,8 @@ def merge_base_weights(network: NetworkOptions, model: MergeModel) -> list[Probl
     return problems
 
 
-def _parts(file: NetworkFile, name: str) -> Mapping[str, Tensor] | None:
+def parts_for(file: NetworkFile, name: str) -> Mapping[str, Tensor] | None:
+    """Return what a file has for the module of that kohya name."""
     return file.modules.get(name) or file.modules.get(name.replace("lora_unet_", "oft_unet_", 1))
 
 
@@ -87,7 +88,12 @@ def _weight(module: nn.Module) -> Tensor:
 
 
 @torch.no_grad()
-def _merge(module: nn.Module, given: Sequence[tuple[Mapping[str, Tensor], float]]) -> None:
+def merge_into(module: nn.Module, given: Sequence[tuple[Mapping[str, Tensor], float]]) -> None:
+    """Add to a module what tensors of networks change in it, each by its strength.
+
+    The sum is made in float32 and rounded once. Raises `ValueError` or `RuntimeError` if they do
+    not fit.
+    """
     weight = _weight(module)
     total = weight.float()
     bias = module.bias.float() if isinstance(module.bias, Tensor) else None
@@ -104,9 +110,15 @@ def _merge(module: nn.Module, given: Sequence[tuple[Mapping[str, Tensor], float]
         module.bias.copy_(bias)
 
 
-def _misplaced(
-    file: NetworkFile, source: str, modules: Mapping[str, nn.Module], has_text: bool
+def misplaced(
+    file: NetworkFile,
+    source: str,
+    modules: Mapping[str, nn.Module],
+    option: str = "base_weights",
+    *,
+    has_text: bool,
 ) -> list[Problem]:
+    """Tell what of a file the model has no place for: a warning, or an error if it is all."""
     names = {name.replace("oft_unet_", "lora_unet_", 1): name for name in file.modules}
     strange = [shown for name, shown in names.items() if name not in modules]
     if not has_text and any(name.startswith("lora_te") for name in strange):
@@ -125,7 +137,7 @@ def _misplaced(
     return [
         Problem(
             f"{source} has weights that the model has no place for: {some(strange, _MOST_NAMED)}",
-            "base_weights",
+            option,
             "Choose files of the same family as the model." if nothing else None,
             "error" if nothing else "warning",
         )

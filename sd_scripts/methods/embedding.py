@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import torch
@@ -48,11 +50,21 @@ class ExtendedTable(nn.Module):
     the result is [..., D].
     """
 
-    def __init__(self, table: nn.Embedding, rows: nn.Parameter, first_new: int) -> None:
+    def __init__(self, table: Table, rows: nn.Parameter, first_new: int) -> None:
         super().__init__()
         self.table = table
         self.rows = rows
         self.first_new = first_new
+
+    @property
+    def weight(self) -> Tensor:
+        """The known tokens' rows."""
+        return self.table.weight
+
+    @property
+    def embedding_dim(self) -> int:
+        """The length of a row."""
+        return self.table.embedding_dim
 
     def forward(self, tokens: Tensor) -> Tensor:
         is_new = tokens >= self.first_new
@@ -62,12 +74,17 @@ class ExtendedTable(nn.Module):
         return torch.where(is_new[..., None], new, known)
 
 
+Table = nn.Embedding | ExtendedTable
+"""An encoder's own table, or one that reads new words already."""
+
+
 class NewWord:
     """A new word in a model: its vectors in each text encoder, its tokens in each tokenizer.
 
-    From construction to `detach` the model reads the word. `rows` holds the vectors [n, D] under
-    the names of the file. The encoders' own tables stay as they are; what else of the model is
-    frozen is the caller's affair. Raises `UserError` with every problem of the word and its file.
+    From construction to `detach` the model reads the word; of several, the last one is detached
+    first. `rows` holds the vectors [n, D] under the names of the file. The encoders' own tables
+    stay as they are; what else of the model is frozen is the caller's affair. Raises `UserError`
+    with every problem of the word and its file.
     """
 
     def __init__(
@@ -97,6 +114,24 @@ class NewWord:
             first_new = len(self._tokenizers[place])
             owner.token_embedding = ExtendedTable(self._tables[place], rows, first_new)
             model.tokenizers[place] = extended[place]
+
+    @classmethod
+    def from_file(cls, word: str, path: Path, model: WordModel, option: str) -> NewWord:
+        """Let a model read the word of an embedding file, as many vectors as that holds.
+
+        Raises `UserError`, naming `option`, if the file or the word cannot be used.
+        """
+        try:
+            widths = tuple(
+                _table(_owner_of_table(one)).embedding_dim for one in model.text_encoders
+            )
+            count = len(read_embedding(path, model.family.name, widths)[0])
+            options = EmbeddingOptions(
+                token_string=word, num_vectors_per_token=count, weights=str(path)
+            )
+            return cls(options, model, 0, torch.float32)
+        except UserError as error:
+            raise UserError.of(replace(one, option=option) for one in error.problems) from error
 
     @property
     def num_vectors(self) -> dict[str, int]:
@@ -187,9 +222,9 @@ def _owner_of_table(encoder: nn.Module) -> Any:
     return transformer.embeddings
 
 
-def _table(owner: Any) -> nn.Embedding:
+def _table(owner: Any) -> Table:
     table = owner.token_embedding
-    assert isinstance(table, nn.Embedding), "there is a new word already"
+    assert isinstance(table, nn.Embedding | ExtendedTable)
     return table
 
 

@@ -26,7 +26,11 @@ def with_new_word(tokenizer: CLIPTokenizer, word: str, num_vectors: int) -> CLIP
     """
     refuse_known_word(tokenizer, word)
     own = copy.deepcopy(tokenizer)
-    letters = [chr(_FIRST_PRIVATE + number) for number in range(num_vectors)]
+    known = own.get_vocab()
+    first = _FIRST_PRIVATE
+    while chr(first) in known:  # of another new word
+        first += 1
+    letters = [chr(first + number) for number in range(num_vectors)]
     backend: Any = own.backend_tokenizer
     from tokenizers import Regex, normalizers
 

@@ -35,6 +35,7 @@ from sd_scripts.options.groups.model import ModelOptions
 from sd_scripts.options.groups.network import NetworkOptions
 from sd_scripts.options.groups.objective import ObjectiveOptions
 from sd_scripts.options.groups.optimizer import NetworkOptimizerOptions, OptimizerOptions
+from sd_scripts.options.groups.painting import PaintingOptions
 from sd_scripts.options.groups.picture_check import PictureCheckOptions
 from sd_scripts.options.groups.picture_prepare import (
     NewFolderOptions,
@@ -317,6 +318,19 @@ class PreparePicturesJob(Job):
     copies: NewPictureOptions = NewPictureOptions()
 
 
+class TryPromptsJob(Job):
+    """Keep a model in memory and paint what is ordered from it, with LoRAs and embeddings.
+
+    Orders are files in the run's folder, one for each set of pictures; each names its own model,
+    and one model at a time stays loaded. The page Try it writes them.
+    """
+
+    name: ClassVar[str] = "try_prompts"
+    title: ClassVar[str] = "Trying prompts"
+
+    painting: PaintingOptions = PaintingOptions()
+
+
 JOBS: Final[dict[str, type[Job]]] = {
     job.name: job
     for job in (
@@ -329,5 +343,6 @@ JOBS: Final[dict[str, type[Job]]] = {
         MakeMasksJob,
         CheckPicturesJob,
         PreparePicturesJob,
+        TryPromptsJob,
     )
 }

@@ -76,7 +76,10 @@ class ValidationEvent(BaseEvent):
 
 
 class SampleEvent(BaseEvent):
-    """A preview picture is written; `index` is the number of its prompt, from 0."""
+    """A preview picture is written; `index` is the number of its prompt, from 0.
+
+    Of a picture that was ordered, `order` is the order and `seconds` the time it took.
+    """
 
     type: Literal["sample"] = "sample"
     path: str
@@ -84,6 +87,8 @@ class SampleEvent(BaseEvent):
     seed: int | None
     step: int
     index: int = 0
+    order: str = ""
+    seconds: float | None = None
 
 
 class SaveEvent(BaseEvent):
@@ -102,6 +107,21 @@ class CaptionEvent(BaseEvent):
     picture: str
     text: str
     kept: bool = True
+
+
+class OrderEvent(BaseEvent):
+    """How an order of pictures stands: `done` of `total` are painted.
+
+    `accepted`: it was read; `painting`: one more is painted; `done`, `failed` (with every problem),
+    `cancelled` (as was asked) and `stopped` (the process ends before it is done) end it.
+    """
+
+    type: Literal["order"] = "order"
+    order: str
+    state: Literal["accepted", "painting", "done", "failed", "cancelled", "stopped"]
+    done: int = 0
+    total: int = 0
+    problems: tuple[Problem, ...] = ()
 
 
 class WarningEvent(BaseEvent):
@@ -145,6 +165,7 @@ KnownEvent = (
     | SampleEvent
     | SaveEvent
     | CaptionEvent
+    | OrderEvent
     | WarningEvent
     | ControlEvent
     | EndEvent
@@ -159,6 +180,7 @@ EVENT_TYPES: Final = (
     "sample",
     "save",
     "caption",
+    "order",
     "warning",
     "control",
     "end",

@@ -17,6 +17,7 @@ from sd_scripts.runs.events import (
     EndEvent,
     Event,
     EventWriter,
+    OrderEvent,
     PhaseEvent,
     SampleEvent,
     SaveEvent,
@@ -159,6 +160,19 @@ class Reporter:
         """Tell a finished preview picture."""
         self._emit(SampleEvent(path=str(path), prompt=prompt, seed=seed, step=step, index=index))
         self.say(f"preview {path}")
+
+    def painted(self, event: SampleEvent) -> None:
+        """Tell a finished picture of an order."""
+        self._emit(event)
+        self.say(f"painted {event.path}")
+
+    def order(self, event: OrderEvent) -> None:
+        """Tell how an order of pictures stands."""
+        self._emit(event)
+        if event.state != "painting":
+            self.say(f"order {event.order}: {event.state} ({event.done} of {event.total})")
+        for problem in event.problems:
+            self.say(f"  {problem}")
 
     def saved(self, path: Path, step: int, *, state: bool) -> None:
         """Tell a written file or training state."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import re
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -129,18 +130,28 @@ def _failed(prompt: PreviewPrompt, error: Exception) -> Problem:
 
 
 def write_png(
-    picture: Image.Image, path: Path, prompt: PreviewPrompt, seed: int, step: int
+    picture: Image.Image,
+    path: Path,
+    prompt: PreviewPrompt,
+    seed: int,
+    step: int,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write a picture atomically, with how it was made as web UIs note it."""
+    """Write a picture atomically, with how it was made as web UIs note it.
+
+    `more` are further entries of its text, told among the settings too: the model, networks.
+    """
     told = PngInfo()
     settings = (
         f"Steps: {prompt.sample_steps}, Sampler: {prompt.sample_sampler}, "
         f"CFG scale: {prompt.scale}, Seed: {seed}, Size: {prompt.width}x{prompt.height}"
-    )
+    ) + "".join(f", {name}: {text}" for name, text in more.items())
     negative = f"\nNegative prompt: {prompt.negative_prompt}" if prompt.negative_prompt else ""
     told.add_itxt("parameters", f"{prompt.prompt}{negative}\n{settings}")
     told.add_itxt("prompt", prompt.prompt)
     told.add_text("seed", str(seed))
     told.add_text("step", str(step))
+    for name, text in more.items():
+        told.add_itxt(name.lower(), text)
     with atomic_path(path, durable=False) as temporary:
         picture.save(temporary, format="PNG", pnginfo=told)

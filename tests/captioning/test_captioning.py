@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from sd_scripts.captioning.captioner import Captioner, choose_device, choose_dtype
+from sd_scripts.captioning.captioner import Captioner
 from sd_scripts.captioning.captioner import generation_settings as settings_of
 from sd_scripts.errors import UserError
+from sd_scripts.families.devices import choose_device, choose_dtype
 from sd_scripts.runs.undo import undo
 from tests.captioning.jobs import Bench, caption_job, captioning
 from tests.support.tiny_captioning import (

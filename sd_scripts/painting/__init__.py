@@ -1,0 +1,1 @@
+"""Trying prompts: a process that keeps a model and paints what is ordered from it."""
