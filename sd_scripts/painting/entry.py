@@ -1,4 +1,4 @@
-"""The script that tries prompts: what `sd_scripts.script` has to know of it. Without torch."""
+"""The script that tries prompts: what `sd_scripts.script` has to know of it."""
 
 from __future__ import annotations
 
