@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
@@ -17,6 +17,8 @@ from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, running_g
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
+OPENING = "**/gradio_api/run/**"
+"""The request that opens the folder of the data set page."""
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +134,25 @@ def open_tab(watched: Watched, gui: Gui, name: str) -> Page:
     return page
 
 
-def test_what_the_model_will_see(watched: Watched, gui: Gui) -> None:
+def test_what_is_clicked_while_the_folder_is_opened_is_carried_out_then(
+    watched: Watched, gui: Gui
+) -> None:
     long = ", ".join(f"word{number}" for number in range(40))
     (robots(gui) / "01.txt").write_text(long)
-    page = open_tab(watched, gui, "What the model will see")
+    held: list[Route] = []
+    watched.page.route(OPENING, lambda route: held.append(route))
+    with watched.page.expect_request(OPENING):
+        page = open_tab(watched, gui, "What the model will see")
     page.click("#kg-seen-draw")
+    expect(page.locator("#kg-dataset-samples [data-waits=folder]")).to_be_visible()
+    page.get_by_role("tab", name="Doctor").click()
+    page.click("#kg-doctor-start")
+    expect(page.locator("#kg-dataset-doctor [data-waits=folder]")).to_be_visible()
+    for opening in held:
+        opening.continue_()
+    page.unroute(OPENING)
+    expect(page.locator("#kg-dataset-doctor [data-ended]")).to_be_visible()
+    page.get_by_role("tab", name="What the model will see").click()
     expect(page.locator("[data-seen]")).to_have_attribute("data-seen", "4")
     card = page.locator('.kg-seen-card[data-picture="01.png"]')
     expect(card.locator("del")).to_contain_text("word39")

@@ -4,6 +4,9 @@
   const { t, h, fill } = window.KG;
   const listeners = [];
   let field = null;
+  // From the start a folder is being opened: the address or the last visit may name one.
+  let opening = true;
+  const waiting = [];
 
   window.KG.dataset = {
     folder: "",
@@ -14,7 +17,27 @@
     },
     /** Open a folder as if it had been typed. */
     open(folder) { if (field) field(folder); },
+    /**
+     * Give the folder that a click on `button` is for. If one is being opened, the click waits for
+     * it; if there is none, `note` says so and "" is given.
+     */
+    async wanted(note, button) {
+      if (opening) {
+        button.disabled = true;
+        fill(note, h("p.kg-quiet", { role: "status", "data-waits": "folder" }, t("dataset.opening")));
+        await new Promise((go) => waiting.push(go));
+        button.disabled = false;
+      }
+      fill(note, this.folder ? null : h("p.kg-note.kg-warn", { role: "status" }, t("dataset.no_folder")));
+      return this.folder;
+    },
   };
+
+  /** The opening has come to its end: carry out what was clicked meanwhile. */
+  function settle() {
+    opening = false;
+    for (const go of waiting.splice(0)) go();
+  }
 
   window.KG.widgets.dataset_folder = ({ element, trigger, props, server, watch }) => {
     const holder = element.firstElementChild;
@@ -35,6 +58,7 @@
 
     function go(folder) {
       turn += 1;
+      opening = true;
       input.value = folder.trim();
       fill(note);
       trigger("choose", { folder: input.value, turn });
@@ -63,6 +87,7 @@
       window.KG.dataset.folder = answer.folder;
       document.documentElement.classList.toggle("kg-dataset-open", Boolean(answer.folder));
       for (const work of listeners) work(answer.folder);
+      settle();
       showRecent();
     }
 
@@ -76,8 +101,12 @@
     (async () => {
       const asked = new URLSearchParams(window.location.search).get("folder");
       const list = await server.recent_folders();
-      if (asked || list.length) go(asked || list[0]);
-      else fill(note, h("p.kg-quiet", {}, t("dataset.first")));
+      // A folder that was typed meanwhile is the one that is wanted.
+      if (!turn && (asked || list.length)) go(asked || list[0]);
+      else if (!turn) {
+        fill(note, h("p.kg-quiet", {}, t("dataset.first")));
+        settle();
+      }
       showRecent(list);
       document.documentElement.dataset.kgReady = "dataset";
     })();

@@ -9,8 +9,8 @@
     const form = window.KG.jobs.fields(JSON.parse(props.facts).fields, "kg-doctor");
     const note = h("div", { "aria-live": "polite" });
     const findings = h("div", { id: "kg-doctor-findings" });
-    const undo = h("button.kg-button", { type: "button", id: "kg-doctor-undo", onclick: () => turn(false) }, t("dataset.undo"));
-    const redo = h("button.kg-button", { type: "button", onclick: () => turn(true) }, t("dataset.redo"));
+    const undo = h("button.kg-button", { type: "button", id: "kg-doctor-undo", disabled: true, onclick: () => turn(false) }, t("dataset.undo"));
+    const redo = h("button.kg-button", { type: "button", disabled: true, onclick: () => turn(true) }, t("dataset.redo"));
     const go = h("button.kg-button.kg-primary", { type: "button", id: "kg-doctor-start", onclick: start }, t("doctor.start"));
     const whole = new Set();
     let following = null;
@@ -22,7 +22,7 @@
     const folder = () => window.KG.dataset.folder;
 
     async function start() {
-      const mine = folder();
+      const mine = await window.KG.dataset.wanted(note, go);
       if (!mine) return;
       go.disabled = true;
       if (following) following.stop();
@@ -118,6 +118,7 @@
         const place = list.querySelector(`[data-picture="${index}"] .kg-doctor-image`);
         if (place) fill(place, h("img", { src: file(path), alt: "", loading: "lazy" }));
       }
+      if (answer.later && answer.later.length && list.isConnected) small(number, answer.later, list);
     }
 
     window.KG.dataset.onFolder(() => {

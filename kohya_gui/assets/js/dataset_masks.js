@@ -16,12 +16,13 @@
     const masks = h("input.kg-input", { type: "text", id: "kg-mask-folder", spellcheck: "false", onchange: otherMasks });
     const model = h("input.kg-input", { type: "text", id: "kg-mask-model", spellcheck: "false" });
     const note = h("div", { "aria-live": "polite" });
+    const trouble = h("div", { "aria-live": "polite" });
     const strip = h("div.kg-mask-list");
     const pager = h("div.kg-row");
     const desk = h("div.kg-mask-desk");
     fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("masks.lead")),
       h("label.kg-field", {}, t("masks.folder"), masks), h("p.kg-small.kg-quiet", {}, t("masks.folder_info")),
-      note, h("div.kg-mask-split", {}, h("div", {}, strip, pager), desk)),
+      note, trouble, h("div.kg-mask-split", {}, h("div", {}, strip, pager), desk)),
     h("details.kg-card", {}, h("summary", {}, t("masks.auto")), h("p.kg-quiet", {}, t("masks.auto_why")),
       h("div.kg-row", {}, h("label.kg-field.kg-grow", {}, t("masks.model"), model),
         h("button.kg-button", { type: "button", onclick: browse }, t("masks.browse")),
@@ -35,7 +36,8 @@
       if (found) model.value = found;
     }
 
-    async function find() {
+    async function find(event) {
+      if (!(await window.KG.dataset.wanted(note, event.currentTarget))) return;
       const answer = await server.find_subjects(asked({ model: model.value.trim() }));
       if (answer.problem) tell("kg-bad", answer.problem);
       else tell("kg-good", answer.text, " ", answer.run ? h("a", { href: page("runs", { run: answer.run }) }, t("masks.run")) : null);
@@ -56,10 +58,10 @@
       if (turn !== listing || mine.folder !== folder) return;
       if (found.problem) {
         fill(strip);
-        tell("kg-bad", found.problem);
+        fill(trouble, h("p.kg-note.kg-bad", {}, found.problem));
         return;
       }
-      fill(note);
+      fill(trouble);
       if (!masks.value) masks.value = found.masks;
       fill(strip, found.total ? found.rows.map(tile) : h("p.kg-quiet", {}, t("masks.none")));
       fill(pager, found.pages > 1 ? [
@@ -68,11 +70,25 @@
         h("button.kg-button.kg-slim", { type: "button", disabled: at + 1 >= found.pages, onclick: () => list(at + 1) }, t("masks.older"))] : null);
       strip.dataset.maskReady = "yes";
       if (!open) fill(desk, h("p.kg-quiet", {}, t("masks.choose")));
+      if (found.more) await later(mine, turn);
     }
 
-    const tile = (row) => h("button.kg-strip-tile", { type: "button", title: row.name, "aria-label": row.has_mask ? `${row.name}: ${t("masks.has")}` : row.name, "aria-pressed": String(Boolean(open) && open.folder === folder && open.name === row.name), "data-name": row.name, onclick: () => paint(row.name) },
-      row.small ? h("img", { src: file(row.small), alt: "", loading: "lazy" }) : row.name,
-      row.has_mask ? h("span.kg-mask-mark", { "aria-hidden": "true" }, "◐") : null);
+    /** Small copies that are still made: they are put into their tiles as they come. */
+    async function later(mine, turn) {
+      let found = { more: true };
+      while (found.more) {
+        found = await server.list_masks(mine);
+        if (turn !== listing || found.problem) return;
+        for (const row of found.rows) {
+          const one = [...strip.children].find((other) => other.dataset.name === row.name);
+          if (one && row.small && !one.querySelector("img")) fill(one, ...inside(row));
+        }
+      }
+    }
+
+    const inside = (row) => [row.small ? h("img", { src: file(row.small), alt: "", loading: "lazy" }) : row.name, row.has_mask ? h("span.kg-mask-mark", { "aria-hidden": "true" }, "◐") : null];
+
+    const tile = (row) => h("button.kg-strip-tile", { type: "button", title: row.name, "aria-label": row.has_mask ? `${row.name}: ${t("masks.has")}` : row.name, "aria-pressed": String(Boolean(open) && open.folder === folder && open.name === row.name), "data-name": row.name, onclick: () => paint(row.name) }, inside(row));
 
     async function paint(name) {
       const turn = (painting += 1);
@@ -247,6 +263,7 @@
       }
       const left = open;
       folder = now;
+      fill(note);
       painting += 1;
       masks.value = "";
       fill(strip);

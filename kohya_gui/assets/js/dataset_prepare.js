@@ -15,20 +15,21 @@
     let looked = "";
     const mark = () => JSON.stringify([window.KG.dataset.folder, form.values()]);
     const check = () => {
-      look.disabled = !window.KG.dataset.folder;
-      make.disabled = look.disabled || looked !== mark();
+      make.disabled = looked !== mark();
     };
     form.node.addEventListener("input", check);
     fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("prepare.lead")), form.node, h("div.kg-row", {}, look, make), note, shown));
     check();
 
     async function start(dry) {
-      if (!window.KG.dataset.folder) return;
+      // What is made is what was looked at, so only a look waits for a folder being opened.
+      const folder = dry ? await window.KG.dataset.wanted(note, look) : window.KG.dataset.folder;
+      if (!folder) return;
       if (following) following.stop();
       const asked = mark();
       make.disabled = true;
       fill(shown);
-      const begun = await server.prepare_start({ folder: window.KG.dataset.folder, raw: form.values(), dry });
+      const begun = await server.prepare_start({ folder, raw: form.values(), dry });
       following = window.KG.jobs.follow(note, begun, server.prepare_state, server.prepare_stop, (state) => {
         looked = dry && state.state === "finished" ? asked : "";
         check();

@@ -22,24 +22,29 @@
       note, grid));
 
     const draftOf = (page) => sessionStorage.getItem(`kg-draft-${page}`) || localStorage.getItem(`kg-last-draft-${page}`);
-    server.training_forms().then((forms) => {
-      fill(form, forms.map((one) => h("option", { value: one.job, "data-page": one.page }, draftOf(one.page) ? t("samples.form", { title: one.title }) : t("samples.defaults", { title: one.title }))));
+    const forms = server.training_forms().then((found) => {
+      fill(form, found.map((one) => h("option", { value: one.job, "data-page": one.page }, draftOf(one.page) ? t("samples.form", { title: one.title }) : t("samples.defaults", { title: one.title }))));
     });
 
     async function draw() {
-      const folder = window.KG.dataset.folder;
-      if (!folder) {
-        fill(note, h("p.kg-note.kg-warn", {}, t("samples.no_folder")));
-        return;
-      }
+      const folder = await window.KG.dataset.wanted(note, go);
+      if (!folder) return;
       go.disabled = true;
       if (looking) looking.stop();
       fill(note, h("p.kg-quiet", { role: "status" }, t("samples.drawing")), h("div.kg-progress.kg-unknown", {}, h("div")));
-      const chosen = form.selectedOptions[0];
-      const begun = await server.draw_samples({ folder, job: form.value, draft: chosen ? draftOf(chosen.dataset.page) : "", count: Number(count.value), epoch: Number(epoch.value) });
+      let begun;
+      try {
+        await forms;
+        const chosen = form.selectedOptions[0];
+        begun = await server.draw_samples({ folder, job: form.value, draft: draftOf(chosen.dataset.page), count: Number(count.value), epoch: Number(epoch.value) });
+      } catch {
+        begun = { problem: t("common.no_answer") };
+      }
+      // Another folder was opened meanwhile: these samples are not asked for any more.
+      if (folder !== window.KG.dataset.folder) return;
       if (begun.problem) {
         go.disabled = false;
-        fill(note, h("p.kg-note.kg-bad", {}, begun.problem));
+        fill(note, h("p.kg-note.kg-bad", { role: "alert" }, begun.problem));
         return;
       }
       looking = every(400, async () => {
@@ -72,6 +77,8 @@
     }
 
     window.KG.dataset.onFolder(() => {
+      if (looking) looking.stop();
+      go.disabled = false;
       fill(grid);
       fill(note);
     });
