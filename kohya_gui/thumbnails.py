@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,10 @@ SIDE: Final = 320
 """Longest side in pixels: sharp at 160 CSS pixels on a dense screen."""
 DECODING: Final = threading.Semaphore(2)
 """Held while a picture is decoded for a page: a photo takes some hundred megabytes."""
+
+
+SECONDS_A_TIME: Final = 0.5
+"""So long one answer to a page makes small copies; the page asks again for the others."""
 
 
 class Thumbnails:
@@ -51,6 +57,22 @@ class Thumbnails:
         except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError):
             return None  # half written, removed, or no picture: the page shows the original's name
         return path
+
+    def make_some(self, pictures: Iterable[Path]) -> dict[Path, Path | None]:
+        """Return small copies by picture, None where there can be none; at least one is made.
+
+        What would take long is left out: it is there when one asks again.
+        """
+        found: dict[Path, Path | None] = {}
+        until: float | None = None
+        for picture in pictures:
+            small = self.find(picture)
+            if small is not None:
+                found[picture] = small
+            elif until is None or time.monotonic() < until:
+                until = until or time.monotonic() + SECONDS_A_TIME
+                found[picture] = self.make(picture)
+        return found
 
     def _path(self, picture: Path) -> Path | None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,7 +18,6 @@ from kohya_gui.datasets.scan import DatasetScan, Picture, scan_dataset
 from kohya_gui.datasets.table import Table, TokenCounts, ViewSettings
 from kohya_gui.forms.scans import Scan, Scans
 from kohya_gui.thumbnails import Thumbnails
-from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.dataset.decision_files import change_decisions, read_decisions
 from sd_scripts.dataset.decisions import Change, Decisions
 from sd_scripts.dataset.doctor.findings import Report, report_from_json
@@ -31,8 +29,6 @@ NUM_KEPT: Final = 8
 RESOLUTIONS: Final = (256, 512, 640, 768, 1024, 1280, 1536)
 TOKEN_LIMITS: Final = (75, 150, 225)
 LARGE_SIDE: Final = 1024
-THUMBNAIL_SECONDS: Final = 0.5
-"""So long one request makes thumbnails; the script asks again for the others."""
 
 
 class OpenDataset:
@@ -51,11 +47,11 @@ class OpenDataset:
             data = json.loads(self.place.view.read_text("utf-8"))
         except (OSError, ValueError):
             return usual  # never chosen, or not readable: chosen again in a moment
-        return _settings(usual, data) if isinstance(data, dict) else usual
+        return _settings(usual, data, scan) if isinstance(data, dict) else usual
 
     def keep_settings(self, scan: DatasetScan, wanted: Mapping[str, Any]) -> None:
         """Keep how it shall be looked at. Raises `OSError`."""
-        chosen = _settings(self.settings(scan), wanted)
+        chosen = _settings(self.settings(scan), wanted, scan)
         self.place.path.mkdir(parents=True, exist_ok=True)
         write_atomic(self.place.view, json.dumps(asdict(chosen)) + "\n", durable=False)
 
@@ -129,19 +125,11 @@ class OpenDatasets:
 
     def small_copies(self, pictures: Sequence[Picture]) -> dict[str, str | None]:
         """Return small copies by id, None where there can be none; some may be left for later."""
-        made: dict[str, str | None] = {}
-        until = time.monotonic() + THUMBNAIL_SECONDS
-        for picture in pictures:
-            if picture.size is None:
-                made[picture.id] = None
-                continue
-            small = self._small.find(picture.path)
-            if small is None and time.monotonic() < until:
-                small = self._small.make(picture.path)
-                made[picture.id] = None
-            if small is not None:
-                made[picture.id] = str(small)
-        return made
+        made = self._small.make_some(one.path for one in pictures if one.size is not None)
+        small = {
+            one.id: made.get(one.path) for one in pictures if one.size is None or one.path in made
+        }
+        return {key: str(path) if path else None for key, path in small.items()}
 
     def large_copy(self, picture: Picture) -> str | None:
         """Return a copy to look at closely; None for what can't be read."""
@@ -158,12 +146,12 @@ def _usual_resolution(scan: DatasetScan) -> int:
     return 1024 if middle >= 900 else 512
 
 
-def _settings(base: ViewSettings, data: Mapping[str, Any]) -> ViewSettings:
+def _settings(base: ViewSettings, data: Mapping[str, Any], scan: DatasetScan) -> ViewSettings:
     """Take over what is fit among wishes."""
     ending, resolution = data.get("ending"), data.get("resolution")
     max_tokens = data.get("max_tokens")
     return ViewSettings(
-        ending if isinstance(ending, str) and ending in CAPTION_SUFFIXES else base.ending,
+        ending if isinstance(ending, str) and ending in scan.endings else base.ending,
         resolution
         if isinstance(resolution, int) and resolution in RESOLUTIONS
         else base.resolution,

@@ -146,18 +146,22 @@ class DatasetDoctor:
 
     @in_words
     def doctor_small(self, data: Mapping[str, Any]) -> Answer:
-        """Return small copies of a finding's pictures, by number."""
+        """Return small copies of a finding's pictures, by number; `later` are still to be made."""
         folder = self._folder(data)
         names, wanted = self._finding(folder, data).pictures, data.get("pictures")
         browser = Browser(browse_roots(self._context))
-        files: dict[str, str] = {}
+        pictures: dict[int, Path] = {}
         for one in (wanted if isinstance(wanted, list) else [])[:MAX_SMALL]:
             if isinstance(one, int) and 0 <= one < len(names):
                 picture = browser.allowed(names[one])  # None for a link to somewhere else
-                small = self._thumbnails.make(picture) if picture else None
-                if small is not None:
-                    files[str(one)] = str(small)
-        return {"files": files}
+                if picture is not None:
+                    pictures[one] = picture
+        made = self._thumbnails.make_some(pictures.values())
+        files = {str(one): str(made[path]) for one, path in pictures.items() if made.get(path)}
+        return {
+            "files": files,
+            "later": [one for one, path in pictures.items() if path not in made],
+        }
 
     def _folder(self, data: Mapping[str, Any]) -> Path:
         return self._desk.resolve(str(data.get("folder") or ""))

@@ -66,7 +66,10 @@ class DatasetMasks:
         self._large = Thumbnails(self._context.thumbnails, SIDE)
 
     def list_masks(self, request: object = None) -> Answer:
-        """Return a page of the folder's pictures, and where and whether each has a mask."""
+        """Return a page of the folder's pictures, and where and whether each has a mask.
+
+        While there is `more`, small copies are still to be made: the script asks again.
+        """
         try:
             folder, masks = self._places(request)
         except UserError as error:
@@ -75,18 +78,24 @@ class DatasetMasks:
         shown, shared = self._pictures(folder, places)
         pictures = [path for path in shown if path not in shared]
         start = _number(request, "page") * ROWS
-        rows = []
-        for picture in pictures[start : start + ROWS]:
-            small = self._small.make(picture)
-            rows.append(
-                {
-                    "name": picture.relative_to(folder).as_posix(),
-                    "small": str(small) if small else None,
-                    "has_mask": places.find(picture) is not None,
-                }
-            )
+        part = pictures[start : start + ROWS]
+        small = self._small.make_some(part)
+        rows = [
+            {
+                "name": picture.relative_to(folder).as_posix(),
+                "small": str(small[picture]) if small.get(picture) else None,
+                "has_mask": places.find(picture) is not None,
+            }
+            for picture in part
+        ]
         total = len(pictures)
-        return {"rows": rows, "total": total, "pages": -(-total // ROWS), "masks": str(masks)}
+        return {
+            "rows": rows,
+            "total": total,
+            "pages": -(-total // ROWS),
+            "masks": str(masks),
+            "more": len(small) < len(part),
+        }
 
     def open_mask(self, request: object = None) -> Answer:
         """Return a picture to paint on, with its mask (or its transparency) as a PNG."""

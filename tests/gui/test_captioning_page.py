@@ -153,6 +153,17 @@ def test_a_painted_mask_is_written_at_the_size_of_its_picture(
     assert len(list(kept.parent.iterdir())) == 2
 
 
+def test_small_copies_of_many_large_pictures_come_bit_by_bit(
+    context: Context, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "bad.png").write_bytes(b"no picture")
+    monkeypatch.setattr("kohya_gui.thumbnails.SECONDS_A_TIME", -1.0)
+    masks = masks_of(context)
+    looks = [masks.list_masks({"folder": str(pictures)}) for _ in range(3)]
+    assert [look["more"] for look in looks] == [True, True, False]
+    assert [sum(row["small"] is not None for row in look["rows"]) for look in looks] == [1, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
