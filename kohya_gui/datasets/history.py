@@ -86,6 +86,19 @@ class EditHistory:
         done, undone = self._split()
         return (done[-1] if done else None), (undone[0] if undone else None), len(done)
 
+    def size(self) -> tuple[int, int]:
+        """Return how many steps are kept, undone ones too, and how many bytes they take."""
+        steps = self._steps()
+        return len(steps), sum(_size(step.folder) for step in steps)
+
+    def clear(self) -> None:
+        """Forget every step: after this nothing can be put back. Raises `OSError`."""
+        steps = self._steps()
+        if steps:
+            self._set_position(0)  # what a clearing that is cut off leaves counts as undone
+        for step in reversed(steps):
+            shutil.rmtree(step.folder)
+
     def _split(self) -> tuple[list[Step], list[Step]]:
         position = self._position()
         steps = self._steps()
@@ -111,6 +124,10 @@ class EditHistory:
 
     def _set_position(self, number: int) -> None:
         write_atomic(self._path / "position", f"{number}\n")
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def _step(folder: Path) -> Step:

@@ -228,3 +228,25 @@ def test_an_undo_that_failed_can_be_tried_again(
     turned = book.undo()
     assert turned is not None
     assert content(tmp_path) == {}
+
+
+def test_what_is_kept_can_be_thrown_away_and_the_captions_stay(tmp_path: Path) -> None:
+    book = book_of(tmp_path)
+    assert book.kept() == (0, 0)
+    book.forget_steps()
+    for tags in ("x", "y"):
+        apply(book, tmp_path, {"kind": "add", "tags": tags})
+    assert book.undo() is not None
+    count, size = book.kept()
+    assert count == 2
+    kept = sum(one.stat().st_size for one in (tmp_path / "history").glob("*/*"))
+    assert size == kept > 0
+    before = content(tmp_path)
+    book.forget_steps()
+    assert book.kept() == (0, 0)
+    assert book.undo() is None
+    assert book.redo() is None
+    assert content(tmp_path) == before
+    apply(book, tmp_path, {"kind": "add", "tags": "z"})
+    assert book.undo() is not None
+    assert content(tmp_path) == before
