@@ -38,6 +38,7 @@ SCRIPTS: Final = (
     "notes",
     "dataset",
     "dataset_editor",
+    "dataset_grid",
     "dataset_pictures",
     "captioning",
     "dataset_samples",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kohya_gui.datasets.history import EditHistory
+from kohya_gui.datasets.metadata import CaptionPlace, EntryPlace
 from sd_scripts.dataset.caption_edit_file import CaptionFile
 from sd_scripts.dataset.caption_files import MAX_BYTES, CaptionProblem
+from sd_scripts.dataset.metadata_edit import Field, MetadataText
+from sd_scripts.dataset.metadata_files import MetadataProblem
+from sd_scripts.dataset.pictures import shown
 from sd_scripts.runs.undo import Content, UndoReport
 
 _Stamp = tuple[int, int, int]
@@ -18,13 +22,14 @@ _Stamp = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption file: its text (None where it can't be read, with the `problem`), and its mark.
+    """A caption as it stands: its text (None where it can't be read, with the `problem`), and its
+    mark.
 
-    `target` is the file itself where `path` is a link; None for a link out of the data set, which
-    is neither read nor written.
+    `target` is the file it is in, itself where `path` is a link; None for a link out of the data
+    set, which is neither read nor written.
     """
 
-    path: Path
+    path: CaptionPlace
     text: CaptionFile | None
     mark: str
     target: Path | None
@@ -41,8 +46,8 @@ class Written:
     """What became of files that were to be written: reasons by path; `changed` by others since."""
 
     num_written: int = 0
-    changed: list[Path] = field(default_factory=list)
-    failed: dict[Path, str] = field(default_factory=dict)
+    changed: list[CaptionPlace] = field(default_factory=list)
+    failed: dict[CaptionPlace, str] = field(default_factory=dict)
 
 
 class CaptionBook:
@@ -51,12 +56,13 @@ class CaptionBook:
     def __init__(self, folder: Path, history: EditHistory) -> None:
         self._folder = folder
         self._history = history
-        self._known: dict[Path, tuple[_Stamp | None, Caption]] = {}
+        self._known: dict[CaptionPlace, tuple[_Stamp | None, Caption]] = {}
+        self._metadata: dict[Path, tuple[_Stamp | None, MetadataText]] = {}
         self._lock = threading.RLock()
 
-    def read(self, path: Path) -> Caption:
-        """Return a caption file as it is now; what is not there has no captions."""
-        stamp = _stamp(path)
+    def read(self, path: CaptionPlace) -> Caption:
+        """Return a caption as it is now; a file that is not there has no captions."""
+        stamp = _stamp(path.file if isinstance(path, EntryPlace) else path)
         with self._lock:
             known = self._known.get(path)
             if known is not None and known[0] == stamp:
@@ -66,12 +72,11 @@ class CaptionBook:
             self._known[path] = stamp, caption
         return caption
 
-    def read_all(self, paths: Iterable[Path]) -> dict[Path, Caption]:
-        """Return many caption files as they are now."""
-        return {path: self.read(path) for path in paths}
-
     def write(
-        self, title: str, files: Mapping[Path, CaptionFile], marks: Mapping[Path, str]
+        self,
+        title: str,
+        files: Mapping[CaptionPlace, CaptionFile],
+        marks: Mapping[CaptionPlace, str],
     ) -> Written:
         """Write files as one step that can be undone, but none that somebody changed meanwhile.
 
@@ -80,23 +85,30 @@ class CaptionBook:
         """
         with self._lock:
             result, data = Written(), {}
-            origin: dict[Path, Path] = {}
+            origin: dict[Path, list[CaptionPlace]] = {}
+            entries: dict[Path, dict[str, dict[Field, str]]] = {}
             for path, text in files.items():
                 now = self._read(path)
                 if now.target is None or now.text is None:
                     result.failed[path] = now.problem
                 elif now.mark != marks.get(path):
                     result.changed.append(path)
+                elif isinstance(path, EntryPlace):
+                    entry = entries.setdefault(now.target, {}).setdefault(path.key, {})
+                    entry[path.field] = "".join(text.pieces).rstrip("\r\n")
+                    origin.setdefault(now.target, []).append(path)
                 else:
                     try:
                         data[now.target] = text.encode(path)
-                        origin[now.target] = path
+                        origin[now.target] = [path]
                     except CaptionProblem as problem:
                         result.failed[path] = f"{problem.reason}; {problem.hint}"
+            for target, wanted in entries.items():
+                data[target] = self._metadata_text(target).with_texts(wanted)
             failed = self._history.write(title, data) if data else {}
             for target, error in failed.items():
-                result.failed[origin[target]] = error.strerror or str(error)
-            result.num_written = len(data) - len(failed)
+                result.failed |= dict.fromkeys(origin[target], error.strerror or str(error))
+            result.num_written = sum(len(origin[one]) for one in data if one not in failed)
             for path in files:
                 self._known.pop(path, None)
             return result
@@ -119,13 +131,26 @@ class CaptionBook:
             "count": count,
         }
 
+    def kept(self) -> tuple[int, int]:
+        """Return how many steps are kept for undo and redo, and their bytes. Raises `OSError`."""
+        with self._lock:
+            return self._history.size()
+
+    def forget_steps(self) -> None:
+        """Throw away what is kept for undo and redo; no caption changes. Raises `OSError`."""
+        with self._lock:
+            self._history.clear()
+
     def _turn(self, *, back: bool) -> tuple[str, UndoReport] | None:
         with self._lock:
             turned = self._history.undo() if back else self._history.redo()
             self._known.clear()
+            self._metadata.clear()
             return None if turned is None else (turned[0].title, turned[1])
 
-    def _read(self, path: Path) -> Caption:
+    def _read(self, path: CaptionPlace) -> Caption:
+        if isinstance(path, EntryPlace):
+            return self._read_entry(path)
         target = self._target(path)
         if target is None:
             return Caption(path, None, "", None, "is a link to a file outside")
@@ -139,6 +164,39 @@ class CaptionBook:
             return Caption(path, None, content.mark, target, reason)
         except OSError as error:
             return Caption(path, None, "", target, f"can't be opened ({error.strerror or error})")
+
+    def _read_entry(self, place: EntryPlace) -> Caption:
+        target = self._target(place.file)
+        if target is None:
+            return Caption(place, None, "", None, "is a link to a file outside")
+        try:
+            entry = self._metadata_text(target).texts.get(place.key) if place.there else None
+        except MetadataProblem as problem:
+            return Caption(place, None, "", target, f"{problem.message}; {problem.hint}")
+        except OSError as error:
+            reason = f"can't be opened ({error.strerror or error})"
+            return Caption(place, None, "", target, reason)
+        if entry is None:
+            reason = f"{shown(place.file.name)} does not name this picture"
+            return Caption(place, None, "", target, reason)
+        text = entry[place.field]
+        return Caption(
+            place,
+            CaptionFile(tuple(text.splitlines(keepends=True))),
+            Content("file", text.encode("utf-8", "surrogatepass")).mark,
+            target,
+        )
+
+    def _metadata_text(self, file: Path) -> MetadataText:
+        """A metadata file as it is now. Raises `MetadataProblem`, `OSError`."""
+        stamp = _stamp(file)
+        with self._lock:
+            known = self._metadata.get(file)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            text = MetadataText(file, file.read_bytes())
+            self._metadata[file] = stamp, text
+            return text
 
     def _target(self, path: Path) -> Path | None:
         """The file that is written for `path`: where a link within the data set leads."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.datasets.captions import CaptionBook, Written
+from kohya_gui.datasets.metadata import CaptionPlace
 from kohya_gui.datasets.scan import Picture
 from sd_scripts.dataset.caption_edit import CaptionEdit, count_tags, edit_of
 from sd_scripts.dataset.caption_edit_file import CaptionFile, clean_captions
@@ -21,10 +21,10 @@ class Draft:
     """What an edit would change. `mark` stands for exactly this; `closed` can't be written, why."""
 
     edit: CaptionEdit
-    files: dict[Path, CaptionFile] = field(default_factory=dict)
-    marks: dict[Path, str] = field(default_factory=dict)
-    names: dict[Path, str] = field(default_factory=dict)
-    before: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    files: dict[CaptionPlace, CaptionFile] = field(default_factory=dict)
+    marks: dict[CaptionPlace, str] = field(default_factory=dict)
+    names: dict[CaptionPlace, str] = field(default_factory=dict)
+    before: dict[CaptionPlace, tuple[str, ...]] = field(default_factory=dict)
     closed: dict[str, str] = field(default_factory=dict)
     num_new: int = 0
 

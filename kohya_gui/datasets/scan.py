@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from kohya_gui.datasets.metadata import CaptionPlace, MetadataSource, find_metadata
 from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES, caption_names
 from sd_scripts.dataset.folders import folder_problem
 from sd_scripts.dataset.index import Known, PictureIndex
@@ -30,7 +31,8 @@ class Picture:
     """A picture of the data set. `name` is relative to its folder with "/", fit for being shown.
 
     `size` is (width, height) in pixels, None where it can't be read; then `problem` says why.
-    `texts` are the caption files that there are, or may be, by the ending.
+    `texts` are where its captions stand, or may be written, by the ending of caption files or the
+    name of a metadata file's texts.
     """
 
     id: str
@@ -38,13 +40,14 @@ class Picture:
     path: Path
     size: tuple[int, int] | None
     problem: str
-    texts: dict[str, Path]
+    texts: dict[str, CaptionPlace]
     has_text: frozenset[str]
 
 
 @dataclass(frozen=True)
 class DatasetScan:
-    """Everything found in a data set's folder. `endings` counts pictures with such a caption."""
+    """Everything found in a data set's folder. `endings` counts pictures with such a caption; it
+    has the two of caption files and, for each metadata file found, its captions and its tags."""
 
     folder: Path
     pictures: tuple[Picture, ...]
@@ -54,8 +57,9 @@ class DatasetScan:
 
     @property
     def usual_ending(self) -> str:
-        """The ending that most captions have."""
-        return max(CAPTION_SUFFIXES, key=lambda ending: self.endings[ending])
+        """The ending that most captions have; a metadata file's if no picture has a file."""
+        usual = max(CAPTION_SUFFIXES, key=lambda ending: self.endings[ending])
+        return usual if self.endings[usual] else max(self.endings, key=self.endings.__getitem__)
 
 
 def scan_dataset(
@@ -87,8 +91,25 @@ def scan_dataset(
             f"There are no pictures in {shown(folder)}. {' '.join(notes)}".strip(),
             hint="Choose a folder that holds pictures as PNG, JPEG, WebP, BMP or AVIF.",
         )
-    endings = Counter(ending for picture in pictures for ending in picture.has_text)
+    sources = find_metadata(folder, {one.path for one in pictures}, may_read, notes)
+    pictures = [_with_sources(one, sources, folder) for one in pictures]
+    endings = Counter(dict.fromkeys(CAPTION_SUFFIXES, 0))
+    endings.update({source.ending(folder): 0 for source in sources})
+    endings.update(ending for picture in pictures for ending in picture.has_text)
     return DatasetScan(folder, tuple(pictures), endings, tuple(folders), tuple(notes))
+
+
+def _with_sources(picture: Picture, sources: Sequence[MetadataSource], folder: Path) -> Picture:
+    """A picture with what metadata files say about it."""
+    if not sources:
+        return picture
+    texts, there = dict(picture.texts), set(picture.has_text)
+    for source in sources:
+        ending = source.ending(folder)
+        texts[ending] = source.place(picture.path, picture.name)
+        if picture.path in source.written:
+            there.add(ending)
+    return replace(picture, texts=texts, has_text=frozenset(there))
 
 
 def _listings(folder: Path, may_read: MayRead, notes: list[str]) -> Iterator[Listing]:
@@ -137,7 +158,8 @@ def _pictures(folder: Path, listing: Listing, known: dict[str, Known]) -> Iterat
     inside = listing.folder.relative_to(folder)
     for name in listing.pictures:
         found, stem = known[name], os.path.splitext(name)[0]
-        texts, there = {}, set()
+        texts: dict[str, CaptionPlace] = {}
+        there: set[str] = set()
         for ending in CAPTION_SUFFIXES:
             text = listing.text_file(caption_names(stem, ending))
             texts[ending] = listing.folder / (text or stem + ending)

@@ -18,7 +18,6 @@ from kohya_gui.datasets.table import Table, Wish
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
-from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.tokens import cut_off_at
 from sd_scripts.errors import UserError
@@ -26,6 +25,11 @@ from sd_scripts.runs.undo import UndoReport
 
 TITLE: Final = "dataset.tab_pictures"
 MAX_ROWS: Final = 200
+_SOURCES: Final = {
+    "": "dataset.source_files",
+    "caption": "dataset.source_caption",
+    "tags": "dataset.source_tags",
+}
 
 Answer = dict[str, Any]
 _Ask = Callable[["PictureAnswers", Mapping[str, Any]], Answer]
@@ -35,7 +39,6 @@ def build(desk: DatasetDesk) -> None:
     """Place the grid and the editor; called within their tab."""
     answers = PictureAnswers(desk)
     facts = {
-        "endings": CAPTION_SUFFIXES,
         "resolutions": RESOLUTIONS,
         "token_limits": TOKEN_LIMITS,
     }
@@ -50,6 +53,7 @@ def build(desk: DatasetDesk) -> None:
             answers.try_change,
             answers.change,
             answers.turn,
+            answers.forget_steps,
             answers.exclude,
             answers.settings,
         ],
@@ -114,7 +118,7 @@ class PictureAnswers:
                 "folders": [shown(one) for one in scan.found.folders],
                 "problems": table.problem_counts(dataset.counts),
                 "verdicts": table.verdicts,
-                "endings": dict(scan.found.endings),
+                "endings": self._endings(scan.found),
                 **asdict(table.settings),
             }
         return answer
@@ -196,6 +200,15 @@ class PictureAnswers:
         return {"title": title, "steps": dataset.book.steps(), **_report(report)}
 
     @_answer
+    def forget_steps(self, data: Mapping[str, Any]) -> Answer:
+        """Tell how much is kept for undo; throw it away once the page is `sure`."""
+        _, dataset = self._dataset(data)
+        count, size = dataset.book.kept()
+        if data.get("sure"):
+            dataset.book.forget_steps()
+        return {"count": count, "bytes": size, "steps": dataset.book.steps()}
+
+    @_answer
     def exclude(self, data: Mapping[str, Any]) -> Answer:
         """Leave pictures out of training, or take them in again."""
         table, dataset = self._table(data)
@@ -210,6 +223,15 @@ class PictureAnswers:
         table, dataset = self._table(data)
         dataset.keep_settings(table.scan, data)
         return {}
+
+    def _endings(self, scan: DatasetScan) -> list[Answer]:
+        """Return where captions may stand, each with its number of pictures, in words."""
+        found = []
+        for ending, count in scan.endings.items():
+            file, _, field = ending.rpartition(":")
+            words = self._text(_SOURCES[field if file else ""], file=shown(file or ending))
+            found.append({"ending": ending, "count": count, "text": words})
+        return found
 
     def _dataset(self, data: Mapping[str, Any]) -> tuple[Path, OpenDataset]:
         folder = self._desk.resolve(str(data.get("folder") or ""))

@@ -43,8 +43,13 @@ def read_metadata(path: Path) -> tuple[list[MetadataEntry], list[str]]:
 
     Raises `MetadataProblem` where the file as a whole can't be read.
     """
+    return read_metadata_text(path, _text(path))
+
+
+def read_metadata_text(path: Path, text: str) -> tuple[list[MetadataEntry], list[str]]:
+    """As `read_metadata`, of a text that was read already; `path` tells the layout."""
     entries, wrong = [], []
-    for where, key, value in _raw(path, _text(path)):
+    for where, key, value in _raw(path, text):
         try:
             entries.append(_entry(key, value))
         except ValueError as error:

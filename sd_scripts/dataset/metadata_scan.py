@@ -18,7 +18,7 @@ from sd_scripts.errors import Problem
 
 
 @dataclass
-class _Finder:
+class PictureFinder:
     """Finds the files that keys mean: with extension, or (as older tools wrote them) without."""
 
     image_dir: Path
@@ -55,7 +55,7 @@ def scan_metadata(
     """
     assert settings.metadata_file is not None
     entries, wrong = read_metadata(settings.metadata_file)
-    scan, finder = FolderScan(), _Finder(settings.image_dir)
+    scan, finder = FolderScan(), PictureFinder(settings.image_dir)
     found: dict[Path, MetadataEntry] = {}
     for entry in entries:
         path = finder.find(entry.key)

@@ -1,188 +1,8 @@
-// The tab “Pictures and captions”: the grid draws only what is in sight, so ten thousand pictures stay fluid.
+// The tab “Pictures and captions”: what stands above the grid, which pictures are wanted, undo.
 (() => {
   "use strict";
   const { t, h, fill, every } = window.KG;
-  const CHUNK = 60;
   const NO_WISH = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
-  const TILE = { width: 148, height: 206, gap: 10 };
-
-  /** The grid of pictures: asks `fetchRows(offset, limit)` for what comes into sight. */
-  function makeGrid({ fetchRows, fetchSmall, onChoose }) {
-    const inner = h("div.kg-tiles-inner");
-    const box = h("div.kg-tiles", { tabindex: "0", role: "listbox", "aria-label": t("dataset.grid") }, inner);
-    const rows = new Map();
-    const asked = new Set();
-    const tiles = new Map();
-    const small = new Map();
-    let count = 0;
-    let current = -1;
-    let columns = 1;
-    let age = 0;
-    let smallAge = 0;
-    let fetching = false;
-    let frame = 0;
-
-    function inSight() {
-      const high = TILE.height + TILE.gap;
-      const first = Math.max(0, Math.floor(box.scrollTop / high) - 1) * columns;
-      const last = Math.min(count, (Math.ceil((box.scrollTop + box.clientHeight) / high) + 1) * columns);
-      return [first, last];
-    }
-
-    function badge(row) {
-      if (row.excluded) return h("span.kg-tag", {}, t("dataset.out"));
-      const bad = row.problems.find(([code]) => code !== "no_caption");
-      if (bad) return h("span.kg-tag.kg-warn", { title: row.problems.map(([code, text]) => window.KG.dataset.problemText(code, text)).join("\n") }, `⚠ ${row.problems.length}`);
-      return row.captions ? null : h("span.kg-tag", {}, t("dataset.no_caption"));
-    }
-
-    function fillTile(tile, index) {
-      const row = rows.get(index);
-      tile.classList.toggle("kg-current", index === current);
-      tile.setAttribute("aria-selected", String(index === current));
-      const file = row && small.get(row.id);
-      const mark = JSON.stringify([row, file === undefined ? "awaited" : file]);
-      if (tile.dataset.mark === mark) return;
-      tile.dataset.mark = mark;
-      if (!row) {
-        fill(tile, h("span.kg-tile-picture"));
-        return;
-      }
-      tile.dataset.id = row.id;
-      tile.classList.toggle("kg-out", row.excluded);
-      tile.title = row.name;
-      const name = row.name.split("/").pop();
-      fill(tile,
-        h("span.kg-tile-picture", {}, file ? h("img", { src: window.KG.file(file), alt: "", draggable: false, decoding: "async" }) : file === null ? h("span.kg-faint", {}, t("dataset.no_picture")) : null, badge(row)),
-        h("span.kg-tile-name", {}, name),
-        h("span.kg-tile-caption", {}, row.caption || "–"));
-    }
-
-    function draw() {
-      columns = Math.max(2, Math.floor((box.clientWidth + TILE.gap) / (TILE.width + TILE.gap)));
-      const wide = (box.clientWidth - (columns - 1) * TILE.gap - 2) / columns;
-      inner.style.height = `${Math.ceil(count / columns) * (TILE.height + TILE.gap)}px`;
-      const [first, last] = inSight();
-      for (const [index, tile] of tiles) {
-        if (index < first || index >= last) {
-          tile.remove();
-          tiles.delete(index);
-        }
-      }
-      for (let index = first; index < last; index += 1) {
-        let tile = tiles.get(index);
-        if (!tile) {
-          const at = index;
-          tile = h("div.kg-tile", { role: "option", id: `kg-tile-${index}`, onclick: () => choose(at) });
-          tiles.set(index, tile);
-          inner.append(tile);
-        }
-        tile.style.width = `${wide}px`;
-        tile.style.transform = `translate(${(index % columns) * (wide + TILE.gap)}px, ${Math.floor(index / columns) * (TILE.height + TILE.gap)}px)`;
-        fillTile(tile, index);
-      }
-      need(first, last);
-    }
-
-    const later = () => {
-      if (!frame) frame = requestAnimationFrame(() => { frame = 0; draw(); });
-    };
-
-    async function need(first, last) {
-      for (let start = Math.floor(first / CHUNK) * CHUNK; start < last; start += CHUNK) {
-        if (asked.has(start)) continue;
-        asked.add(start);
-        const mine = age;
-        fetchRows(start, CHUNK).then((answer) => {
-          if (mine !== age || !answer) return;
-          take(answer);
-        }, () => asked.delete(start));
-      }
-      if (fetching) return;
-      const ids = [];
-      for (let index = first; index < last; index += 1) {
-        const row = rows.get(index);
-        if (row && !small.has(row.id)) ids.push(row.id);
-      }
-      if (!ids.length) return;
-      fetching = true;
-      const mine = smallAge;
-      try {
-        const files = await fetchSmall(ids);
-        // Ids are made of names: another folder may have the same ones.
-        if (mine === smallAge) for (const [id, file] of Object.entries(files)) small.set(id, file);
-      } catch (error) {
-        console.warn("small copies", error);
-        await new Promise((go) => setTimeout(go, 2000));
-      }
-      fetching = false;
-      later();
-    }
-
-    function take(answer) {
-      if (answer.count !== count) count = answer.count;
-      answer.rows.forEach((row, place) => rows.set(answer.offset + place, row));
-      later();
-    }
-
-    function choose(index, silent) {
-      if (!count) return;
-      current = Math.max(0, Math.min(count - 1, index));
-      box.setAttribute("aria-activedescendant", `kg-tile-${current}`);
-      const high = TILE.height + TILE.gap;
-      const top = Math.floor(current / columns) * high;
-      if (top < box.scrollTop) box.scrollTop = top;
-      else if (top + high > box.scrollTop + box.clientHeight) box.scrollTop = top + high - box.clientHeight;
-      later();
-      if (silent) return;
-      const row = rows.get(current);
-      if (row) onChoose(row, current);
-      else fetchRows(Math.floor(current / CHUNK) * CHUNK, CHUNK).then((answer) => {
-        if (!answer) return;
-        take(answer);
-        if (rows.get(current)) onChoose(rows.get(current), current);
-      });
-    }
-
-    box.addEventListener("scroll", later, { passive: true });
-    box.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, PageDown: columns * 3, PageUp: -columns * 3 }[event.key];
-      if (event.altKey || event.ctrlKey || event.metaKey) return;
-      if (step) choose(current < 0 ? 0 : current + step);
-      else if (event.key === "Home") choose(0);
-      else if (event.key === "End") choose(count - 1);
-      else return;
-      event.preventDefault();
-    });
-    new ResizeObserver(later).observe(box);
-
-    return {
-      box,
-      choose,
-      move: (step) => choose(current < 0 ? 0 : current + step),
-      get current() { return current; },
-      get count() { return count; },
-      inSight,
-      take,
-      /** Begin anew: other pictures are wanted, or all is to be read again. */
-      reset(answer, keepPlace) {
-        age += 1;
-        rows.clear();
-        asked.clear();
-        if (!keepPlace) {
-          current = -1;
-          box.scrollTop = 0;
-        }
-        asked.add(answer.offset);
-        count = answer.count;
-        take(answer);
-      },
-      forgetSmall() {
-        smallAge += 1;
-        small.clear();
-      },
-    };
-  }
 
   window.KG.widgets.dataset_pictures = ({ element, props, server }) => {
     const holder = element.firstElementChild;
@@ -194,7 +14,7 @@
     let scanning = null;
 
     const ask = (what, data = {}) => server[what]({ folder, ...wish, ...data });
-    const grid = makeGrid({
+    const grid = window.KG.dataset.makeGrid({
       fetchRows: (offset, limit) => ask("look", { offset, limit }).then((answer) => (answer.rows ? answer : null)),
       fetchSmall: (ids) => ask("small", { ids }).then((answer) => answer.files || {}),
       onChoose: (row) => side.openPicture(row.id),
@@ -278,15 +98,30 @@
       folders.hidden = known.folders.length < 2;
       fill(folders, option("*", t("dataset.all_folders"), wish.folder_in === null ? "*" : ""),
         known.folders.map((one) => option(one, one || t("dataset.folder_itself"), wish.folder_in)));
-      const others = Object.entries(known.endings).filter(([ending, n]) => ending !== known.ending && n);
-      fill(notes, [...known.notes, ...others.map(([ending, n]) => t("dataset.other_ending", { n, ending, chosen: known.ending }))]
+      const source = Object.fromEntries(known.endings.map((one) => [one.ending, one.text]));
+      const others = known.endings.filter((one) => one.ending !== known.ending && one.count);
+      fill(notes, [...known.notes, ...others.map((one) => t("dataset.other_ending", { n: one.count, ending: one.text, chosen: source[known.ending] }))]
         .map((note) => h("p.kg-note.kg-small", {}, note)));
       fill(look, h("summary.kg-button.kg-slim", {}, t("dataset.view")),
         h("div.kg-look-body", {},
           choice(t("dataset.resolution"), "resolution", facts.resolutions, known.resolution, (n) => `${n} × ${n}`),
           choice(t("dataset.max_tokens"), "max_tokens", facts.token_limits, known.max_tokens, (n) => t("dataset.tokens_n", { n })),
-          choice(t("dataset.ending"), "ending", facts.endings, known.ending, (one) => one),
-          h("button.kg-button.kg-slim", { type: "button", onclick: () => { grid.forgetSmall(); refresh({ facts: true, again: true }); } }, t("dataset.read_again"))));
+          choice(t("dataset.ending"), "ending", Object.keys(source), known.ending, (one) => source[one]),
+          h("button.kg-button.kg-slim", { type: "button", onclick: () => { grid.forgetSmall(); refresh({ facts: true, again: true }); } }, t("dataset.read_again")),
+          h("button.kg-button.kg-slim", { type: "button", "data-act": "forget", onclick: forgetSteps }, t("dataset.forget_steps"))));
+    }
+
+    /** Throw away what undo keeps, once it is told how much that is and the user is sure. */
+    async function forgetSteps() {
+      const kept = await ask("forget_steps");
+      if (kept.problem) return say(`${kept.problem} ${kept.hint}`, "bad");
+      if (!kept.count) return say(t("dataset.nothing_kept"));
+      const sure = await window.KG.confirm({ title: t("dataset.forget_steps"), text: t("dataset.forget_text", { n: kept.count, size: window.KG.bytes(kept.bytes) }), yes: t("dataset.forget_yes"), danger: true });
+      if (!sure) return undefined;
+      const answer = await ask("forget_steps", { sure: true });
+      if (answer.problem) return say(`${answer.problem} ${answer.hint}`, "bad");
+      showSteps(answer.steps);
+      return say(t("dataset.forgotten", { n: answer.count, size: window.KG.bytes(answer.bytes) }));
     }
 
     /** Ask for the pictures that are wanted now, waiting while the folder is read. */
@@ -296,7 +131,7 @@
       for (;;) {
         let answer;
         try {
-          answer = await ask("look", { offset: top || !known ? 0 : Math.floor(grid.inSight()[0] / CHUNK) * CHUNK, limit: CHUNK, facts: withFacts || !known, again: again && first });
+          answer = await ask("look", { offset: top || !known ? 0 : Math.floor(grid.inSight()[0] / grid.chunk) * grid.chunk, limit: grid.chunk, facts: withFacts || !known, again: again && first });
         } catch {
           answer = { problem: t("common.no_answer"), hint: "" };
         }

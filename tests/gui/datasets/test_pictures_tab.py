@@ -139,6 +139,18 @@ def test_many_captions_are_written_as_they_were_shown(tab: Tab) -> None:
     assert tab.text("bad.txt") == "new\n"
 
 
+def test_what_undo_keeps_is_told_first_and_cleared_when_sure(tab: Tab) -> None:
+    tab.write(kind="add", tags="new")
+    told = tab("forget_steps")
+    assert told["count"] == 1
+    assert told["bytes"] > 0
+    assert told["steps"]["undo"]
+    cleared = tab("forget_steps", sure=True)
+    assert cleared["steps"] == {"undo": None, "redo": None, "count": 0}
+    assert "new" in tab.text("a.txt")
+    assert tab("forget_steps")["count"] == 0
+
+
 def test_leaving_a_picture_out_writes_the_decisions_and_no_picture(tab: Tab) -> None:
     tab.look()
     before = (tab.folder / "a.png").read_bytes()
