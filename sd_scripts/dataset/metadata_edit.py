@@ -80,8 +80,9 @@ class MetadataText:
             if line.strip():
                 begin = _skipped(self._text, start)
                 entry, _ = _DECODER.raw_decode(self._text, begin)
-                if isinstance(entry, dict):
-                    found.setdefault(entry.get("image_path"), begin)
+                key = entry.get("image_path") if isinstance(entry, dict) else None
+                if isinstance(key, str):
+                    found.setdefault(key, begin)
         return found
 
 
