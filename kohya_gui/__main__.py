@@ -1,4 +1,4 @@
-"""`python -m kohya_gui`: read the flags, refuse what is unsafe, open the GUI."""
+"""`python -m kohya_gui`: open the GUI, refusing what is unsafe, or do what a command word says."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import time
 from collections.abc import Sequence
 
 from kohya_gui.arguments import parse_arguments
-from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError
+from kohya_gui.commands.problems import print_problems
+from sd_scripts.errors import EXIT_FAULT, EXIT_OK, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the GUI until it is interrupted; return the exit code of `sd_scripts.errors`."""
     began = time.monotonic()
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+        if words and not words[0].startswith("-"):
+            from kohya_gui.commands.doing import run_command
+
+            return run_command(words)
+        arguments = parse_arguments(words)
         # Imported only now: a refusal should not wait for the import of a web framework.
         from kohya_gui.app import serve
 
         return serve(arguments, began=began)
     except UserError as error:
-        for problem in error.problems:
-            print(f"error: {problem.message}", file=sys.stderr)
-            if problem.hint:
-                print(f"       {problem.hint}", file=sys.stderr)
-        return EXIT_USER
+        return print_problems(error, as_json="--json" in words)
     except KeyboardInterrupt:
         return EXIT_OK
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -17,15 +18,22 @@ from starlette.middleware import Middleware
 from kohya_gui.arguments import Arguments
 from kohya_gui.context import Context, make_context
 from kohya_gui.guard import Guard
+from kohya_gui.locales import language_names
+from kohya_gui.locales.speaking import LanguageChoice, marking
+from kohya_gui.login import Attempts, LoginLimit
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.pages.shell import build_page
 from kohya_gui.quick_gradio import gr
+from kohya_gui.rest.routes import rest_routes
+from kohya_gui.spoken_blocks import SpokenBlocks
 from kohya_gui.theme import make_theme
 from sd_scripts.errors import EXIT_OK
 
 SCRIPTS: Final = (
     "core",
     "nav",
+    "notify",
+    "settings",
     "chart",
     "log",
     "chooser",
@@ -59,20 +67,24 @@ def asset(name: str) -> str:
 
 def page_head(context: Context) -> str:
     """Return what goes into every page's head: texts and scripts, in one piece and no request."""
-    texts = context.text.for_browser().replace("<", "\\u003c")
-    setup = f"window.KG_TEXTS={texts};window.KG_THEME={context.settings().theme!r};"
+    languages = json.dumps(language_names(), ensure_ascii=False)
+    setup = (
+        f"window.KG_TEXTS={context.text.for_browser()};window.KG_LANGUAGES={languages};"
+        f"window.KG_LANGUAGE='{context.text.code()}';window.KG_THEME={context.settings().theme!r};"
+    )
     scripts = "\n".join(asset(f"js/{name}.js") for name in SCRIPTS)
     return f"<script>{setup}\n{scripts}</script>"
 
 
-def build(context: Context) -> gr.Blocks:
+def build(context: Context) -> SpokenBlocks:
     """Return the whole application, every page on a route of its own."""
-    blocks = gr.Blocks(analytics_enabled=False, title=context.text("app.title"))
-    for page in PAGES:
-        if page.path:
-            blocks.route(context.text(page.title), f"/{page.path}")
-        with blocks:
-            build_page(context, page, PAGES)
+    with marking():
+        blocks = SpokenBlocks(context.text, title=context.text("app.title"))
+        for page in PAGES:
+            if page.path:
+                blocks.route(page.path, f"/{page.path}")
+            with blocks:
+                build_page(context, page, PAGES)
     return blocks
 
 
@@ -88,19 +100,22 @@ def launch(
     """Build and serve; return the application and its address on this machine."""
     os.environ["GRADIO_TEMP_DIR"] = str(context.workspace.path / "uploads")
     _keep_proxies_away()
+    attempts = Attempts()
     blocks = build(context)
+    with marking():
+        head, auth_message = page_head(context), context.text("app.login")
     blocks.launch(
         server_name=arguments.host,
         server_port=arguments.port,
         auth=arguments.login,
-        auth_message=context.text("app.login"),
+        auth_message=auth_message,
         share=arguments.share,
         allowed_paths=list(allowed or allowed_folders(context)),
         blocked_paths=[str(context.workspace.settings), str(context.workspace.drafts)],
         favicon_path=str(resources.files("kohya_gui").joinpath("assets", "favicon.svg")),
         theme=make_theme(),
         css="".join(asset(f"{name}.css") for name in STYLES),
-        head=page_head(context),
+        head=head,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -109,7 +124,14 @@ def launch(
         mcp_server=False,
         show_error=True,
         max_file_size=_UPLOAD_LIMIT,
-        app_kwargs={"middleware": [Middleware(Guard, only_this_machine=arguments.login is None)]},
+        app_kwargs={
+            "middleware": [
+                Middleware(Guard, only_this_machine=arguments.login is None),
+                Middleware(LoginLimit, attempts=attempts),
+                Middleware(LanguageChoice, setting=context.language),
+            ],
+            "routes": rest_routes(context, arguments.login, attempts),
+        },
         quiet=True,
         inline=False,
         prevent_thread_lock=True,

@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m kohya_gui",
         description="Open the local web page in which Stable Diffusion models are fine-tuned.",
         epilog=(
+            "Runs and the queue without the page: python -m kohya_gui runs --help (also show, "
+            "submit, queue, follow, stop, save, sample, pause, continue). "
             f"The login may also come from the environment: {USERNAME_VARIABLE} and "
             f"{PASSWORD_VARIABLE}. A password given as a flag is seen by everybody who may list "
             "this machine's processes."

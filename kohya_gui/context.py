@@ -13,16 +13,20 @@ from kohya_gui.checks import Checks
 from kohya_gui.forms.drafts import Drafts
 from kohya_gui.forms.scans import Scans
 from kohya_gui.jobs.history import History
+from kohya_gui.jobs.notify import Notifier, webhook_address
 from kohya_gui.jobs.queue import JobQueue
 from kohya_gui.jobs.store import RunStore
 from kohya_gui.jobs.try_worker import TryWorker
-from kohya_gui.locales import Texts, available_languages, load_texts
+from kohya_gui.locales import load_texts
+from kohya_gui.locales.speaking import SpokenTexts, chosen_language
 from kohya_gui.run_view import RunViews
 from kohya_gui.settings import Settings, load_settings
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import UserError
 
 QUEUE_SECONDS: Final = 2.0
+NOTIFY_EVERY: Final = 3
+"""At each so many-th look of the queue it is also asked which runs have ended."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Context:
     """Handed to every page when it is built. Everything in it may be used by many threads."""
 
     workspace: Workspace
-    text: Texts
+    text: SpokenTexts
     store: RunStore
     queue: JobQueue
     trying: TryWorker
@@ -39,7 +43,9 @@ class Context:
     checks: Checks
     views: RunViews
     history: History
+    notifier: Notifier
     notes: tuple[str, ...] = ()
+    language_flag: str | None = None
     _closed: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -50,6 +56,10 @@ class Context:
     def settings(self) -> Settings:
         """Return the settings as they are on the disk now."""
         return load_settings(self.workspace)[0]
+
+    def language(self) -> str:
+        """Return the language for those who chose none: the flag's, else the setting's."""
+        return self.language_flag or self.settings().language
 
     def start_background(self) -> None:
         """Start what goes on without a page: the queue moves on when a job ends, and
@@ -64,11 +74,14 @@ class Context:
     def _move_queue(self) -> None:
         with contextlib.suppress(OSError):  # told in the page that lists them
             self.store.list()  # past runs are read once, before anybody opens their page
-        told = ""
+        told, turn = "", 0
         while not self._closed.wait(QUEUE_SECONDS):
+            turn += 1
             try:
                 self.queue.advance()
                 self.trying.make_room()
+                if turn % NOTIFY_EVERY == 0:
+                    self.notifier.look()
                 told = ""
             except (UserError, OSError) as error:
                 # A damaged or unreachable queue is also told in the page; here once is enough.
@@ -80,10 +93,14 @@ class Context:
 def make_context(workspace_path: Path | None, language: str | None) -> Context:
     """Open the workspace and make what pages share. Raises `UserError` for what cannot be used."""
     workspace = open_workspace(workspace_path)
-    settings, notes = load_settings(workspace)
+    _, notes = load_settings(workspace)
     # A flag that is wrong is refused; a setting that is wrong must not keep the program shut.
-    usable = settings.language if settings.language in available_languages() else None
-    text = load_texts(language or usable)
+    flag = load_texts(language).language if language else None
+
+    def default() -> str:
+        return chosen_language(None, flag or load_settings(workspace)[0].language, "")
+
+    text = SpokenTexts(default)
     store = RunStore(workspace)
     context = Context(
         workspace=workspace,
@@ -94,9 +111,11 @@ def make_context(workspace_path: Path | None, language: str | None) -> Context:
         drafts=Drafts(workspace.drafts),
         scans=Scans(),
         checks=Checks(workspace),
+        notifier=Notifier(store, lambda: webhook_address(load_settings(workspace)[0].webhook)),
         views=RunViews(store, workspace.path / "thumbnails", text),
         history=History(store),
         notes=notes,
+        language_flag=flag,
     )
     context.drafts.forget_old()
     context.start_background()

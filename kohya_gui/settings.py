@@ -20,20 +20,23 @@ Tier = Literal["basic", "advanced", "expert"]
 class Settings(BaseModel):
     """All settings. What a newer version added is kept as it is, so that going back loses nothing.
 
-    `roots` are the folders that may be browsed besides the workspace; empty means the user's own
-    folder. `processes` are those of each training. `page_defaults` holds, by job name, option
-    values a new form begins with. Secrets never go in here.
+    `language` is that of people who chose none ("auto": what their browser asks for). `roots` are
+    the folders that may be browsed besides the workspace; empty means the user's own folder.
+    `processes` are those of each training. To `webhook` the end of each run is posted; an address
+    that is a secret stands in the environment instead (see `jobs.notify`). `page_defaults` holds,
+    by job name, option values a new form begins with. Secrets never go in here.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    language: str = Field(default="en", min_length=2, max_length=20)
+    language: str = Field(default="auto", min_length=2, max_length=20)
     theme: Theme = "system"
     tier: Tier = "basic"
     roots: tuple[str, ...] = ()
     allow_hub: bool = False
     when_busy: Literal["queue", "refuse"] = "queue"
     processes: Processes = Processes()
+    webhook: str = ""
     page_defaults: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 

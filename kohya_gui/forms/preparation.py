@@ -10,6 +10,7 @@ from pathlib import Path
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import Raw, default_raw, only_changed, raw_of_values
 from kohya_gui.importers.report import Report
+from kohya_gui.jobs import submitting
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
@@ -41,9 +42,7 @@ class Prepared:
     @property
     def name(self) -> str:
         """What the run is called: the name of its result, else of the folder of pictures."""
-        name = self.values.get("output_name") or ""
-        folder = self.values.get("train_data_dir") or ""
-        return str(name) or Path(str(folder)).name or self.job_type.title
+        return submitting.run_name(self.job_type, self.values)
 
 
 def full_raw(draft: Draft) -> Raw:
@@ -57,11 +56,7 @@ def prepare(draft: Draft, workspace: Workspace) -> Prepared:
     """Read a draft. Raises nothing for what is wrong in it: that is told by checking the values."""
     job_type = JOBS[draft.job]
     raw = full_raw(draft)
-    values = from_form(job_type, raw)
-    for name, spec in specs_by_name(job_type).items():
-        value = values.get(name)
-        if spec.path is not None and isinstance(value, str) and value.strip():
-            values[name] = whole_path(value, workspace)
+    values = submitting.with_whole_paths(job_type, from_form(job_type, raw), workspace.path)
     if not draft.prompts.strip() or "sample_prompts" not in values:
         return Prepared(job_type, raw, values)
     text = "\n".join(line.rstrip() for line in draft.prompts.strip().splitlines()) + "\n"
@@ -82,11 +77,7 @@ def prepare(draft: Draft, workspace: Workspace) -> Prepared:
 
 def whole_path(text: str, workspace: Workspace) -> str:
     """Return a path as the job's process will understand it, which works in the workspace."""
-    try:
-        path = Path(text.strip().strip("\"'")).expanduser()
-    except RuntimeError:
-        return text  # "~somebody" who is not known: told as a path that is not there
-    return str(path if path.is_absolute() else workspace.path / path)
+    return submitting.whole_path(text, workspace.path)
 
 
 def prompt_folder(workspace: Workspace) -> Path:

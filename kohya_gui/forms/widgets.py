@@ -61,7 +61,7 @@ def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False)
     """
     hidden = ["kg-hidden"] if hidden_at_first else []
     label = text.optional(f"option.{spec.name}.label", spec.label)
-    if spec.unit and spec.unit.lower() not in label.lower():
+    if spec.unit and spec.unit.lower() not in spec.label.lower():
         label = f"{label} ({text.optional(f'unit.{spec.unit}', spec.unit)})"
     # The option's name stands in the text, so that it is read aloud and found by Ctrl-F.
     info = f"`{spec.name}` {text.optional(f'option.{spec.name}.help', spec.help)}"

@@ -37,8 +37,9 @@ class Texts:
         return frozenset(self._texts)
 
     def for_browser(self) -> str:
-        """Return the texts for the page's scripts as JSON, keys without their prefix."""
-        return json.dumps(
+        """Return the texts for the page's scripts as JSON that may stand in the page's own script,
+        keys without their prefix."""
+        told = json.dumps(
             {
                 key.removeprefix(BROWSER_PREFIX): text
                 for key, text in sorted(self._texts.items())
@@ -46,8 +47,10 @@ class Texts:
             },
             ensure_ascii=False,
         )
+        return told.replace("<", "\\u003c")
 
 
+@cache
 def available_languages() -> tuple[str, ...]:
     """Return the codes of the languages that there are texts for, English first."""
     folder = resources.files(__package__)
@@ -57,6 +60,11 @@ def available_languages() -> tuple[str, ...]:
         if entry.name.endswith(".toml")
     )
     return (ENGLISH, *(code for code in codes if code != ENGLISH))
+
+
+def language_names() -> dict[str, str]:
+    """Return the languages by code, each under the name it has for itself."""
+    return {code: load_texts(code)("app.language") for code in available_languages()}
 
 
 @cache
@@ -75,6 +83,7 @@ def _flatten(table: Mapping[str, object], prefix: str) -> list[tuple[str, str]]:
     return found
 
 
+@cache
 def load_texts(language: str | None = None) -> Texts:
     """Return the texts of `language` ("de", also written "de-DE"), completed by the English ones.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -9,8 +11,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from kohya_gui.context import Context
+from kohya_gui.jobs.notify import URL_VARIABLE, post, webhook_address, wrong_address
 from kohya_gui.jobs.processes import Processes
-from kohya_gui.locales import available_languages
+from kohya_gui.locales import language_names
+from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
@@ -19,27 +23,32 @@ from kohya_gui.settings import Settings, save_settings
 def _build(context: Context) -> None:
     text = context.text
     _html(f'<h1 class="kg-page-title">{escape(text("settings.title"))}</h1>')
-    fields = [*_look(context), *_files(context), *_jobs(context), *_cards(context)]
+    fields = [
+        *_look(context),
+        *_files(context),
+        *_jobs(context),
+        *_notifications(context),
+        *_cards(context),
+    ]
     save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
+    _login(context)
+    _trackers(context)
 
     def load() -> list[Any]:
         now = context.settings()
-        general = [now.tier, now.language, "\n".join(now.roots), now.when_busy, now.allow_hub]
+        general = now.model_dump()
+        general["roots"] = "\n".join(now.roots)
         cards = now.processes.model_dump()
-        return [*general, *(cards[name] for name in _CARDS)]
+        return [*(general[name] for name in _GENERAL), *(cards[name] for name in _CARDS)]
 
-    def keep(
-        tier: str, language: str, roots: str, when_busy: str, allow_hub: bool, *cards: object
-    ) -> str:
-        values: dict[str, Any] = {
-            "tier": tier,
-            "language": language,
-            "roots": [line.strip() for line in (roots or "").splitlines() if line.strip()],
-            "when_busy": when_busy,
-            "allow_hub": allow_hub,
-            "processes": filled(dict(zip(_CARDS, cards, strict=True))),
-        }
+    def keep(*given: Any) -> str:
+        values: dict[str, Any] = dict(zip(_GENERAL, given, strict=False))
+        lines = str(values["roots"] or "").splitlines()
+        values["roots"] = [line.strip() for line in lines if line.strip()]
+        values["webhook"] = str(values["webhook"] or "").strip()
+        cards = given[len(_GENERAL) :]
+        values["processes"] = filled(dict(zip(_CARDS, cards, strict=True)))
         return keep_settings(context, values)
 
     quick: dict[str, Any] = {
@@ -57,6 +66,7 @@ def _look(context: Context) -> list[Any]:
     text = context.text
     with gr.Column(elem_classes=["kg-card"]):
         _html(f'<h2 class="kg-h">{escape(text("settings.look"))}</h2>')
+        widget("language", elem_id="kg-language")
         widget("theme", elem_id="kg-theme")
         tier = gr.Radio(
             [(text(f"js.form.tier_{name}"), name) for name in ("basic", "advanced", "expert")],
@@ -66,7 +76,10 @@ def _look(context: Context) -> list[Any]:
             interactive=True,
         )
         language = gr.Dropdown(
-            list(available_languages()),
+            [
+                (text("settings.language_auto"), BROWSERS_OWN),
+                *((name, code) for code, name in language_names().items()),
+            ],
             label=text("settings.language"),
             info=text("settings.language_info"),
             elem_id="setting-language",
@@ -113,7 +126,81 @@ def _jobs(context: Context) -> list[Any]:
     return [when_busy, allow_hub]
 
 
+_GENERAL: Final = ("tier", "language", "roots", "when_busy", "allow_hub", "webhook")
 _CARDS: Final = tuple(Processes.model_fields)
+
+
+def _notifications(context: Context) -> list[Any]:
+    text = context.text
+
+    def webhook_state(_: object = None) -> dict[str, Any]:
+        """Tell whether the address comes from the environment, and what went wrong last."""
+        reason = context.notifier.problem
+        trouble = None if reason is None else text("settings.webhook_trouble", reason=reason)
+        return {"from_environment": bool(os.environ.get(URL_VARIABLE)), "problem": trouble}
+
+    def try_webhook(_: object = None) -> dict[str, Any]:
+        """Post a test message to the address that is set."""
+        return send_test(context)
+
+    with gr.Column(elem_classes=["kg-card"]):
+        _html(
+            f'<h2 class="kg-h">{escape(text("settings.notify"))}</h2>'
+            f'<p class="kg-quiet kg-why">{escape(text("settings.notify_why"))}</p>'
+        )
+        webhook = gr.Textbox(
+            label=text("settings.webhook"),
+            info=text("settings.webhook_info"),
+            elem_id="setting-webhook",
+            interactive=True,
+        )
+        widget("notify", server=[webhook_state, try_webhook], elem_id="kg-notify")
+    return [webhook]
+
+
+def send_test(context: Context) -> dict[str, Any]:
+    """Post a test message; return what to say about it."""
+    text = context.text
+    address = webhook_address(context.settings().webhook)
+    if not address:
+        return {"good": False, "text": text("settings.webhook_none")}
+    words = f"{text('app.title')}: test"
+    reason = post(address, {"event": "test", "text": words, "content": words})
+    if reason is None:
+        return {"good": True, "text": text("settings.webhook_works")}
+    return {"good": False, "text": text("settings.webhook_failed", reason=reason)}
+
+
+def _login(context: Context) -> None:
+    with gr.Column(elem_classes=["kg-card"]):
+        _html(f'<h2 class="kg-h">{escape(context.text("settings.login"))}</h2>')
+        widget("login", elem_id="kg-login")
+
+
+_TRACKERS: Final = (
+    ("TensorBoard", "tensorboard", "setup install --extras trackers"),
+    ("Weights & Biases", "wandb", "pip install wandb"),
+)
+"""Name, package and how to add it."""
+
+
+def _trackers(context: Context) -> None:
+    text = context.text
+    rows = []
+    for name, package, command in _TRACKERS:
+        there = importlib.util.find_spec(package) is not None  # looked for, not imported
+        key = "settings.tracker_ready" if there else "settings.tracker_missing"
+        words = text(key, name=name) if there else text(key, name=name, command=command)
+        rows.append(f"<li>{escape(words)}</li>")
+    has_key = os.environ.get("WANDB_API_KEY")
+    there = f"<p>{escape(text('settings.tracker_key_there'))}</p>" if has_key else ""
+    with gr.Column(elem_classes=["kg-card"]):
+        _html(
+            f'<h2 class="kg-h">{escape(text("settings.trackers"))}</h2>'
+            f'<p class="kg-quiet kg-why">{escape(text("settings.trackers_why"))}</p>'
+            f"<ul class='kg-list'>{''.join(rows)}</ul>{there}"
+            f'<p class="kg-quiet kg-small">{escape(text("settings.tracker_key"))}</p>'
+        )
 
 
 def filled(values: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +240,8 @@ def keep_settings(context: Context, values: dict[str, Any]) -> str:
     bad = [root for root in values["roots"] if not Path(root).expanduser().is_dir()]
     if bad:
         return _said("kg-bad", text("settings.bad_root", folder=", ".join(bad)))
+    if values.get("webhook") and wrong_address(values["webhook"]):
+        return _said("kg-bad", text("settings.webhook_wrong"))
     values["roots"] = [str(Path(root).expanduser().absolute()) for root in values["roots"]]
     try:
         now = context.settings().model_dump(mode="json")

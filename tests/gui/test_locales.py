@@ -12,7 +12,7 @@ import pytest
 import kohya_gui
 from kohya_gui.forms.layout import FIRST_STEPS
 from kohya_gui.jobs.processes import Processes
-from kohya_gui.locales import available_languages, load_texts
+from kohya_gui.locales import ENGLISH, _read, available_languages, load_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
 from sd_scripts.options.schema import option_specs
@@ -106,3 +106,12 @@ def test_a_language_without_texts_is_refused_with_those_there_are() -> None:
     with pytest.raises(UserError) as caught:
         load_texts("tlh")
     assert "en" in (caught.value.problems[0].hint or "")
+
+
+@pytest.mark.parametrize("language", available_languages())
+def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
+    texts, english = _read(language), _read(ENGLISH)
+    missing, extra = english.keys() - texts.keys(), texts.keys() - english.keys()
+    optional = {key for key in extra if key.startswith(("option.", "group.", "unit."))}
+    assert (sorted(missing), sorted(extra - optional)) == ([], [])
+    assert [key for key, text in texts.items() if not text.strip()] == []

@@ -3,6 +3,7 @@
   "use strict";
   if (window.KG) return;
   const texts = window.KG_TEXTS || {};
+  document.documentElement.lang = window.KG_LANGUAGE || "en";
   const widgets = {};
 
   /** Return the text of `key` with its {fields} filled in; a missing key shows itself. */
@@ -169,6 +170,13 @@
   new MutationObserver(applyTheme).observe(document.body, { attributeFilter: ["class"] });
   applyTheme();
 
+  // ---- language: a choice of this browser, sent with each request ----
+  function setLanguage(code) {
+    const path = new URL(window.gradio_config?.root || "./", window.location.href).pathname;
+    document.cookie = `kg-language=${code}; path=${path}; max-age=${code ? 31536000 : 0}; samesite=lax`;
+    window.location.reload();
+  }
+
   /** Address of a page of ours: relative, so it holds behind a proxy's path too. */
   function page(name, query = {}) {
     const search = new URLSearchParams(query).toString();
@@ -186,6 +194,6 @@
 
   window.KG = {
     t, h, svg, fill, append, mount, widgets, every, number, duration, bytes, copy,
-    theme, setTheme, applyTheme, page, file,
+    theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

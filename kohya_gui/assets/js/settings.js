@@ -1,0 +1,70 @@
+// Settings of this browser: language and notifications; and how a login is set.
+(() => {
+  "use strict";
+  const { t, h, fill } = window.KG;
+
+  const choice = (name, value, chosen, label, choose) =>
+    h("button.kg-button.kg-slim", { type: "button", [`data-${name}-choice`]: value, "aria-pressed": String(chosen), onclick: choose }, label);
+
+  window.KG.widgets.language = ({ element }) => {
+    const names = Object.entries(window.KG_LANGUAGES || {});
+    fill(element.firstElementChild,
+      h("strong", {}, t("language.title")),
+      h("div.kg-tiers", { role: "group", "aria-label": t("language.title") }, names.map(([code, name]) => {
+        const button = choice("language", code, code === window.KG_LANGUAGE, name, () => window.KG.setLanguage(code));
+        button.lang = code;
+        return button;
+      })),
+      h("p.kg-quiet.kg-small", {}, t("language.note")));
+  };
+
+  function browserNotes(redraw) {
+    const { possible, allowed, wanted, set } = window.KG.notifications;
+    if (!possible()) return h("p.kg-quiet", {}, t("notify.not_here"));
+    const ask = async (on) => {
+      await set(on);
+      redraw();
+    };
+    return h("div", {},
+      h("label.kg-row", {}, h("input", { type: "checkbox", checked: wanted() && allowed(), "data-notify": true, onchange: (event) => ask(event.target.checked) }), t("notify.browser")),
+      h("p.kg-quiet.kg-small", {}, wanted() && !allowed() ? t("notify.refused") : t("notify.browser_why")));
+  }
+
+  window.KG.widgets.notify = ({ element, server }) => {
+    const said = h("div", { role: "status" });
+    const test = async () => {
+      fill(said, h("p.kg-quiet", {}, t("notify.testing")));
+      const answer = await server.try_webhook();
+      fill(said, h(`p.kg-note.${answer.good ? "kg-good" : "kg-bad"}`, {}, answer.text));
+    };
+    const browser = h("div");
+    const redraw = () => fill(browser, browserNotes(redraw));
+    redraw();
+    const trouble = h("div");
+    fill(element.firstElementChild, browser, h("p", {}, h("button.kg-button.kg-slim", { type: "button", "data-webhook-test": true, onclick: test }, t("notify.test"))), said, trouble);
+    server.webhook_state().then((state) => fill(trouble,
+      state.from_environment ? h("p.kg-quiet.kg-small", {}, t("notify.from_environment")) : null,
+      state.problem ? h("p.kg-note.kg-warn", {}, state.problem) : null));
+  };
+
+  /** Words nobody guesses: 16 letters and digits without those that look alike. */
+  function password() {
+    const letters = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    const numbers = crypto.getRandomValues(new Uint32Array(16));
+    return Array.from(numbers, (number) => letters[number % letters.length]).join("");
+  }
+
+  window.KG.widgets.login = ({ element }) => {
+    const user = window.gradio_config?.username;
+    const command = h("pre.kg-pre", {});
+    const fresh = () => { command.textContent = t("login.command", { password: password() }); };
+    fresh();
+    const copy = h("button.kg-button.kg-slim", { type: "button", onclick: (event) => window.KG.copy(command.textContent, event.target) }, t("common.copy"));
+    fill(element.firstElementChild,
+      h("p", {}, user ? t("login.is_on", { name: user }) : t("login.is_off")),
+      user ? h("p", {}, h("a.kg-button.kg-slim", { href: "./logout" }, t("login.out"))) : null,
+      h("p.kg-quiet", {}, t("login.how")), command,
+      h("div.kg-row", {}, copy, h("button.kg-button.kg-slim", { type: "button", onclick: fresh }, t("login.another"))),
+      h("p.kg-quiet.kg-small", {}, t("login.why")));
+  };
+})();

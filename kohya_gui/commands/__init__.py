@@ -1,0 +1,1 @@
+"""Runs and the queue from a terminal, directly on the workspace: no GUI has to be open."""

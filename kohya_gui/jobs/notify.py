@@ -1,0 +1,138 @@
+"""Tell another program when a run has ended: a post to an address of the user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from http.client import HTTPException, HTTPMessage
+from typing import IO, Any, Final
+from urllib.parse import urlsplit
+
+from kohya_gui.jobs.store import RunStore, RunSummary
+from kohya_gui.jobs.told import run_told
+from sd_scripts.runs.folder import RunFolder
+
+URL_VARIABLE: Final = "KOHYA_GUI_WEBHOOK"
+TOKEN_VARIABLE: Final = "KOHYA_GUI_WEBHOOK_TOKEN"
+TIMEOUT_SECONDS: Final = 10.0
+_CLAIM: Final = "told"
+
+
+def webhook_address(setting: str, variables: Mapping[str, str] | None = None) -> str:
+    """Return where to post: the variable's address, else the setting's; "" for nowhere.
+
+    Many such addresses are secrets themselves; those stand in the variable only.
+    """
+    known = os.environ if variables is None else variables
+    return known.get(URL_VARIABLE, "").strip() or setting.strip()
+
+
+def wrong_address(address: str) -> bool:
+    """Tell whether an address is none that can be posted to."""
+    try:
+        parts = urlsplit(address)
+        return parts.scheme not in ("http", "https") or not parts.hostname
+    except ValueError:
+        return True
+
+
+def ended_message(run: RunSummary) -> dict[str, Any]:
+    """Return what is posted: all about the run, and a sentence for chats (`text`, `content`)."""
+    sentence = f"“{run.name}” {run.status.state}: {run.status.detail}"
+    told = run_told(run)
+    return {"event": "run_ended", "text": sentence, "content": sentence[:1900], "run": told}
+
+
+class Notifier:
+    """Looks now and then which runs have ended, and posts each once, whoever else is looking too.
+
+    Sending is done beside everything else; what goes wrong is told on the error output and kept in
+    `problem`, without the address, which may be a secret.
+    """
+
+    def __init__(self, store: RunStore, address: Callable[[], str]) -> None:
+        self._store = store
+        self._address = address
+        self._busy: set[str] = set()
+        self._sending: list[threading.Thread] = []
+        self.problem: str | None = None
+
+    def look(self) -> None:
+        """Post what has ended since the last look. Raises nothing that would stop anything."""
+        runs = {run.id: run for run in self._store.list()}
+        ended = [runs[name] for name in self._busy if name in runs and not runs[name].busy]
+        self._busy = {run.id for run in runs.values() if run.busy}
+        address = self._address() if ended else ""
+        for run in ended if address else ():
+            if _claim(run.folder):
+                arguments = (address, ended_message(run))
+                sending = threading.Thread(target=self._send, args=arguments, daemon=True)
+                self._sending = [one for one in self._sending if one.is_alive()] + [sending]
+                sending.start()
+
+    def finish(self) -> None:
+        """Wait for what is being sent: before a program ends."""
+        for sending in self._sending:
+            sending.join(2 * TIMEOUT_SECONDS)
+
+    def _send(self, address: str, message: dict[str, Any]) -> None:
+        problem = post(address, message)
+        self.problem = problem
+        if problem is not None:
+            print(f"The end of a run could not be posted: {problem}", file=sys.stderr, flush=True)
+
+
+def _claim(run: RunFolder) -> bool:
+    """Tell whether this program is the one that tells of the run: the first to make a file."""
+    try:
+        os.close(os.open(run.control / _CLAIM, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+    except FileExistsError:
+        return False
+    except OSError:
+        return True  # a folder that cannot be written: better told twice than never
+    return True
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """An address that leads elsewhere is refused: who is told is what was set."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> None:
+        """Follow nothing."""
+        return
+
+
+def post(address: str, message: dict[str, Any]) -> str | None:
+    """Post a message as JSON; return why that failed, in words without the address, or None.
+
+    A token in `KOHYA_GUI_WEBHOOK_TOKEN` is sent along as a bearer token.
+    """
+    if wrong_address(address):
+        return "its address does not begin with http:// or https://"
+    headers = {"Content-Type": "application/json", "User-Agent": "kohya_gui"}
+    if token := os.environ.get(TOKEN_VARIABLE, "").strip():
+        headers["Authorization"] = f"Bearer {token}"
+    data = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        request = urllib.request.Request(address, data, headers, method="POST")
+        opener = urllib.request.build_opener(_NoRedirects)
+        with opener.open(request, timeout=TIMEOUT_SECONDS):
+            return None
+    except urllib.error.HTTPError as error:
+        return f"it answered {error.code}"
+    except urllib.error.URLError as error:
+        return str(getattr(error.reason, "strerror", None) or "nobody answers there")
+    except (OSError, HTTPException, ValueError) as error:
+        return type(error).__name__

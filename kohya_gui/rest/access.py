@@ -1,0 +1,55 @@
+"""Who may use the REST routes: the page's own session, or name and password with each request."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from starlette.requests import Request
+
+from kohya_gui.login import WAIT_WORDS, Attempts, client_of, same_login
+from kohya_gui.rest.answers import refusal
+
+
+class Access:
+    """Lets requests in: all of them without a login, else those that show it."""
+
+    def __init__(self, login: tuple[str, str] | None, attempts: Attempts) -> None:
+        self._login = login
+        self._attempts = attempts
+
+    def check(self, request: Request) -> None:
+        """Raise `Refused` for a request that may not come in."""
+        if self._login is None or _has_session(request):
+            return
+        client = client_of(request.scope)
+        if self._attempts.must_wait(client):
+            raise refusal(429, WAIT_WORDS)
+        given = _basic(request.headers.get("authorization", ""))
+        if given is None:
+            hint = "Send name and password with HTTP Basic, or log in in the page."
+            raise refusal(401, "This needs the login.", hint=hint)
+        if not same_login(given, self._login):
+            self._attempts.failed(client)
+            hint = "They are those that the GUI was started with."
+            raise refusal(401, "Name or password is wrong.", hint=hint)
+
+
+def _has_session(request: Request) -> bool:
+    """Tell whether the page's login was done in this browser: Gradio's cookies and its list."""
+    app = request.app
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    tokens = [request.cookies.get(name) for name in names]
+    return any(token is not None and token in app.tokens for token in tokens)
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """Read an Authorization header. Source: RFC 7617."""
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        name, colon, password = base64.b64decode(rest, validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return (name, password) if colon else None

@@ -1,0 +1,44 @@
+"""Gradio's application, sent in the language of each request: pages are built with marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kohya_gui.locales.speaking import SpokenTexts
+from kohya_gui.quick_gradio import gr
+
+
+class SpokenBlocks(gr.Blocks):
+    """Whoever reads `config` and `auth_message` for a page gets them in the language asked for.
+
+    Each language is said once and kept: what has no words in it is shared by all of them.
+    """
+
+    def __init__(self, text: SpokenTexts, title: str) -> None:
+        self._text = text
+        self._built: Any = None
+        self._message: str | None = None
+        self._by_language: dict[str, Any] = {}
+        super().__init__(analytics_enabled=False, title=title)
+
+    @property
+    def config(self) -> Any:
+        """What Gradio sends for the pages."""
+        language = self._text.now().language
+        if language not in self._by_language:
+            self._by_language[language] = self._text.speak(self._built)
+        return self._by_language[language]
+
+    @config.setter
+    def config(self, built: Any) -> None:
+        self._built = built
+        self._by_language.clear()
+
+    @property
+    def auth_message(self) -> str | None:
+        """What stands above the login."""
+        return None if self._message is None else str(self._text.speak(self._message))
+
+    @auth_message.setter
+    def auth_message(self, message: str | None) -> None:
+        self._message = message
