@@ -34,6 +34,7 @@ SCRIPTS: Final = (
     "nav",
     "notify",
     "settings",
+    "tools",
     "chart",
     "log",
     "chooser",

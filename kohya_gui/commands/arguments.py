@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from typing import Final, TypeAlias
 
 from kohya_gui.arguments import WORKSPACE_VARIABLE
 from kohya_gui.jobs.submitting import job_names
@@ -42,7 +42,7 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-_Words = argparse._SubParsersAction  # the class has no public name
+_Words: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _command(words: _Words, word: str, about: str) -> argparse.ArgumentParser:

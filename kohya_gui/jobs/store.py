@@ -97,7 +97,7 @@ class RunStore:
 
     def size(self, run_id: str) -> FolderSize:
         """Return what deleting the run would free. Raises `UserError` when there is no such run."""
-        return _folder_size(self._existing(run_id).path)
+        return folder_size(self._existing(run_id).path)
 
     def delete(self, run_id: str) -> FolderSize:
         """Delete a run's folder and all in it; return what that freed.
@@ -113,7 +113,7 @@ class RunStore:
             raise UserError(
                 f"The run {run_id} is still at work.", hint="Stop it first, then delete it."
             )
-        size = _folder_size(run.path)
+        size = folder_size(run.path)
         try:
             self.workspace.trash.mkdir(parents=True, exist_ok=True)
             away = self.workspace.trash / f"{run_id[:80]}.{secrets.token_hex(6)}"
@@ -196,7 +196,8 @@ def _summarise(run: RunFolder, record: RunRecord | None, status: RunStatus) -> R
     )
 
 
-def _folder_size(folder: Path) -> FolderSize:
+def folder_size(folder: Path) -> FolderSize:
+    """Return what a folder takes; one that is not there takes nothing."""
     num_bytes = num_files = 0
     for place, _, names in os.walk(folder, followlinks=False):
         for name in names:

@@ -40,21 +40,20 @@ def run_told(summary: RunSummary) -> Plain:
     status = dataclasses.asdict(summary.status)
     status["problems"] = problems_told(summary.status.problems)
     status["resume_from"] = str(status["resume_from"]) if status["resume_from"] else None
-    return finite(
-        {
-            "run": summary.id,
-            "name": summary.name,
-            "job": summary.job,
-            "created": summary.created,
-            "folder": str(summary.folder.path),
-            "device": summary.device,
-            "parent": summary.parent,
-            "active": summary.status.active,
-            "busy": summary.busy,
-            "fraction": summary.status.fraction,
-            **status,
-        }
-    )
+    told = {
+        "run": summary.id,
+        "name": summary.name,
+        "job": summary.job,
+        "created": summary.created,
+        "folder": str(summary.folder.path),
+        "device": summary.device,
+        "parent": summary.parent,
+        "active": summary.status.active,
+        "busy": summary.busy,
+        "fraction": summary.status.fraction,
+        **status,
+    }
+    return {name: finite(value) for name, value in told.items()}
 
 
 def status_told(summary: RunSummary) -> Plain:

@@ -1,4 +1,4 @@
-"""The words of the page, by key: one TOML file per language, English where a word is missing."""
+"""The words of the page, by key: one TOML file per language, and one for the options' words."""
 
 from __future__ import annotations
 
@@ -69,8 +69,14 @@ def language_names() -> dict[str, str]:
 
 @cache
 def _read(language: str) -> dict[str, str]:
-    text = resources.files(__package__).joinpath(f"{language}.toml").read_text("utf-8")
-    return dict(_flatten(tomllib.loads(text), ""))
+    folder = resources.files(__package__)
+    texts = dict(
+        _flatten(tomllib.loads(folder.joinpath(f"{language}.toml").read_text("utf-8")), "")
+    )
+    options = folder.joinpath("options", f"{language}.toml")
+    if options.is_file():  # English has none: options carry it themselves
+        texts.update(_flatten(tomllib.loads(options.read_text("utf-8")), ""))
+    return texts
 
 
 def _flatten(table: Mapping[str, object], prefix: str) -> list[tuple[str, str]]:

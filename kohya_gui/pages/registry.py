@@ -14,6 +14,7 @@ from kohya_gui.pages import (
     settings,
     start,
     textual_inversion,
+    tools,
 )
 from kohya_gui.pages.shell import Page
 
@@ -27,5 +28,6 @@ PAGES: Final[tuple[Page, ...]] = (
     fine_tune.PAGE,
     textual_inversion.PAGE,
     runs.PAGE,
+    tools.PAGE,
     settings.PAGE,
 )

@@ -39,8 +39,7 @@ class HandingIn:
             return JSONResponse({"state": "good", **told})
         settings = self._context.settings()
         request = given.request(settings.processes, allow_hub=settings.allow_hub)
-        when_busy = "queue" if way == "queue" else "refuse"
-        match self._context.queue.submit(request, when_busy):
+        match self._context.queue.submit(request, "queue" if way == "queue" else "refuse"):
             case Submitted(run=run, text=text):
                 return JSONResponse({"state": "started", "run": run.id, "text": text, **told}, 201)
             case Queued(id=job, position=place, text=text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from kohya_gui.rest.run_routes import RunRoutes
 
 PREFIX: Final = "/api/v1"
 
+_Plain = Callable[[Request], Response]
 Answering = Callable[[Request], Response] | Callable[[Request], Awaitable[Response]]
 
 
@@ -100,7 +101,7 @@ def _guarded(answer: Answering, access: Access) -> Callable[[Request], Awaitable
             if inspect.iscoroutinefunction(answer):
                 response: Response = await answer(request)
             else:
-                response = await run_in_threadpool(answer, request)
+                response = await run_in_threadpool(cast("_Plain", answer), request)
         except TELLABLE as error:
             response = answer_for(error)
         response.headers["Cache-Control"] = "no-store"

@@ -15,7 +15,7 @@ from kohya_gui.jobs.processes import Processes
 from kohya_gui.locales import ENGLISH, _read, available_languages, load_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
-from sd_scripts.options.schema import option_specs
+from sd_scripts.options.schema import group_titles, option_specs
 
 PACKAGE = Path(kohya_gui.__file__).parent
 SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/*.js"))
@@ -115,3 +115,24 @@ def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
     optional = {key for key in extra if key.startswith(("option.", "group.", "unit."))}
     assert (sorted(missing), sorted(extra - optional)) == ([], [])
     assert [key for key, text in texts.items() if not text.strip()] == []
+
+
+def words_of_options() -> dict[str, str]:
+    """Return every word that options, groups and units carry in English, by its key."""
+    words: dict[str, str] = {}
+    for job in JOBS.values():
+        words |= {f"group.{group}": title for group, title in group_titles(job).items()}
+        for spec in option_specs(job):
+            words |= {
+                f"option.{spec.name}.label": spec.label,
+                f"option.{spec.name}.help": spec.help,
+            }
+            words |= {f"unit.{spec.unit}": spec.unit} if spec.unit else {}
+    return words
+
+
+@pytest.mark.parametrize("language", [code for code in available_languages() if code != ENGLISH])
+def test_a_language_names_and_explains_every_option(language: str) -> None:
+    texts, words = _read(language), words_of_options()
+    given = {key for key in texts if key.startswith(("option.", "group.", "unit."))}
+    assert (sorted(words.keys() - given), sorted(given - words.keys())) == ([], [])

@@ -1,4 +1,4 @@
-"""The end of a run is posted once, to the user's address only, and nothing is stopped by a fault."""
+"""The end of a run is posted once, to the user's address only; no fault stops anything."""
 
 from __future__ import annotations
 
