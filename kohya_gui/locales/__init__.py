@@ -70,9 +70,8 @@ def language_names() -> dict[str, str]:
 @cache
 def _read(language: str) -> dict[str, str]:
     folder = resources.files(__package__)
-    texts = dict(
-        _flatten(tomllib.loads(folder.joinpath(f"{language}.toml").read_text("utf-8")), "")
-    )
+    text = folder.joinpath(f"{language}.toml").read_text("utf-8")
+    texts = dict(_flatten(tomllib.loads(text), ""))
     options = folder.joinpath("options", f"{language}.toml")
     if options.is_file():  # English has none: options carry it themselves
         texts.update(_flatten(tomllib.loads(options.read_text("utf-8")), ""))

@@ -188,9 +188,10 @@ def _trackers(context: Context) -> None:
     text = context.text
     rows = []
     for name, package, command in _TRACKERS:
-        there = importlib.util.find_spec(package) is not None  # looked for, not imported
-        key = "settings.tracker_ready" if there else "settings.tracker_missing"
-        words = text(key, name=name) if there else text(key, name=name, command=command)
+        if importlib.util.find_spec(package) is not None:  # looked for, not imported
+            words = text("settings.tracker_ready", name=name)
+        else:
+            words = text("settings.tracker_missing", name=name, command=command)
         rows.append(f"<li>{escape(words)}</li>")
     has_key = os.environ.get("WANDB_API_KEY")
     there = f"<p>{escape(text('settings.tracker_key_there'))}</p>" if has_key else ""

@@ -123,16 +123,16 @@ def words_of_options() -> dict[str, str]:
     for job in JOBS.values():
         words |= {f"group.{group}": title for group, title in group_titles(job).items()}
         for spec in option_specs(job):
-            words |= {
-                f"option.{spec.name}.label": spec.label,
-                f"option.{spec.name}.help": spec.help,
-            }
+            words[f"option.{spec.name}.label"] = spec.label
+            words[f"option.{spec.name}.help"] = spec.help
             words |= {f"unit.{spec.unit}": spec.unit} if spec.unit else {}
     return words
 
 
-@pytest.mark.parametrize("language", [code for code in available_languages() if code != ENGLISH])
-def test_a_language_names_and_explains_every_option(language: str) -> None:
-    texts, words = _read(language), words_of_options()
-    given = {key for key in texts if key.startswith(("option.", "group.", "unit."))}
-    assert (sorted(words.keys() - given), sorted(given - words.keys())) == ([], [])
+def test_every_other_language_names_and_explains_every_option() -> None:
+    words = words_of_options()
+    for language in set(available_languages()) - {ENGLISH}:
+        texts = _read(language)
+        given = {key for key in texts if key.startswith(("option.", "group.", "unit."))}
+        found = (language, sorted(words.keys() - given), sorted(given - words.keys()))
+        assert found == (language, [], [])
