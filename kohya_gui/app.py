@@ -45,6 +45,7 @@ SCRIPTS: Final = (
     "history",
     "deleting",
     "notes",
+    "failure",
     "dataset",
     "dataset_editor",
     "dataset_grid",

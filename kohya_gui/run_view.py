@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -9,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from kohya_gui.failures import failure_row
+from kohya_gui.jobs.continuing import FORK_OPTIONS
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.jobs.launch import JOB_PAGES
 from kohya_gui.jobs.log_tail import LogTail
+from kohya_gui.jobs.remedies import diagnose
 from kohya_gui.jobs.series import Chart, Curve
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
@@ -96,7 +100,7 @@ class RunViews:
         return answer
 
     def _status(self, summary: RunSummary) -> dict[str, Any]:
-        status, run = summary.status, summary.folder
+        status, run, state = summary.status, summary.folder, summary.status.resume_from
         record = read_record(run)
         asked = [name for name in ("stop", "save", "sample", "pause") if is_requested(run, name)]
         return {
@@ -122,11 +126,16 @@ class RunViews:
             "ended": status.ended,
             "family": status.family,
             "asked": asked,
-            "resume_from": str(status.resume_from) if status.resume_from else None,
+            "resume_from": str(state) if state is not None and state.is_dir() else None,
             "folder": str(run.path),
             "log_file": str(run.log),
             "argv": list(record.argv) if record else [],
             "page": JOB_PAGES.get(record.job) if record else None,
+            "forks": bool(record and record.job in FORK_OPTIONS),
+            "failure": failure_row(summary, found, self._text)
+            if (found := diagnose(summary)) is not None
+            else None,
+            "doctor": "setup.bat doctor" if sys.platform == "win32" else "./setup.sh doctor",
         }
 
     def _data(self, run: RunFolder, feed: RunFeed) -> dict[str, Any]:

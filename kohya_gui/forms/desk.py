@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from kohya_gui.context import Context
+from kohya_gui.forms.beginnings import Beginnings, Opened
 from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
@@ -35,18 +36,6 @@ from sd_scripts.options.jobs import Job, TrainingJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.folder import RunFolder, safe_name
-
-RESUME: Final = "resume"
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A draft that a page begins with, and a word about where it came from."""
-
-    draft_id: str
-    draft: Draft
-    notice: str = ""
-    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,6 +68,7 @@ class Desk:
         self._context = context
         self._text = context.text
         self.job_type = job_type
+        self._beginnings = Beginnings(context, job_type)
         kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
         self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
@@ -89,18 +79,18 @@ class Desk:
 
         `draft` is the tab's own (after a reload), `last` the newest of this browser: a new tab
         begins with a copy of it. `folder` is one of pictures that it then begins with. `from` names
-        a run whose settings are wanted, `resume` goes on from its last state. `queued` names a
-        waiting job that is to be changed. `starter` asks for the job on what ships with the
-        program.
+        a run whose settings are wanted: `resume` goes on from one of its states, `fork` begins
+        anew with one of its files, `remedy` changes what made it fail. `queued` names a waiting
+        job that is to be changed. `starter` asks for the job on what ships with the program.
         """
         if request.get("starter") and starter_is_there():
             notice = self._text("form.from_starter")
             return Opened(self._context.drafts.new_id(), starter_draft(), notice)
         run_id = str(request.get("from") or "")
         if run_id:
-            return self._begin_with_run(run_id, resume=bool(request.get("resume")))
+            return self._beginnings.with_run(run_id, request)
         if queued := str(request.get("queued") or ""):
-            return self._begin_with_job(queued)
+            return self._beginnings.with_job(queued)
         own = "" if request.get("folder") else str(request.get("draft") or "")
         if (draft := self._context.drafts.load(own, self.job_type.name)) is not None:
             return Opened(own, draft)
@@ -109,44 +99,6 @@ class Desk:
         if folder := str(request.get("folder") or ""):
             begun = self._set({"values": {"train_data_dir": folder}}, begun)
         return Opened(self._context.drafts.new_id(), begun)
-
-    def _begin_with_run(self, run_id: str, *, resume: bool) -> Opened:
-        draft_id = self._context.drafts.new_id()
-        summary = self._context.store.summary(run_id)
-        if summary is None:
-            notice = self._text("form.no_such_run", run=run_id)
-            return Opened(draft_id, Draft(self.job_type.name), notice)
-        try:
-            draft, problems = draft_of_file(
-                self.job_type, summary.folder.config, self._context.workspace
-            )
-        except UserError as error:
-            return Opened(draft_id, Draft(self.job_type.name), str(error), error.problems)
-        values = {name: value for name, value in draft.values.items() if name != RESUME}
-        # A run writes into its own folder unless told otherwise; the next one has another.
-        if Path(str(values.get("output_dir", ""))) == summary.folder.output:
-            values.pop("output_dir")
-        key = "form.from_run"
-        if resume and summary.status.resume_from is not None:
-            values[RESUME] = str(summary.status.resume_from)
-            key = "form.resume_run"
-        about = {"parent": run_id} if RESUME in values else {}
-        begun = replace(draft, values=values, about=about)
-        return Opened(draft_id, begun, self._text(key, run=summary.name), problems)
-
-    def _begin_with_job(self, job_id: str) -> Opened:
-        draft_id = self._context.drafts.new_id()
-        job = self._context.queue.find(job_id)
-        if job is None or job.request.job_name != self.job_type.name:
-            return Opened(draft_id, Draft(self.job_type.name), self._text("queue.gone"))
-        name = job.request.name
-        draft, problems = draft_of_toml(
-            self.job_type, job.request.config_toml, self._context.workspace, name
-        )
-        about = {"queued": job.id, "version": job.version, "name": name}
-        about["parent"] = job.request.parent or ""
-        notice = self._text("queue.edit", name=name)
-        return Opened(draft_id, replace(draft, about=about), notice, problems)
 
     def draft_of(self, raw: Mapping[str, object], prompts: str) -> Draft:
         """Return what stands in a form as a draft."""

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from kohya_gui.context import Context
+from kohya_gui.datasets.leaving_out import decisions_for, leave_out
+from kohya_gui.jobs.continuing import request_again
 from kohya_gui.jobs.deleting import delete_runs, loss_of
 from kohya_gui.jobs.history import HistoryPage, HistoryWish
 from kohya_gui.jobs.notes import Changed, RunNote, change_tags, read_note, write_note
+from kohya_gui.jobs.remedies import remedy_of
+from kohya_gui.jobs.store import RunSummary
 from kohya_gui.pages.run_actions import RunActions, given
 from kohya_gui.run_view import run_row
 from sd_scripts.errors import UserError
+from sd_scripts.options.toml_file import read_toml
 
 Function = Callable[[object], Any]
+MAX_SIZES: Final = 40
+"""So many of the largest runs are listed."""
 
 
 class HistoryActions:
@@ -34,6 +42,9 @@ class HistoryActions:
             self.tag_runs,
             self.runs_loss,
             self.delete_runs,
+            self.run_sizes,
+            self.run_again,
+            self.leave_out,
         ]
 
     def list_runs(self, request: object = None) -> dict[str, Any]:
@@ -131,6 +142,54 @@ class HistoryActions:
         """Delete the folders of runs."""
         _, problems = delete_runs(self._context.store, given_list(request, "runs"))
         return {"problem": "\n".join(problems)} if problems else {}
+
+    def run_sizes(self, request: object = None) -> dict[str, Any]:
+        """Return what the runs take on the disk, the largest first."""
+        store = self._context.store
+        sizes: list[tuple[int, RunSummary]] = []
+        for run in store.list():
+            try:
+                sizes.append((store.size(run.id).num_bytes, run))
+            except UserError:
+                continue  # deleted meanwhile
+        sizes.sort(key=lambda pair: -pair[0])
+        rows = [
+            {"id": run.id, "name": run.name, "bytes": size, "busy": run.busy}
+            for size, run in sizes[:MAX_SIZES]
+        ]
+        free = shutil.disk_usage(self._context.workspace.runs).free
+        return {"runs": rows, "all_bytes": sum(size for size, _ in sizes), "free_bytes": free}
+
+    def run_again(self, request: object = None) -> dict[str, Any]:
+        """Put the jobs of runs into the queue once more, as they were: all or none."""
+        settings = self._context.settings()
+        try:
+            requests = [
+                request_again(run, allow_hub=settings.allow_hub, processes=settings.processes)
+                for run_id in given_list(request, "runs")
+                if (run := self._context.store.summary(run_id)) is not None
+            ]
+            self._context.queue.add(requests)
+        except (UserError, OSError) as error:
+            return {"problem": str(error)}
+        return {}
+
+    def leave_out(self, request: object = None) -> dict[str, Any]:
+        """Decide that the pictures a run failed at are left out from now on."""
+        text, run = self._context.text, self._context.store.summary(given(request, "run"))
+        if run is None:
+            return {"problem": text("run.unknown")}
+        try:
+            remedy = remedy_of(run, given(request, "remedy"))
+            if remedy.folder is None:
+                return {"problem": text("run.unknown")}
+            values = read_toml(run.folder.config.read_text("utf-8"))
+            named = str(values.get("picture_decisions") or "")
+            file = decisions_for(self._context.workspace, remedy.folder, named)
+            leave_out(file, remedy.folder, remedy.pictures, text("failure.left_out", run=run.name))
+        except (UserError, OSError) as error:
+            return {"problem": str(error)}
+        return {}
 
     def _why(self, error: UserError | OSError) -> str:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -160,6 +160,29 @@ def test_a_crash_without_a_last_word_is_explained_from_the_log(watched: Watched,
     expect(page.locator("[role=alert]")).to_contain_text("gradient_checkpointing")
 
 
+def test_a_remedy_is_a_button_to_settings_with_the_change(watched: Watched, gui: Gui) -> None:
+    run = make_run(gui.workspace, "full card", alive=False)
+    needed = "pretrained_model_name_or_path = '/m.safetensors'\ntrain_data_dir = '/pictures'\n"
+    run.config.write_text(needed, "utf-8")
+    save = add_save(run, 20)
+    end(run, EndEvent(status="failed", reason="CUDA out of memory. Tried to allocate 2 GiB"))
+    page = view(watched, gui, run)
+    remedy = page.locator(".kg-remedy").first
+    expect(remedy).to_contain_text("Encode the pictures beforehand")
+    expect(remedy.locator("tbody td")).to_have_text(["off", "on"])
+    expect(page.locator(".kg-last-lines")).to_contain_text("the trainer is up")
+    remedy.get_by_role("link").click()
+    watched.wait_for_form()
+    expect(page.locator("[data-slot=notice]")).to_contain_text("off → on")
+    expect(page.locator("#opt-cache_latents input")).to_be_checked()
+    view(watched, gui, run)
+    page.get_by_role("link", name="Train on from here").click()
+    watched.wait_for_form()
+    expect(page.locator("#opt-network_weights input, #opt-network_weights textarea")).to_have_value(
+        str(save)
+    )
+
+
 def test_phases_before_the_first_step_have_a_bar(watched: Watched, gui: Gui) -> None:
     run = make_run(gui.workspace, "preparing", steps=0)
     with EventWriter(run.events) as events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 import tomllib
 from dataclasses import replace
@@ -17,7 +18,7 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.toml_file import read_toml
-from sd_scripts.runs.events import EventWriter, SaveEvent, StartEvent
+from sd_scripts.runs.events import EndEvent, EventWriter, SaveEvent, StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity
 from sd_scripts.runs.record import RunRecord, write_record
@@ -285,3 +286,65 @@ def test_a_change_to_a_job_that_has_begun_is_not_lost_and_told(
     assert answer["state"] == "not_requeued"
     assert "started or removed" in answer["text"]
     assert "waits no more" in desk.begin({"queued": job_id}).notice
+
+
+@pytest.fixture
+def past(context: Context, desk: Desk, ready: Draft) -> RunFolder:
+    """A run that is over, with these settings, a trained file and a state."""
+    acted(desk, "show", ready)
+    request = desk._request(ready)
+    run = RunFolder.create(context.workspace.runs, "mycat", request.config_toml)
+    dead = {"pid": 4_000_000, "create_time": 1.0}
+    record = RunRecord(format=2, name="mycat", job="train_network")
+    write_record(run, record.model_copy(update=dead))
+    file, state = run.output / "mycat-000010.safetensors", run.state / "step10"
+    file.write_bytes(b"x")
+    state.mkdir()
+    with EventWriter(run.events) as events:
+        events.emit(SaveEvent(path=str(file), step=10))
+        events.emit(SaveEvent(path=str(state), step=10, kind="state"))
+        events.emit(EndEvent(status="failed", reason="CUDA out of memory"))
+    return run
+
+
+def test_a_fork_begins_anew_with_a_saved_file(desk: Desk, past: RunFolder) -> None:
+    file = str(past.output / "mycat-000010.safetensors")
+    opened = desk.begin({"from": past.id, "fork": file})
+    assert opened.draft.values["network_weights"] == file
+    assert opened.draft.values["output_name"] == "mycat-from-10"
+    assert "resume" not in opened.draft.values
+    assert opened.draft.about == {"parent": past.id}
+    desk.keep(opened.draft_id, opened.draft)
+    draft = desk.load(opened.draft_id)
+    assert draft is not None
+    assert desk._request(draft).parent == past.id
+    other = desk.begin({"from": past.id, "fork": "/etc/passwd"})
+    assert "none that" in other.notice
+    assert "network_weights" not in other.draft.values
+
+
+def test_one_of_several_states_can_be_gone_on_from(desk: Desk, past: RunFolder) -> None:
+    newer = past.state / "step20"
+    newer.mkdir()
+    with EventWriter(past.events) as events:
+        events.emit(SaveEvent(path=str(newer), step=20, kind="state"))
+        events.emit(EndEvent(status="stopped"))
+    older = str(past.state / "step10")
+    assert desk.begin({"from": past.id, "resume": older}).draft.values["resume"] == older
+    assert desk.begin({"from": past.id, "resume": "1"}).draft.values["resume"] == str(newer)
+    gone = desk.begin({"from": past.id, "resume": str(past.state / "step5")})
+    assert "no such state" in gone.notice
+    assert "resume" not in gone.draft.values
+    shutil.rmtree(past.state)
+    assert "no such state" in desk.begin({"from": past.id, "resume": "1"}).notice
+
+
+def test_a_remedy_opens_the_settings_with_the_change_and_starts_nothing(
+    desk: Desk, context: Context, past: RunFolder
+) -> None:
+    opened = desk.begin({"from": past.id, "remedy": "memory-cache_latents"})
+    assert opened.draft.values["cache_latents"] is True
+    assert "off → on" in opened.notice
+    assert opened.draft.values["output_name"] == "mycat"
+    assert "does not fit" in desk.begin({"from": past.id, "remedy": "rate"}).notice
+    assert len(context.store.list()) == 1

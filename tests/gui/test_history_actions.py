@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from kohya_gui.context import Context
+from kohya_gui.forms.desk import Desk
 from kohya_gui.pages import history_actions
 from kohya_gui.pages.history_actions import HistoryActions
 from kohya_gui.pages.run_actions import run_functions
-from sd_scripts.runs.events import EventWriter, SaveEvent
+from sd_scripts.dataset.decision_files import read_decisions
+from sd_scripts.errors import Problem
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.toml_file import read_toml
+from sd_scripts.runs.events import EndEvent, EventWriter, SaveEvent
 from sd_scripts.runs.folder import RunFolder
 from tests.support.pages import add_save, make_run
 
@@ -106,6 +111,52 @@ def test_before_deleting_it_is_told_what_goes_and_what_stays(
     assert not over.path.exists()
     assert busy.path.exists()
     assert outside.exists()
+
+
+def test_jobs_are_done_again_with_a_folder_of_their_own(
+    actions: HistoryActions, context: Context
+) -> None:
+    context.queue.pause(True)
+    needed = "pretrained_model_name_or_path = '/m.safetensors'\ntrain_data_dir = '/p'\n"
+    run = make_run(context.workspace.path, "again", alive=False)
+    run.config.write_text(f"{needed}output_dir = '{run.output}'\nseed = 5\n", "utf-8")
+    assert actions.run_again({"runs": [run.id, "gone"]}) == {}
+    [job] = context.queue.items()
+    values = read_toml(job.request.config_toml)
+    assert values["seed"] == 5
+    assert "output_dir" not in values
+    run.config.write_text("network_dim = 'x'", "utf-8")
+    assert "network_dim" in actions.run_again({"runs": [run.id]})["problem"]
+    assert len(context.queue.items()) == 1
+
+
+def test_broken_pictures_are_left_out_by_a_decision_that_the_next_job_follows(
+    actions: HistoryActions, context: Context, pictures: Path
+) -> None:
+    bad = pictures / "3_mycat cat" / "1.png"
+    run = make_run(context.workspace.path, "bad", alive=False)
+    needed = f"pretrained_model_name_or_path = '/m'\ntrain_data_dir = '{pictures}'\n"
+    run.config.write_text(needed, "utf-8")
+    problem = Problem(f"{bad} can't be read", "bad_images", "mend it")
+    with EventWriter(run.events) as events:
+        events.emit(EndEvent(status="failed", reason=problem.message, problems=(problem,)))
+    shown = context.views.look({"run": run.id})["failure"]["remedies"][0]
+    assert (shown["name"], shown["pictures"]) == ("pictures", ["1.png"])
+    assert actions.leave_out({"run": run.id, "remedy": "pictures"}) == {}
+    opened = Desk(context, TrainNetworkJob).begin({"from": run.id, "remedy": "pictures"})
+    file = Path(str(opened.draft.values["picture_decisions"]))
+    assert read_decisions(file).of(bad).exclude
+    assert bad.exists()
+    assert "problem" in actions.leave_out({"run": run.id, "remedy": "doctor"})
+
+
+def test_sizes_are_told_largest_first(actions: HistoryActions, context: Context) -> None:
+    small, large = (make_run(context.workspace.path, n, alive=False) for n in ("small", "large"))
+    (large.output / "a").write_bytes(b"x" * 100_000)
+    found = actions.run_sizes({})
+    assert [row["id"] for row in found["runs"]] == [large.id, small.id]
+    assert found["all_bytes"] > 100_000
+    assert found["free_bytes"] > 0
 
 
 def test_an_unfit_request_deletes_nothing(actions: HistoryActions, over: RunFolder) -> None:

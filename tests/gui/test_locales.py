@@ -54,6 +54,8 @@ def test_no_text_is_left_over() -> None:
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
     put_together += (
         "job_name.",
+        "remedy.",
+        "remedy_cost.",
         "captioning.",
         *(f"settings.{name}" for name in Processes.model_fields),
     )

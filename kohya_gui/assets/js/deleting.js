@@ -1,4 +1,4 @@
-// Deleting runs: one question that says what is lost and what stays.
+// What is done with several runs at once: doing them again, and deleting, with one question that says what is lost.
 (() => {
   "use strict";
   const { t, h, bytes } = window.KG;
@@ -25,6 +25,15 @@
     if (answer.problem) await window.KG.tell(answer.problem);
     return true;
   };
+
+  window.KG.bulkActions.push(({ runs, server, done }) => {
+    const over = runs.filter((run) => !run.active);
+    return over.length ? h("button.kg-button.kg-slim", { type: "button", "data-key": "bulk-again", title: t("runs.again_why"), onclick: async () => {
+      const answer = await server.run_again({ runs: over.map((run) => run.id) });
+      if (answer.problem) await window.KG.tell(answer.problem);
+      else done();
+    } }, t("runs.again")) : null;
+  });
 
   window.KG.bulkActions.push(({ runs, server, done }) =>
     h("button.kg-button.kg-slim.kg-danger", { type: "button", "data-key": "bulk-delete", onclick: async () => { if (await window.KG.deleteRuns(runs, server)) done(); } }, t("runs.delete")));

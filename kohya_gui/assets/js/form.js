@@ -20,7 +20,8 @@
     }
     if (query.get("from")) {
       wish.from = query.get("from");
-      wish.resume = query.get("resume");
+      for (const name of ["resume", "fork", "remedy"]) wish[name] = query.get(name);
+      window.KG.fieldWish = query.get("goto");
       window.history.replaceState(null, "", window.location.pathname);
     }
     if (query.get("queued")) {
@@ -542,6 +543,10 @@
       queued = answer.queued;
       drawAll();
       if (answer.notice) notice(answer.notice);
+      if (answer.opened && window.KG.fieldWish) {
+        goTo(window.KG.fieldWish);
+        window.KG.fieldWish = null;
+      }
       if (answer.result) {
         waitFor(null);
         showResult(answer.result);

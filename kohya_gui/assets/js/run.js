@@ -115,7 +115,13 @@
       now.family ? item(t("run.family"), t(`family.${now.family}`), "family") : null);
   }
 
-  function files(data, active) {
+  function files(data, now) {
+    const { active } = now;
+    const goOn = (save) => {
+      if (active || !save.there || !now.page) return null;
+      if (save.kind === "state") return h("a.kg-button.kg-slim", { href: page(now.page, { from: now.run, resume: save.file }) }, t("run.resume_here"));
+      return now.forks ? h("a.kg-button.kg-slim", { href: page(now.page, { from: now.run, fork: save.file }), title: t("run.fork_why") }, t("run.fork")) : null;
+    };
     if (!data.saves.length) return h("p.kg-quiet", {}, active ? t("run.no_files_yet", { folder: data.output_dir }) : t("run.no_files"));
     const rows = [...data.saves].reverse().map((save) => h("tr", {},
       h("td", {}, save.servable ? h("a", { href: file(save.file), download: save.name }, save.name) : save.name,
@@ -124,7 +130,7 @@
       h("td", {}, t(`run.kind_${save.kind}`)),
       h("td.kg-num", { "data-name": t("run.step") }, String(save.step)),
       h("td.kg-num", {}, bytes(save.bytes)),
-      h("td", {}, h("button.kg-button.kg-slim", { type: "button", onclick: (event) => copy(save.file, event.currentTarget) }, t("run.copy_path")))));
+      h("td", {}, h("span.kg-row", {}, goOn(save), h("button.kg-button.kg-slim", { type: "button", onclick: (event) => copy(save.file, event.currentTarget) }, t("run.copy_path"))))));
     return h("div.kg-scroll-x", {}, h("table.kg-table.kg-stack", {},
       h("thead", {}, h("tr", {}, [t("run.file"), t("run.kind"), t("run.step"), t("run.size"), ""].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, rows)));
@@ -156,6 +162,8 @@
     const rateHolder = h("div");
     const sampleHolder = h("div");
     const fileHolder = h("div");
+    const failureHolder = h("div");
+    let failureShown = "";
     const noteHolder = h("section.kg-card");
     const warningCard = h("section.kg-card", { hidden: true });
     const logHolder = h("div");
@@ -163,7 +171,7 @@
     const card = (title, ...body) => h("section.kg-card", {}, h("h2.kg-h", {}, title), ...body);
     fill(holder,
       h("p", {}, h("a", { href: page("runs") }, `← ${t("runs.all")}`)),
-      h("section.kg-card", { "data-run": id }, head, progress, doing, trouble, numbers, buttons),
+      h("section.kg-card", { "data-run": id }, head, progress, doing, trouble, failureHolder, numbers, buttons),
       h("div.kg-columns", {}, h("section.kg-card", {}, lossHolder), h("section.kg-card", {}, rateHolder)),
       card(t("run.samples"), sampleHolder), card(t("run.files"), fileHolder), warningCard, noteHolder,
       card(t("log.title"), logHolder), h("details.kg-card", {}, h("summary", {}, t("run.about")), about));
@@ -236,7 +244,7 @@
         series: Object.entries(chart.rates).map(([name, curve], i) => line(name, colours[i % 3], curve, { width: 2, zero: true })),
       });
       showSamples(data.samples, now.active);
-      fill(fileHolder, files(data, now.active));
+      fill(fileHolder, files(data, now));
       warningCard.hidden = !data.warnings.length;
       fill(warningCard, h("h2.kg-h", {}, t("run.warnings", { n: data.warnings.length })),
         data.warnings.map((w) => h("div.kg-note.kg-warn", {}, w.option ? h("code", {}, `${w.option}: `) : null, w.text, w.hint ? h("div.kg-small", {}, w.hint) : null)));
@@ -254,6 +262,11 @@
       if (fraction === null) progress.removeAttribute("aria-valuenow");
       else progress.setAttribute("aria-valuenow", String(Math.round(fraction * 100)));
       const trouble_ = troubles(now);
+      const failure = JSON.stringify(now.failure);
+      if (failure !== failureShown) {
+        failureShown = failure;
+        fill(failureHolder, window.KG.failureCard(now, server));
+      }
       doing.textContent = trouble_ ? "" : [now.detail, now.active ? null : now.hint].filter(Boolean).join(" ");
       fill(trouble, trouble_);
       fill(numbers, facts(now, data));
