@@ -1,0 +1,99 @@
+"""Every page, by axe: names, roles, contrast; and none wider than a phone.
+
+Rules: WCAG 2.2, levels A and AA, https://www.w3.org/TR/WCAG22/, as axe-core tests them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from kohya_gui.pages.registry import PAGES
+from kohya_gui.workspace import open_workspace
+from sd_scripts.errors import Problem
+from sd_scripts.runs.events import EndEvent, EventWriter
+from tests.support.pages import PATIENCE_MS, Gui, add_sample, add_save, make_run, running_gui
+
+pytestmark = pytest.mark.browser
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+SETTLED = """() => {
+  const root = document.documentElement;
+  const height = document.body.scrollHeight;
+  const same = root.dataset.lastHeight === String(height);
+  root.dataset.lastHeight = String(height);
+  return same && height > 150 && document.querySelector('.kg-main') !== null;
+}"""
+"""Whether the scripts have drawn what there is: nothing has grown since the last look."""
+
+
+@pytest.fixture(scope="module")
+def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
+    """A workspace with a run at work, one that is done, and one that failed."""
+    workspace = open_workspace(tmp_path_factory.mktemp("access") / "work")
+    make_run(workspace.path, "at-work")
+    done = make_run(workspace.path, "done", alive=False)
+    add_sample(done, 10, 0, "a photo of mycat on a sofa")
+    add_save(done, 30)
+    with EventWriter(done.events) as events:
+        events.emit(EndEvent(status="finished", reason="All done."))
+    failed = make_run(workspace.path, "failed", alive=False)
+    problem = Problem("The disk is full", "output_dir", "Free 2 GB and resume.")
+    with EventWriter(failed.events) as events:
+        events.emit(EndEvent(status="failed", reason="The disk is full", problems=(problem,)))
+    with running_gui(workspace.path) as served:
+        yield served
+
+
+def addresses(gui: Gui) -> list[str]:
+    """Return every page's address, and those of the run views."""
+    runs = sorted(path.name for path in (gui.workspace / "runs").iterdir())
+    return [page.path for page in PAGES] + [f"runs?run={name}" for name in runs]
+
+
+def opened(page: Page, gui: Gui, address: str) -> None:
+    page.goto(gui.page(address))
+    page.wait_for_function(SETTLED, polling=700)
+
+
+def violations(page: Page) -> list[str]:
+    """Return what axe finds, in lines: the rule, and the place."""
+    options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
+    found: dict[str, Any] = page.evaluate("options => axe.run(document, options)", options)
+    return [
+        f"{violation['id']}: {violation['help']} at {node['target']}: {node['html'][:160]}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_people_out(browser: Browser, gui: Gui, scheme: Any) -> None:
+    axe = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    found = []
+    for address in addresses(gui):
+        opened(page, gui, address)
+        page.evaluate(axe)
+        found += [f"/{address}: {line}" for line in violations(page)]
+    context.close()
+    assert found == [], "\n".join(found)
+
+
+def test_no_page_is_wider_than_a_phone(browser: Browser, gui: Gui) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    wide = {}
+    for address in addresses(gui):
+        opened(page, gui, address)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > 390:
+            wide[address] = width
+    context.close()
+    assert wide == {}
