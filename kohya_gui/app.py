@@ -56,9 +56,15 @@ SCRIPTS: Final = (
     "dataset_jobs",
     "dataset_doctor",
     "dataset_prepare",
+    "teach",
+    "teach_pictures",
+    "teach_words",
+    "teach_ready",
+    "teach_watch",
+    "teach_pick",
 )
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
-STYLES: Final = ("app", "form", "run", "dataset", "captioning")
+STYLES: Final = ("app", "form", "run", "dataset", "captioning", "teach")
 _UPLOAD_LIMIT: Final = "1mb"
 
 

@@ -77,17 +77,18 @@ def start_job(
     raw: Mapping[str, object],
     fixed: Mapping[str, object],
     name: str,
+    device: str = DEVICE,
 ) -> Answer:
     """Start a job with what stands in the fields; returns the run, or that it waits.
 
-    Raises `UserError` with everything that is wrong.
+    Jobs of one `device` wait for each other. Raises `UserError` with everything that is wrong.
     """
     known = specs_by_name(job_type)
     typed = from_form(job_type, {one: value for one, value in raw.items() if one in known})
     values = {one: value for one, value in typed.items() if value is not None} | dict(fixed)
     job = job_from_values(job_type, values)
     request = JobRequest(
-        job_name=job_type.name, config_toml=job_to_toml(job), name=name, device=DEVICE
+        job_name=job_type.name, config_toml=job_to_toml(job), name=name, device=device
     )
     match context.queue.submit(request, "queue"):
         case Submitted(run=run):

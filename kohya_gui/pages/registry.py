@@ -13,6 +13,7 @@ from kohya_gui.pages import (
     runs,
     settings,
     start,
+    teach,
     textual_inversion,
     tools,
 )
@@ -20,6 +21,7 @@ from kohya_gui.pages.shell import Page
 
 PAGES: Final[tuple[Page, ...]] = (
     start.PAGE,
+    teach.PAGE,
     dataset.PAGE,
     captioning.PAGE,
     captioning.SENTENCES,

@@ -33,8 +33,12 @@
   /** Say why something was not done. */
   window.KG.tell = (text) => window.KG.confirm({ title: t("run.failed_to_ask"), text, yes: t("common.close"), single: true });
 
-  /** Pictures by prompt (rows) and step (columns); a click shows one large, arrows go on. */
-  function gallery(holder) {
+  /**
+   * Pictures by prompt (rows) and step (columns); a click shows one large, arrows go on.
+   * `note(prompt)` is what is said below a prompt, "" for nothing.
+   */
+  window.KG.gallery = gallery;
+  function gallery(holder, { note = () => "" } = {}) {
     let shown = "";
     function large(samples, start) {
       let at = start;
@@ -87,9 +91,9 @@
           h("img", { src: file(sample.small || sample.file), alt: `${t("run.step")} ${sample.step}: ${sample.prompt}`, loading: "lazy", width: 132, height: 132 }))
         : h("span.kg-faint", {}, t("run.gone"))));
       const table = h("table.kg-matrix", {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("run.prompt")), steps.map((step) => h("th", { scope: "col" }, `${t("run.step")} ${step}`)))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("run.prompt")), steps.map((step) => h("th", { scope: "col" }, step ? `${t("run.step")} ${step}` : t("run.before"))))),
         h("tbody", {}, [...prompts.entries()].sort((a, b) => a[0] - b[0]).map(([, prompt]) =>
-          h("tr", {}, h("th", { scope: "row" }, prompt.text), steps.map((step) => cell(prompt.byStep.get(step)))))));
+          h("tr", {}, h("th", { scope: "row" }, prompt.text, note(prompt.text) ? h("div.kg-tag.kg-warn", {}, note(prompt.text)) : null), steps.map((step) => cell(prompt.byStep.get(step)))))));
       const scroller = h("div.kg-scroll-x", { tabindex: "0", "aria-label": t("run.samples") }, table);
       const old = holder.querySelector(".kg-scroll-x");
       const atEnd = !old || old.scrollLeft + old.clientWidth >= old.scrollWidth - 40;

@@ -1,0 +1,245 @@
+// Guided step “Pictures”: where they are, and at once what the doctor says of each.
+(() => {
+  "use strict";
+  const { t, h, fill, every, file } = window.KG;
+  const PIECE = 512 * 1024;
+  const SHOWN = 120;
+  /** Findings that belong to the words, or to folders: they are told where they are asked about. */
+  const OTHERS = ["no_caption", "empty_caption", "same_caption", "no_trigger", "too_long", "lonely", "unequal"];
+  const OF_WORDS = [...OTHERS, "bad_caption"];
+
+  window.KG.teach.steps.pictures = (card, tools) => {
+    const { server, take, ask } = tools;
+    const { problems, row } = window.KG.teach;
+    const folder = () => tools.project.folder;
+    const place = h("div");
+    const said = h("div", { "aria-live": "polite" });
+    const verdict = h("div");
+    const remedies = h("div");
+    const tiles = h("ul.kg-teach-tiles");
+    const more = h("p.kg-quiet.kg-small");
+    const next = h("button.kg-button.kg-primary", { type: "button", id: "kg-teach-next", disabled: true, onclick: () => tools.go("words") }, t("teach.next"));
+    let looking = null;
+    let following = null;
+    let report = null;
+    let rows = [];
+    let stopped = false;
+
+    fill(card, h("h2.kg-teach-question", {}, t("teach.pictures_question")), h("p.kg-quiet.kg-why", {}, t("teach.pictures_why")),
+      place, said, verdict, remedies, tiles, more,
+      h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("goal") }, t("teach.back")), next));
+
+    function drawPlace() {
+      const pick = h("input", { type: "file", multiple: true, accept: "image/*,.txt,.caption", class: "kg-teach-file", "aria-label": t("teach.upload"), onchange: () => send([...pick.files]) });
+      const browse = h("button.kg-button", { type: "button", id: "kg-teach-browse", onclick: async () => {
+        const path = await window.KG.choose({ kind: "folder", title: t("teach.choose_folder"), start: folder(), list: server.list_folder, back: browse });
+        if (path) open(path);
+      } }, folder() ? t("teach.other_folder") : t("teach.choose_folder"));
+      const zone = h("div.kg-teach-drop", {}, h("p", {}, t("teach.drop")), row(
+        h("label.kg-button.kg-primary.kg-teach-upload", {}, t("teach.upload"), pick), browse),
+      h("p.kg-quiet.kg-small", {}, t("teach.drop_why")));
+      for (const name of ["dragover", "dragleave", "drop"]) {
+        zone.addEventListener(name, (event) => {
+          event.preventDefault();
+          zone.classList.toggle("kg-over", name === "dragover");
+          if (name === "drop") send([...event.dataTransfer.files]);
+        });
+      }
+      if (!folder()) fill(place, zone);
+      else fill(place, row(h("span.kg-code.kg-clip", { title: folder() }, folder()), browse, tools.project.own && !tools.project.starter ? h("label.kg-button.kg-teach-upload", {}, t("teach.upload_more"), pick) : null));
+    }
+
+    async function open(path) {
+      if (!take(await ask("teach_folder", { folder: path }))) return;
+      begin(true);
+    }
+
+    /** Send files in pieces, one after the other, so that a slow line shows how far it is. */
+    async function send(files) {
+      if (!files.length) return;
+      let done = 0;
+      const refused = [];
+      const bar = h("div");
+      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: files.length })), h("div.kg-progress", {}, bar));
+      for (const one of files) {
+        const told = await sendOne(one);
+        if (told) refused.push(told);
+        done += 1;
+        bar.style.width = `${(100 * done) / files.length}%`;
+      }
+      fill(said, refused.length ? h("div.kg-note.kg-warn", { role: "alert" }, refused.map((told) => h("p", {}, told))) : null);
+      if (folder()) begin(true);
+    }
+
+    async function sendOne(one) {
+      let offset = 0;
+      do {
+        const data = await base64(one.slice(offset, offset + PIECE));
+        const answer = await server.teach_upload({ project: tools.project.id, name: one.name, offset, total: one.size, data });
+        if (answer.problems) return `${one.name}: ${answer.problems.map((p) => `${p.message} ${p.hint}`).join(" ")}`;
+        if (answer.project) take(answer);
+        offset += PIECE;
+      } while (offset < one.size);
+      return null;
+    }
+
+    function base64(blob) {
+      return new Promise((resolve, reject) => {
+        const reader = new FileReader();
+        reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+        reader.onerror = () => reject(reader.error);
+        reader.readAsDataURL(blob);
+      });
+    }
+
+    // ---- what is in the folder ----
+    function begin(again) {
+      drawPlace();
+      if (looking) looking.stop();
+      if (!folder()) return;
+      let first = again;
+      looking = every(600, async () => {
+        const answer = await server.look({ folder: folder(), offset: 0, limit: SHOWN, again: first });
+        first = false;
+        if (stopped) return "stop";
+        if (answer.problem) {
+          rows = [];
+          fill(tiles);
+          fill(verdict, problems(answer));
+          next.disabled = true;
+          return "stop";
+        }
+        if (answer.working) {
+          fill(verdict, h("p.kg-quiet", { role: "status" }, t("dataset.reading_n", { done: answer.done, total: answer.total })));
+          return undefined;
+        }
+        rows = answer.rows;
+        more.textContent = answer.count > rows.length ? t("teach.more_pictures", { n: answer.count - rows.length }) : "";
+        draw(answer.count);
+        readReport(again);
+        return "stop";
+      });
+    }
+
+    async function readReport(examine) {
+      const answer = await server.doctor_report({ folder: folder() });
+      if (stopped) return;
+      if (!answer.mark || examine === true) {
+        examineNow();
+        return;
+      }
+      report = answer;
+      draw(rows.length);
+      drawReport();
+    }
+
+    async function examineNow() {
+      const raw = tools.project.starter ? { resolution: "128" } : {};
+      const begun = await server.doctor_start({ folder: folder(), raw });
+      if (stopped) return;
+      if (following) following.stop();
+      following = window.KG.jobs.follow(said, begun, server.doctor_state, server.doctor_stop, async () => {
+        if (!stopped) {
+          fill(said);
+          await readAgain();
+        }
+      });
+    }
+
+    async function readAgain() {
+      const answer = await server.look({ folder: folder(), offset: 0, limit: SHOWN });
+      if (answer.rows) rows = answer.rows;
+      await readReport(false);
+    }
+
+    const weightOf = (code) => {
+      const found = report && (report.findings || []).find((one) => one.code === code);
+      return code === "unreadable" ? "bad" : found ? found.weight : "note";
+    };
+    const troublesOf = (one) => one.problems.filter(([code]) => !OF_WORDS.includes(code) && weightOf(code) !== "note");
+    const toneOf = (one) => {
+      const weights = troublesOf(one).map(([code]) => weightOf(code));
+      return one.excluded ? "out" : weights.includes("bad") ? "bad" : weights.length ? "warn" : "good";
+    };
+
+    function draw(count) {
+      const tones = rows.map(toneOf);
+      const number = (tone) => tones.filter((one) => one === tone).length;
+      const usable = rows.length - number("out");
+      const few = usable < tools.facts.few;
+      fill(verdict, h(`div.kg-note.${few ? "kg-warn" : "kg-good"}`, { role: "status", id: "kg-teach-verdict" },
+        h("strong", {}, t("teach.usable", { n: usable + Math.max(0, count - rows.length) })), " ",
+        ["bad", "warn", "out"].map((tone) => (number(tone) ? `${t(`teach.n_${tone}`, { n: number(tone) })} ` : "")),
+        few ? h("p", {}, t("teach.few", { n: tools.facts.few })) : h("p", {}, t(`teach.variety_${tools.project.goal}`))));
+      next.disabled = usable < 1;
+      fill(tiles, rows.map((one, index) => tile(one, tones[index])));
+      pictures(rows.map((one) => one.id));
+    }
+
+    const told = (troubles) => troubles.map(([code, words]) => words || code).join(" ");
+
+    function tile(one, tone) {
+      const troubles = troublesOf(one);
+      const mark = { good: "✓", warn: "!", bad: "✕", out: "–" }[tone];
+      return h("li", { "data-id": one.id, "data-tone": tone },
+        h("div.kg-teach-image"),
+        h("div.kg-teach-mark", {}, h("span", { "aria-hidden": "true" }, mark), h("span.kg-small", {}, ` ${t(`teach.tone_${tone}`)}`)),
+        troubles.length && tone !== "out" ? h("div.kg-small.kg-quiet.kg-teach-told", { title: told(troubles) }, told(troubles)) : null,
+        h("button.kg-linkish.kg-small", { type: "button", "aria-label": `${t(one.excluded ? "dataset.take_in" : "teach.leave_out")}: ${one.name}`, onclick: () => exclude(one) }, one.excluded ? t("dataset.take_in") : t("teach.leave_out")));
+    }
+
+    async function pictures(ids) {
+      let wanted = ids;
+      for (let round = 0; wanted.length && round < 60 && !stopped; round += 1) {
+        const answer = await server.small({ folder: folder(), ids: wanted });
+        const files = answer.files || {};
+        for (const [id, path] of Object.entries(files)) {
+          const holder = tiles.querySelector(`[data-id="${id}"] .kg-teach-image`);
+          const one = rows.find((other) => other.id === id);
+          if (holder && one) fill(holder, path ? h("img", { src: file(path), alt: one.name, loading: "lazy" }) : h("span.kg-faint.kg-small", {}, t("dataset.no_picture")));
+        }
+        wanted = wanted.filter((id) => !(id in files));
+        if (answer.problem) return;
+      }
+    }
+
+    async function exclude(one) {
+      const answer = await server.exclude({ folder: folder(), ids: [one.id], exclude: !one.excluded });
+      if (answer.problem) fill(said, problems(answer));
+      await readAgain();
+    }
+
+    // ---- remedies ----
+    function drawReport() {
+      const found = (report.findings || []).map((one, number) => [one, number]).filter(([one]) => one.weight !== "note" && !OTHERS.includes(one.code));
+      const undo = report.undo ? h("button.kg-button.kg-slim", { type: "button", id: "kg-teach-undo", title: report.undo, onclick: () => turn(false) }, t("dataset.undo")) : null;
+      const redo = report.redo ? h("button.kg-button.kg-slim", { type: "button", title: report.redo, onclick: () => turn(true) }, t("dataset.redo")) : null;
+      fill(remedies, found.map(([one, number]) => h("div.kg-teach-finding", { "data-finding": one.code, "data-weight": one.weight },
+        h("span.kg-doctor-weight", {}, t(`doctor.${one.weight}`)), h("span", {}, ` ${one.verdict} `),
+        one.remedies.map((what, index) => (what.kind === "caption" ? null : h("button.kg-button.kg-slim", { type: "button", disabled: what.done, "data-remedy": what.kind, onclick: () => remedy(number, index) }, what.done ? `✓ ${what.label}` : what.label))))),
+      row(undo, redo, h("button.kg-button.kg-slim", { type: "button", onclick: examineNow }, t("teach.examine"))),
+      h("p.kg-quiet.kg-small", {}, t("teach.remedies_why")));
+    }
+
+    async function remedy(finding, index) {
+      const answer = await server.doctor_remedy({ folder: folder(), mark: report.mark, finding, remedy: index });
+      if (answer.problems) fill(said, problems(answer));
+      await readAgain();
+    }
+
+    async function turn(again) {
+      const answer = await server.doctor_turn({ folder: folder(), redo: again });
+      if (answer.problems) fill(said, problems(answer));
+      await readAgain();
+    }
+
+    begin(false);
+    return {
+      stop() {
+        stopped = true;
+        if (looking) looking.stop();
+        if (following) following.stop();
+      },
+    };
+  };
+})();

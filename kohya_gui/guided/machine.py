@@ -1,0 +1,76 @@
+"""What this machine has for training: a card with its memory, or processor and main memory."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+import psutil
+
+from sd_scripts.runs.machine import usable_cores
+
+_TIMEOUT_SECONDS: Final = 5.0
+_FIELDS: Final = "name,memory.total,memory.free"
+
+Kind = Literal["nvidia", "apple", "processor"]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a training would run. Bytes; `free` is what it could have just now."""
+
+    kind: Kind
+    name: str
+    memory: int
+    free: int
+    cores: int = 1
+
+    @property
+    def has_card(self) -> bool:
+        """Whether a graphics card computes."""
+        return self.kind != "processor"
+
+
+def look_at_machine() -> Machine:
+    """Return what a training started now would find; asks the driver's tool, never torch."""
+    main = psutil.virtual_memory()
+    if (card := _first_card()) is not None:
+        return card
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return Machine("apple", "Apple", main.total, main.available, usable_cores())
+    name = platform.processor() or platform.machine()
+    return Machine("processor", name, main.total, main.available, usable_cores())
+
+
+def _first_card() -> Machine | None:
+    tool = _tool()
+    if tool is None:
+        return None
+    command = [tool, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # a driver that does not answer trains nothing either
+    return read_cards(answer.stdout) if answer.returncode == 0 else None
+
+
+def read_cards(text: str) -> Machine | None:
+    """Read the first `name, total MiB, free MiB` line of the driver's tool."""
+    for line in text.splitlines():
+        parts = [part.strip() for part in line.rsplit(",", 2)]
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            total, free = (int(part) * 2**20 for part in parts[1:])
+            return Machine("nvidia", parts[0], total, free, usable_cores())
+    return None
+
+
+@lru_cache(maxsize=1)
+def _tool() -> str | None:
+    return shutil.which("nvidia-smi")
