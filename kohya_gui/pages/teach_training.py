@@ -23,7 +23,6 @@ from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import job_to_toml
-from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder, safe_name
 from sd_scripts.shipped import STARTER_MODEL
 
@@ -51,7 +50,6 @@ class TeachTraining:
             self.teach_check_end,
             self.teach_start,
             self.teach_watch,
-            self.teach_pause,
             self.teach_results,
             self.teach_pick,
             self.teach_again,
@@ -212,8 +210,6 @@ class TeachTraining:
             place = waiting.index(project.queued) + 1
             problem = self._context.queue.items()[place - 1].problem
             answer["waits"] = problem or self._text("teach.waits", place=place)
-        run = self._context.store.get(project.run)
-        answer["paused"] = run is not None and control.is_requested(run, "pause")
         return answer
 
     def _followed(self, project: Project) -> Project:
@@ -225,16 +221,6 @@ class TeachTraining:
             return project
         new = {"run": found.id, "queued": "", "runs": (*project.runs, found.id)}
         return self._projects.change(project.id, new)
-
-    @in_words
-    def teach_pause(self, data: Mapping[str, Any]) -> Answer:
-        """Let the run wait after its step, or go on."""
-        summary = self._run(self._project(data))
-        if data.get("pause"):
-            control.request(summary.folder, "pause")
-        else:
-            control.withdraw(summary.folder, "pause")
-        return {}
 
     # ---- pick ----
     @in_words

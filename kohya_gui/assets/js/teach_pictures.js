@@ -23,6 +23,8 @@
     let following = null;
     let report = null;
     let rows = [];
+    let count = 0;
+    let examining = false;
     let stopped = false;
 
     fill(card, h("h2.kg-teach-question", {}, t("teach.pictures_question")), h("p.kg-quiet.kg-why", {}, t("teach.pictures_why")),
@@ -114,8 +116,9 @@
           return undefined;
         }
         rows = answer.rows;
+        count = answer.count;
         more.textContent = answer.count > rows.length ? t("teach.more_pictures", { n: answer.count - rows.length }) : "";
-        draw(answer.count);
+        draw();
         readReport(again);
         return "stop";
       });
@@ -124,31 +127,44 @@
     async function readReport(examine) {
       const answer = await server.doctor_report({ folder: folder() });
       if (stopped) return;
-      if (!answer.mark || examine === true) {
-        examineNow();
-        return;
-      }
-      report = answer;
-      draw(rows.length);
-      drawReport();
+      if (answer.mark) report = answer;
+      draw();
+      if (answer.mark) drawReport();
+      if (!answer.mark || examine) examineNow();
     }
 
     async function examineNow() {
+      if (examining) return;
+      examining = true;
       const raw = tools.project.starter ? { resolution: "128" } : {};
       const begun = await server.doctor_start({ folder: folder(), raw });
       if (stopped) return;
-      if (following) following.stop();
-      following = window.KG.jobs.follow(said, begun, server.doctor_state, server.doctor_stop, async () => {
-        if (!stopped) {
-          fill(said);
-          await readAgain();
-        }
-      });
+      const done = async () => {
+        examining = false;
+        fill(said);
+        if (!stopped) await readAgain();
+      };
+      if (!begun.run) examining = false;
+      following = window.KG.jobs.follow(said, begun, server.doctor_state, server.doctor_stop, done);
+      if (begun.waits) {
+        // Another examination is at work; this one's report is there when the mark is another.
+        examining = true;
+        const before = report ? report.mark : "";
+        following = every(2000, async () => {
+          const answer = await server.doctor_report({ folder: folder() });
+          if (stopped || !answer.mark || answer.mark === before) return undefined;
+          await done();
+          return "stop";
+        });
+      }
     }
 
     async function readAgain() {
       const answer = await server.look({ folder: folder(), offset: 0, limit: SHOWN });
-      if (answer.rows) rows = answer.rows;
+      if (answer.rows) {
+        rows = answer.rows;
+        count = answer.count;
+      }
       await readReport(false);
     }
 
@@ -162,7 +178,7 @@
       return one.excluded ? "out" : weights.includes("bad") ? "bad" : weights.length ? "warn" : "good";
     };
 
-    function draw(count) {
+    function draw() {
       const tones = rows.map(toneOf);
       const number = (tone) => tones.filter((one) => one === tone).length;
       const usable = rows.length - number("out");

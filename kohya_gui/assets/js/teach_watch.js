@@ -27,13 +27,13 @@
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("ready") }, t("teach.back")), next));
 
     async function request(what) {
-      const answer = what === "pause" || what === "go_on" ? await ask("teach_pause", { pause: what === "pause" }) : await server.ask_run({ run, what });
-      if (answer.problem || answer.problems) fill(said, problems(answer));
+      const answer = await server.ask_run({ run, what });
+      if (answer.problem) fill(said, problems(answer));
       looking.now();
     }
 
     function drawButtons(now) {
-      const mark = JSON.stringify([now.active, now.state, now.asked, paused]);
+      const mark = JSON.stringify([now.active, now.state, now.asked]);
       if (mark === drawn) return;
       drawn = mark;
       const button = (what, text, off, primary) => h(`button.kg-button${primary ? ".kg-primary" : ""}`, { type: "button", "data-ask": what, disabled: off, onclick: () => request(what) }, text);
@@ -50,6 +50,7 @@
     }
 
     function draw(now) {
+      paused = now.asked.includes("pause");
       const phase = data && data.phase;
       const preparing = now.active && !now.step && phase && phase.total;
       const fraction = preparing ? phase.done / phase.total : now.fraction;
@@ -88,7 +89,6 @@
           fill(said, problems(now));
           return "stop";
         }
-        paused = now.paused;
         if (now.run && now.run !== run) {
           run = now.run;
           await tools.refresh();
