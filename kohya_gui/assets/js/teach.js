@@ -172,7 +172,8 @@
         h("span.kg-quiet.kg-small", {}, `${one.goal_title} · ${one.step_title}`))))));
     } else if (starter && !(answer.projects || []).length) {
       fill(holder, h("section.kg-card", {}, h("h2.kg-h", {}, t("start.try_title")), h("div.kg-row", {},
-        h("a.kg-button", { href: page("teach", { try: "starter" }), id: "kg-start-try" }, t("teach.try")), h("span.kg-quiet", {}, t("teach.try_why")))));
+        h("a.kg-button", { href: page("teach", { try: "starter" }), id: "kg-start-try" }, t("teach.try")), h("span.kg-quiet", {}, t("teach.try_why")),
+        h("a", { href: page("lora", { try: "starter" }) }, t("start.try_form")))));
     }
   };
 })();
