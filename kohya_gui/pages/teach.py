@@ -26,7 +26,7 @@ from kohya_gui.pages.dataset_pictures import PictureAnswers
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.run_actions import RunActions
 from kohya_gui.pages.shell import Page, widget
-from kohya_gui.pages.teach_training import TeachTraining
+from kohya_gui.pages.teach_training import TeachTraining, asked_project
 from kohya_gui.quick_gradio import gr
 from sd_scripts.errors import UserError, errors_among
 from sd_scripts.options.jobs import MakeCaptionsJob, TagImagesJob
@@ -211,10 +211,7 @@ class TeachAnswers:
         return {}
 
     def _project(self, data: Mapping[str, Any]) -> Project:
-        project = self._projects.load(str(data.get("project") or ""))
-        if project is None:
-            raise UserError(self.text("teach.gone"))
-        return project
+        return asked_project(self._projects, data, self.text)
 
     def _change(
         self, project: Project, data: Mapping[str, Any], values: Mapping[str, object]

@@ -11,13 +11,14 @@ from kohya_gui.context import Context
 from kohya_gui.forms.starter import starter_is_there
 from kohya_gui.guided.adjust import FAULTS, Adjustment, adjust
 from kohya_gui.guided.goals import CARDS, STAGES, Card
-from kohya_gui.guided.outcome import advice_on, checkpoints_of, keep_result
+from kohya_gui.guided.outcome import Checkpoint, advice_on, checkpoints_of, keep_result
 from kohya_gui.guided.project import Project, Projects
 from kohya_gui.guided.workshop import CardPlan, Ready, Workshop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.jobs.launch import commands_text
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.jobs.store import RunSummary
+from kohya_gui.locales import Texts
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -227,10 +228,7 @@ class TeachTraining:
     def teach_results(self, data: Mapping[str, Any]) -> Answer:
         """Return what the run has saved, and which of it to begin with."""
         project = self._project(data)
-        summary = self._run(project)
-        feed = RunFeed(summary.folder.events)
-        feed.poll()
-        found = checkpoints_of(summary.folder, feed.saves, feed.chart().validation)
+        found = self._checkpoints(project)
         advice = advice_on(found)
         return {
             "checkpoints": [
@@ -252,10 +250,7 @@ class TeachTraining:
     def teach_pick(self, data: Mapping[str, Any]) -> Answer:
         """Keep a result in the workspace's folder of results."""
         project = self._project(data)
-        summary = self._run(project)
-        feed = RunFeed(summary.folder.events)
-        feed.poll()
-        found = checkpoints_of(summary.folder, feed.saves, feed.chart().validation)
+        found = self._checkpoints(project)
         chosen = next((one for one in found if one.step == data.get("step")), None)
         if chosen is None:
             raise UserError(self._text("teach.no_result"))
@@ -313,16 +308,27 @@ class TeachTraining:
 
     # ---- helpers ----
     def _project(self, data: Mapping[str, Any]) -> Project:
-        project = self._projects.load(str(data.get("project") or ""))
-        if project is None:
-            raise UserError(self._text("teach.gone"))
-        return project
+        return asked_project(self._projects, data, self._text)
 
     def _run(self, project: Project) -> RunSummary:
         summary = self._context.store.summary(project.run)
         if summary is None:
             raise UserError(self._text("teach.run_gone"), hint=self._text("teach.run_gone_hint"))
         return summary
+
+    def _checkpoints(self, project: Project) -> tuple[Checkpoint, ...]:
+        run = self._run(project).folder
+        feed = RunFeed(run.events)
+        feed.poll()
+        return checkpoints_of(run, feed.saves, feed.chart().validation)
+
+
+def asked_project(projects: Projects, data: Mapping[str, Any], text: Texts) -> Project:
+    """Return the project that a request names. Raises `UserError` if it is gone."""
+    project = projects.load(str(data.get("project") or ""))
+    if project is None:
+        raise UserError(text("teach.gone"))
+    return project
 
 
 def _model_row(path: str) -> dict[str, str]:
