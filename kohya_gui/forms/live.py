@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from kohya_gui.forms import option_words
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import changed_names
 from kohya_gui.forms.preparation import Prepared, prepare
@@ -247,7 +248,7 @@ def why_inert(
             continue
         shown = " / ".join(str(choice).lower() for choice in wanted if choice is not True)
         key = "inert.when_value" if shown else "inert.when"
-        return text(key, option=other, label=specs[other].label, values=shown)
+        return text(key, option=other, label=option_words.label(specs[other], text), values=shown)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kohya_gui.forms import option_words
 from kohya_gui.locales import Texts
 from kohya_gui.quick_gradio import gr
 from sd_scripts.options.form_values import to_widget
@@ -60,11 +61,11 @@ def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False)
     `hidden_at_first`: the script shows it, by tier or search; until then no layout is spent on it.
     """
     hidden = ["kg-hidden"] if hidden_at_first else []
-    label = text.optional(f"option.{spec.name}.label", spec.label)
+    label = option_words.label(spec, text)
     if spec.unit and spec.unit.lower() not in spec.label.lower():
-        label = f"{label} ({text.optional(f'unit.{spec.unit}', spec.unit)})"
+        label = f"{label} ({option_words.unit(spec, text)})"
     # The option's name stands in the text, so that it is read aloud and found by Ctrl-F.
-    info = f"`{spec.name}` {text.optional(f'option.{spec.name}.help', spec.help)}"
+    info = f"`{spec.name}` {option_words.explanation(spec, text)}"
     value = default_shown(spec)
     common: dict[str, Any] = {
         "label": label,
@@ -102,7 +103,7 @@ def _placeholder(spec: OptionSpec, text: Texts) -> str:
 def script_facts(spec: OptionSpec, text: Texts) -> dict[str, Any]:
     """Return what the page's script needs: for search, the tier filter and the Browse button."""
     return {
-        "label": text.optional(f"option.{spec.name}.label", spec.label),
+        "label": option_words.label(spec, text),
         "tier": spec.tier,
         "kind": spec.path,
         "words": " ".join((*spec.keywords, *spec.old_names)),

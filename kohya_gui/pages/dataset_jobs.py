@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from kohya_gui.context import Context
+from kohya_gui.forms import option_words
 from kohya_gui.forms.widgets import choices_of, default_shown, is_tick
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JobRequest
@@ -54,13 +55,13 @@ def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[di
     found = []
     for name in names:
         spec = specs[name]
-        label = text.optional(f"option.{name}.label", spec.label)
+        label = option_words.label(spec, text)
         choice = spec.kind in ("bool", "choice") and not is_tick(spec)
         found.append(
             {
                 "name": name,
                 "label": f"{label} ({spec.unit})" if spec.unit else label,
-                "help": text.optional(f"option.{name}.help", spec.help),
+                "help": option_words.explanation(spec, text),
                 "kind": "tick" if is_tick(spec) else "choice" if choice else "text",
                 "choices": choices_of(spec, text) if choice else [],
                 "value": default_shown(spec),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.context import Context
+from kohya_gui.forms import option_words
 from kohya_gui.forms.starter import starter_is_there
 from kohya_gui.guided.adjust import FAULTS, Adjustment, adjust
 from kohya_gui.guided.goals import CARDS, STAGES, Card
@@ -299,7 +300,7 @@ class TeachTraining:
         return [
             {
                 "option": name,
-                "label": self._text.optional(f"option.{name}.label", specs[name].label),
+                "label": option_words.label(specs[name], self._text),
                 "after": _shown(value),
             }
             for name, value in changes.items()

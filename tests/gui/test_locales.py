@@ -11,11 +11,12 @@ import pytest
 
 import kohya_gui
 from kohya_gui.forms.layout import FIRST_STEPS
+from kohya_gui.forms.option_words import english_words
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.locales import ENGLISH, _read, available_languages, load_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS
-from sd_scripts.options.schema import group_titles, option_specs
+from sd_scripts.options.schema import option_specs
 
 PACKAGE = Path(kohya_gui.__file__).parent
 SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/*.js"))
@@ -122,22 +123,12 @@ def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
     assert [key for key, text in texts.items() if not text.strip()] == []
 
 
-def words_of_options() -> dict[str, str]:
-    """Return every word that options, groups and units carry in English, by its key."""
-    words: dict[str, str] = {}
-    for job in JOBS.values():
-        words |= {f"group.{group}": title for group, title in group_titles(job).items()}
-        for spec in option_specs(job):
-            words[f"option.{spec.name}.label"] = spec.label
-            words[f"option.{spec.name}.help"] = spec.help
-            words |= {f"unit.{spec.unit}": spec.unit} if spec.unit else {}
-    return words
-
-
 def test_every_other_language_names_and_explains_every_option() -> None:
-    words = words_of_options()
+    words = english_words()
     for language in set(available_languages()) - {ENGLISH}:
         texts = _read(language)
         given = {key for key in texts if key.startswith(("option.", "group.", "unit."))}
         found = (language, sorted(words.keys() - given), sorted(given - words.keys()))
         assert found == (language, [], [])
+        names = [key for key, english in words.items() if "`" in english and "`" not in texts[key]]
+        assert names == []
