@@ -190,6 +190,8 @@ class Desk:
                     return self._check(draft)
                 case "start":
                     return self._start(draft)
+                case "queue":
+                    return self._queue(draft)
                 case "requeue":
                     return self._requeue(draft)
                 case "import":
@@ -297,6 +299,16 @@ class Desk:
             case Refused(text=text, running=running):
                 return {"state": "refused", "text": text, "running": list(running)}
         raise AssertionError("submit knows three answers")
+
+    def _queue(self, draft: Draft) -> dict[str, Any]:
+        """Put the job at the end of the queue, and let the form stay for the next one."""
+        request = self._request(draft)
+        self._context.queue.add([request])
+        place = len([job for job in self._context.queue.items() if job.problem is None])
+        return {
+            "state": "queued",
+            "text": self._text("form.queued", name=request.name, place=place),
+        }
 
     def _requeue(self, draft: Draft) -> dict[str, Any]:
         """Give the waiting job that was opened here what stands in the form now."""

@@ -14,7 +14,12 @@ from sd_scripts.errors import Problem
 
 MAX_NAMES: Final = 12
 MAX_BUCKETS: Final = 40
-_SET_TO: Final = re.compile(r"set (?P<name>[a-z][a-z0-9_]*) to (?P<value>[^\s,;()]+)")
+_OR: Final = re.compile(r",? or |; ")
+_REMEDY: Final = re.compile(
+    r"(?:(?:^|set |and )(?P<name>[a-z][a-z0-9_]*) to (?P<value>[^\s,;()]+))"
+    r"|(?:(?:^|switch |and )(?P<switched>[a-z][a-z0-9_]*) (?P<way>on|off)\b)"
+    r"|(?:(?:empty|clear) (?P<emptied>[a-z][a-z0-9_]*))"
+)
 
 
 def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
@@ -25,7 +30,7 @@ def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
     return {
         "message": _sentence(problem.message),
         "hint": problem.hint,
-        "fix": _fix(problem, options, raw),
+        "fixes": _fixes(problem, options, raw),
         "options": options,
         "severity": problem.severity,
         "missing": problem.severity == "error" and bool(options) and len(empty) == len(options),
@@ -38,23 +43,34 @@ def _sentence(text: str) -> str:
     return text if "_" in first else text[:1].upper() + text[1:]
 
 
-def _fix(
+def _fixes(
     problem: Problem, options: list[str], raw: Mapping[str, object]
-) -> dict[str, object] | None:
-    """Return the option and value that a hint of the form "set <option> to <value>" names."""
-    found = _SET_TO.match(problem.hint or "")
-    if found is None:
-        return None
-    name, value = found["name"], found["value"]
-    if name == "it":
-        name = options[0] if len(options) == 1 else ""
-    if name not in raw:
-        return None
-    word = {"true": True, "false": False}
-    return {
-        "option": name,
-        "value": word.get(value, value) if isinstance(raw[name], bool) else value,
-    }
+) -> list[dict[str, object]]:
+    """Return the ways out that a hint names, each as values to put into the form.
+
+    Ways are joined by "or"; "set <option> to <value>", "switch <option> off" and "empty <option>"
+    are understood, and "it" where only one option is meant.
+    """
+    ways = []
+    for words in _OR.split(problem.hint or ""):
+        values: dict[str, object] = {}
+        for found in _REMEDY.finditer(words):
+            name = found["name"] or found["switched"] or found["emptied"]
+            if name == "it" and len(options) == 1:
+                name = options[0]
+            if name in raw:
+                values[name] = _wanted(found, ticked=isinstance(raw[name], bool))
+        if values:
+            ways.append(values)
+    return [{"values": values} for values in ways]
+
+
+def _wanted(found: re.Match[str], *, ticked: bool) -> object:
+    """Return what a remedy puts into a widget: a tick where that is one, else text."""
+    if found["emptied"]:
+        return False if ticked else ""
+    word = {"on": "true", "off": "false"}.get(found["way"] or "", found["value"] or "").rstrip(".")
+    return word == "true" if ticked else word
 
 
 def data_report(scan: Scan | None, text: Texts) -> dict[str, Any]:

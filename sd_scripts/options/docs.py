@@ -49,6 +49,9 @@ def _option(spec: OptionSpec) -> str:
         "",
     ]
     lines.append(" ".join(part for part in (spec.help, applies_words(spec)) if part))
+    usual = (("Usual", spec.typical), ("Cost", spec.cost))
+    if told := [f"{word}: {fact}" for word, fact in usual if fact]:
+        lines += ["", " ".join(told)]
     if spec.carrier:
         lines += ["", f"In a TOML file it is written into `{spec.carrier}`."]
     if spec.old_names:

@@ -56,7 +56,8 @@ class Opt:
     `unit` is a word for the number ("steps", "pixels"); `step` the increment of a number box;
     `path` says what a path points to; `carrier` names the name=value list that holds the option in
     a TOML file; `later` are values that sd-scripts knows and this program does not yet;
-    `choice_help` pairs choices with what they are;
+    `typical` says which values are usual, and `cost` what it costs or saves in memory and time:
+    facts that go beyond the help, or nothing; `choice_help` pairs choices with what they are;
     `off_values` are values that mean the same as leaving the option empty; `old_names` are read
     and translated; `keywords` are what people type when they look for it; `records` puts the value
     into the file's metadata as `ss_<name>` (or under the name given).
@@ -69,6 +70,8 @@ class Opt:
     path: PathKind | None = None
     applies: Applies = Applies()
     carrier: str | None = None
+    typical: str | None = None
+    cost: str | None = None
     later: tuple[str, ...] = ()
     choice_help: tuple[tuple[str, str], ...] = ()
     off_values: tuple[int | str, ...] = ()
@@ -123,6 +126,8 @@ class OptionSpec:
     optional: bool
     applies: Applies
     carrier: str | None
+    typical: str | None
+    cost: str | None
     later: tuple[str, ...]
     choice_help: tuple[tuple[str, str], ...]
     off_values: tuple[int | str, ...]
@@ -230,6 +235,8 @@ def _spec(group: str, name: str, field: FieldInfo) -> OptionSpec:
         optional=optional,
         applies=opt.applies,
         carrier=opt.carrier,
+        typical=opt.typical,
+        cost=opt.cost,
         later=opt.later,
         choice_help=opt.choice_help,
         off_values=opt.off_values,

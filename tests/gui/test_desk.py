@@ -196,6 +196,20 @@ def test_starting_hands_the_complete_job_to_the_queue(
     assert config["optimizer"]["learning_rate"] == 0.0001
 
 
+def test_a_job_can_be_queued_although_nothing_runs(
+    desk: Desk, ready: Draft, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context.queue, "advance", lambda: [])
+    result = acted(desk, "queue", ready)
+    assert result["state"] == "queued"
+    assert "“mycat” is number 1 in the queue" in result["text"]
+    (waiting,) = context.queue.items()
+    assert tomllib.loads(waiting.request.config_toml)["optimizer"]["learning_rate"] == 0.0001
+    wrong = acted(desk, "queue", Draft("train_network", {**ready.values, "network_dim": "0"}))
+    assert wrong["state"] == "problems"
+    assert len(context.queue.items()) == 1
+
+
 @pytest.mark.parametrize(
     "answer", [Queued("id", 1, "waits as number 1"), Refused("still running", ("run",))]
 )

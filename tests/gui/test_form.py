@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -17,30 +18,55 @@ from kohya_gui.forms.form import (
     raw_of_values,
 )
 from kohya_gui.forms.layout import first_steps, sections
-from kohya_gui.forms.widgets import choices_of, shown_number
+from kohya_gui.forms.widgets import choices_of, script_facts, shown_number
+from kohya_gui.jobs.launch import JOB_PAGES
 from kohya_gui.locales import load_texts
+from kohya_gui.pages.captioning import CaptioningPage
 from kohya_gui.pages.training import TrainingPage
 from kohya_gui.quick_gradio import gr
 from sd_scripts.options.form_values import from_form
-from sd_scripts.options.jobs import JOBS, TrainNetworkJob
+from sd_scripts.options.jobs import JOBS, Job, TrainingJob, TrainNetworkJob
 from sd_scripts.options.schema import option_specs, specs_by_name
 from sd_scripts.options.values import job_from_values, values_of
 
 NEEDED = {"pretrained_model_name_or_path": "model.safetensors", "train_data_dir": "pictures"}
 
 
-def built_page(context: Context) -> tuple[TrainingPage, gr.Blocks]:
-    page = TrainingPage(context, TrainNetworkJob)
+def built_page(
+    context: Context, job_type: type[Job] = TrainNetworkJob
+) -> tuple[TrainingPage, gr.Blocks]:
+    kind = TrainingPage if issubclass(job_type, TrainingJob) else CaptioningPage
+    page = kind(context, job_type)
     with gr.Blocks(analytics_enabled=False) as blocks:
         page.build()
     return page, blocks
 
 
-def test_every_option_has_exactly_one_control(context: Context) -> None:
-    _, blocks = built_page(context)
-    ids = [str(block.elem_id) for block in blocks.blocks.values() if block.elem_id]
-    controls = sorted(name.removeprefix("opt-") for name in ids if name.startswith("opt-"))
-    assert controls == sorted(spec.name for spec in option_specs(TrainNetworkJob))
+@pytest.mark.parametrize("name", JOB_PAGES)
+def test_no_option_is_without_a_control_and_no_control_without_an_option(
+    context: Context, name: str
+) -> None:
+    page, blocks = built_page(context, JOBS[name])
+    components = [block for block in blocks.blocks.values() if isinstance(block, gr.Component)]
+    asked = [one for one in components if one.elem_id and "kg-option" in one.elem_classes]
+    controls = sorted(str(one.elem_id).removeprefix("opt-") for one in asked)
+    prompts = ["extra-prompts"] if any(step.prompts for step in first_steps(JOBS[name])) else []
+    assert controls == sorted([spec.name for spec in option_specs(JOBS[name])] + prompts)
+    facts = json.loads(page._bridge.props["facts"])
+    assert sorted(facts["options"]) == sorted(page._form.names)
+    typed = {gr.Textbox, gr.Checkbox, gr.Dropdown, gr.Number, gr.Radio, gr.Slider}
+    hidden = {"kg-draft", "kg-no-prompts"}
+    others = [one for one in components if type(one) in typed and one not in asked]
+    assert {str(one.elem_id) for one in others} <= hidden
+
+
+def test_help_names_usual_values_cost_and_default() -> None:
+    facts = script_facts(specs_by_name(TrainNetworkJob)["gradient_checkpointing"], load_texts())
+    assert "SDXL" in facts["typical"]
+    assert "longer" in facts["cost"]
+    assert (facts["value"], facts["default"]) == ("yes or no", "off")
+    facts = script_facts(specs_by_name(TrainNetworkJob)["save_state_on_train_end"], load_texts())
+    assert facts["cost"] is None
 
 
 def test_every_option_is_sent_with_every_event(context: Context) -> None:

@@ -94,7 +94,7 @@ def test_captions_with_another_ending_are_told_with_the_remedy_at_hand(
     (pictures / "3_mycat cat" / "1.txt").write_text("mycat")
     report = settled(live, {"train_data_dir": str(pictures)})
     (problem,) = named(report, "caption_extension")
-    assert problem["fix"] == {"option": "caption_extension", "value": ".txt"}
+    assert problem["fixes"] == [{"values": {"caption_extension": ".txt"}}]
 
 
 def test_a_folder_that_is_not_there_is_told(live: Live, tmp_path: Path) -> None:

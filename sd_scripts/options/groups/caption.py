@@ -35,7 +35,14 @@ class CaptionOptions(Options):
     front. For captions made of tags, not for sentences."""
 
     keep_tokens: Annotated[
-        int, Field(ge=0, le=1000), Opt("Tags that stay in front", unit="tags", records=True)
+        int,
+        Field(ge=0, le=1000),
+        Opt(
+            "Tags that stay in front",
+            typical="1 with a trigger word in front",
+            unit="tags",
+            records=True,
+        ),
     ] = 0
     """How many tags at the start are neither shuffled nor dropped. Use 1 when the first tag is your
     trigger word."""
@@ -69,7 +76,9 @@ class CaptionOptions(Options):
     """Put after every caption, with a blank between."""
 
     caption_dropout_rate: Annotated[
-        float, Field(ge=0, le=1), Opt("Leave captions out", step=0.01, records=True)
+        float,
+        Field(ge=0, le=1),
+        Opt("Leave captions out", typical="0 for things, 0.1 for styles", step=0.01, records=True),
     ] = 0.0
     """Share of the time a picture is learned without its caption: 0 never, 1 always. 0.05 to 0.1
     helps styles."""

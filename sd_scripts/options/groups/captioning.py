@@ -177,7 +177,15 @@ class TagOptions(Options):
     title: ClassVar[str] = "Tags"
 
     thresh: Annotated[
-        float, Field(ge=0, le=2), Opt("Threshold", tier="basic", step=0.05, keywords=("score",))
+        float,
+        Field(ge=0, le=2),
+        Opt(
+            "Threshold",
+            typical="0.35; up to 0.75 where wrong tags do harm",
+            tier="basic",
+            step=0.05,
+            keywords=("score",),
+        ),
     ] = 0.35
     """How sure the tagger has to be of a tag, 0 to 1. Lower gives more tags and more wrong ones."""
 

@@ -28,7 +28,13 @@ class EmbeddingOptions(Options):
     num_vectors_per_token: Annotated[
         int,
         Field(ge=1, le=225),
-        Opt("Vectors", unit="vectors", applies=_WITH_WORD, keywords=("vectors",)),
+        Opt(
+            "Vectors",
+            cost="A few kilobytes each.",
+            unit="vectors",
+            applies=_WITH_WORD,
+            keywords=("vectors",),
+        ),
     ] = 1
     """How much the word can hold. Each vector takes one of the 75 places of a prompt. Usual: 1 to 4
     for a thing or person, 4 to 16 for a style."""
@@ -86,7 +92,13 @@ class TextualInversionOptions(EmbeddingOptions):
     num_vectors_per_token: Annotated[
         int,
         Field(ge=1, le=225),
-        Opt("Vectors", tier="basic", unit="vectors", keywords=("vectors",)),
+        Opt(
+            "Vectors",
+            cost="A few kilobytes each.",
+            tier="basic",
+            unit="vectors",
+            keywords=("vectors",),
+        ),
     ] = 1
     """How much the word can hold. Each vector takes one of the 75 places of a prompt. Usual: 1 to 4
     for a thing or person, 4 to 16 for a style."""

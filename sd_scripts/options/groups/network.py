@@ -58,7 +58,16 @@ class NetworkOptions(Options):
     network_dim: Annotated[
         int | None,
         Field(ge=1, le=4096),
-        Opt("Rank", tier="basic", keywords=("rank", "dim"), records=True),
+        Opt(
+            "Rank",
+            cost=(
+                "Twice the rank is twice the file and twice the memory for what learns; "
+                "time hardly changes."
+            ),
+            tier="basic",
+            keywords=("rank", "dim"),
+            records=True,
+        ),
     ] = None
     """How much the LoRA can hold. Empty: 4. Usual: 8 to 32 for a person or thing, 32 to 128 for
     styles. File size, memory and the risk of learning by heart grow with it."""
@@ -66,7 +75,7 @@ class NetworkOptions(Options):
     network_alpha: Annotated[
         float,
         Field(ge=0, le=100_000),
-        Opt("Alpha", tier="basic", keywords=("alpha",), records=True),
+        Opt("Alpha", cost="None: it only scales.", tier="basic", keywords=("alpha",), records=True),
     ] = 1.0
     """Scales the LoRA's effect by alpha / rank. Usual: half of the rank or the rank itself; with a
     smaller alpha, a higher learning rate is needed. 0: as the rank."""
@@ -74,7 +83,13 @@ class NetworkOptions(Options):
     network_dropout: Annotated[
         float | None,
         Field(ge=0, lt=1),
-        Opt("Dropout", step=0.05, keywords=("dropout",), records=True),
+        Opt(
+            "Dropout",
+            cost="No memory; what is left out has to be learned in other steps.",
+            step=0.05,
+            keywords=("dropout",),
+            records=True,
+        ),
     ] = None
     """Share of the LoRA's inputs that is left out at random in each step, against learning by
     heart. 0 or empty: none. Usual: 0 to 0.3."""
@@ -113,7 +128,15 @@ class NetworkOptions(Options):
     scale_weight_norms: Annotated[
         float | None,
         Field(gt=0, le=1000),
-        Opt("Largest norm of a layer", tier="expert", off_values=(0,), records=True),
+        Opt(
+            "Largest norm of a layer",
+            cost=(
+                "The norm of every layer is computed after each step, which takes a little time."
+            ),
+            tier="expert",
+            off_values=(0,),
+            records=True,
+        ),
     ] = None
     """After each step, layers whose change of the weights has a larger norm are scaled down to it,
     against burning. Empty: off. 1 is a good start."""
@@ -121,7 +144,16 @@ class NetworkOptions(Options):
     conv_dim: Annotated[
         int | None,
         Field(ge=1, le=4096),
-        Opt("Rank of convolutions", carrier="network_args", keywords=("locon",)),
+        Opt(
+            "Rank of convolutions",
+            cost=(
+                "Convolutions have nine times the inputs of other layers of their "
+                "width: the file grows faster than with network_dim, and a step takes "
+                "somewhat longer."
+            ),
+            carrier="network_args",
+            keywords=("locon",),
+        ),
     ] = None
     """Also trains the 3x3 convolutions (LoCon), with this rank. Empty: not trained, or with
     LyCORIS as network_dim. Helps styles and textures; the file grows. Usual: 4 to 32."""
@@ -137,7 +169,15 @@ class NetworkOptions(Options):
     ] = None
     """As network_alpha, for the convolutions. Empty: 1, or with LyCORIS as network_alpha."""
 
-    network_train_unet_only: Annotated[bool, Opt("Train the U-Net only", tier="basic")] = False
+    network_train_unet_only: Annotated[
+        bool,
+        Opt(
+            "Train the U-Net only",
+            typical="On for SDXL, off for SD 1.x",
+            cost="Saves the gradients of the text encoder, and lets captions be cached.",
+            tier="basic",
+        ),
+    ] = False
     """Leaves the text encoder as it is. Recommended for SDXL; saves memory, and captions can be
     cached."""
 

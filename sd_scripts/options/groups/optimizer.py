@@ -35,6 +35,15 @@ class OptimizerOptions(Options):
         OptimizerName,
         Opt(
             "Optimizer",
+            typical=(
+                "AdamW8bit on graphics cards, AdamW on a processor, Adafactor for whole "
+                "models, Prodigy to do without choosing a rate"
+            ),
+            cost=(
+                "AdamW keeps 8 bytes for each number that learns, AdamW8bit about 2, "
+                "Lion 4, Adafactor next to none. For a LoRA that is little; for a whole "
+                "SDXL, 20 GB against 5 GB and less."
+            ),
             tier="basic",
             choice_help=tuple((entry.name, entry.text) for entry in OPTIMIZERS.values()),
             keywords=("optimizer",),
@@ -44,12 +53,34 @@ class OptimizerOptions(Options):
     the extra `8bit`, many others the extra `optimizers`. Classes with a module before their name
     are taken from this list only; nothing else is imported."""
 
-    optimizer_args: Annotated[KeyValues, Opt("Optimizer arguments", tier="expert")] = ()
+    optimizer_args: Annotated[
+        KeyValues,
+        Opt(
+            "Optimizer arguments",
+            typical=(
+                "weight_decay=0.01 for AdamW; weight_decay=0.01 "
+                "use_bias_correction=True safeguard_warmup=True for Prodigy; "
+                "relative_step=False for Adafactor with a rate of your own"
+            ),
+            tier="expert",
+        ),
+    ] = ()
     """Further arguments of the optimizer as name=value, for example weight_decay=0.1
     betas=0.9,0.99."""
 
     learning_rate: Annotated[
-        Rate, Opt("Learning rate", tier="basic", keywords=("lr",), records=True)
+        Rate,
+        Opt(
+            "Learning rate",
+            typical=(
+                "LoRA: 1e-4 to 2e-4. Whole model: 1e-6 to 1e-5. New word: 1e-3 to 5e-3. "
+                "Prodigy and D-Adaptation: 1"
+            ),
+            cost="None: it decides how soon a run is good, and how soon it is too much.",
+            tier="basic",
+            keywords=("lr",),
+            records=True,
+        ),
     ] = 2e-6
     """How far weights move in a step. Usual for a LoRA: 1e-4 (0.0001) with AdamW, 1 with Prodigy.
     Too high burns the pictures, too low learns nothing."""
@@ -63,6 +94,7 @@ class OptimizerOptions(Options):
         SchedulerName,
         Opt(
             "Course of the rate",
+            typical="cosine for a fixed length, constant when you stop by eye",
             tier="basic",
             choice_help=tuple((entry.name, entry.text) for entry in SCHEDULERS.values()),
             keywords=("scheduler",),
@@ -173,14 +205,20 @@ class NetworkOptimizerOptions(OptimizerOptions):
     """Optimizer and learning rate of a network, which may have a rate for each part."""
 
     unet_lr: Annotated[
-        float | None, Field(ge=0, le=1000), Opt("Learning rate of the U-Net", records=True)
+        float | None,
+        Field(ge=0, le=1000),
+        Opt("Learning rate of the U-Net", typical="1e-4 for a LoRA with AdamW", records=True),
     ] = None
     """Learning rate of the part that paints. Empty: learning_rate. 0: it does not learn."""
 
     text_encoder_lr: Annotated[
         tuple[Rate, ...] | None,
         Field(min_length=1, max_length=2),
-        Opt("Learning rate of the text encoder", records=True),
+        Opt(
+            "Learning rate of the text encoder",
+            typical="5e-5 with SD 1.x; 1e-5, or 0, with SDXL",
+            records=True,
+        ),
     ] = None
     """Learning rate of the part that reads; usual is half of the U-Net's. Empty: learning_rate. 0:
     it does not learn. SDXL has two text encoders: one number for both, or two numbers."""

@@ -28,7 +28,13 @@ class PictureSourceOptions(Options):
     reg_data_dir: Annotated[
         PathText | None,
         Field(min_length=1),
-        Opt("Regularisation pictures", path="folder", keywords=("regularization",)),
+        Opt(
+            "Regularisation pictures",
+            typical="As many pictures as your own ones with their repeats",
+            cost=("As many further steps as there are such pictures: up to twice the time."),
+            path="folder",
+            keywords=("regularization",),
+        ),
     ] = None
     """Folder of ordinary pictures of the same class, laid out as train_data_dir. They keep the
     model from turning everything of that class into your subject. They double the steps."""
@@ -64,7 +70,18 @@ class PictureSourceOptions(Options):
 
     resolution: Annotated[
         Size | None,
-        Opt("Resolution", tier="basic", unit="pixels", keywords=("size",), records=True),
+        Opt(
+            "Resolution",
+            typical="512 for SD 1.x, 768 for SD 2.x, 1024 for SDXL",
+            cost=(
+                "Twice the side is four times the time and memory of what lies between "
+                "the layers; the model itself stays as large."
+            ),
+            tier="basic",
+            unit="pixels",
+            keywords=("size",),
+            records=True,
+        ),
     ] = None
     """Size to train at: one number or width,height. Empty: what the model was made for (512 for
     SD 1.x, 512 or 768 for SD 2.x, 1024 for SDXL). Time and memory grow with its square."""
@@ -74,6 +91,10 @@ class PictureSourceOptions(Options):
         Field(ge=1, le=4096),
         Opt(
             "Batch size",
+            cost=(
+                "Each further picture takes memory for what lies between the layers; "
+                "the model is there once. A step takes nearly as many times longer."
+            ),
             tier="basic",
             unit="pictures",
             keywords=("batch", "batch_size"),
@@ -99,7 +120,14 @@ class PictureSourceOptions(Options):
     max_bucket_reso: Annotated[
         int,
         Field(ge=64, le=16384),
-        Opt("Longest side", unit="pixels", step=64, applies=_WITH_BUCKETS, records=True),
+        Opt(
+            "Longest side",
+            typical="1024 at a resolution of 512, 2048 at 1024",
+            unit="pixels",
+            step=64,
+            applies=_WITH_BUCKETS,
+            records=True,
+        ),
     ] = 1024
     """Longest side that a group of pictures may have. For training at 1024, choose 2048 so that
     wide and tall pictures keep their shape. A multiple of bucket_reso_steps."""

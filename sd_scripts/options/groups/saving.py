@@ -56,19 +56,35 @@ class SavingOptions(Options):
     """Format of what is trained."""
 
     save_precision: Annotated[
-        Literal["float", "fp16", "bf16"] | None, Opt("Precision of the file", off_values=("no",))
+        Literal["float", "fp16", "bf16"] | None,
+        Opt("Precision of the file", typical="fp16", off_values=("no",)),
     ] = None
     """Precision of the saved weights; fp16 and bf16 take half the space of float. Empty: as
     trained."""
 
     save_every_n_epochs: Annotated[
-        Count, Opt("Save every n epochs", tier="basic", unit="epochs", off_values=(0,))
+        Count,
+        Opt(
+            "Save every n epochs",
+            typical="1 or 2",
+            cost="Disk only: each file is as large as the last one.",
+            tier="basic",
+            unit="epochs",
+            off_values=(0,),
+        ),
     ] = None
     """Also saves after every n-th epoch, so that the best one can be chosen. Empty: only at the
     end."""
 
     save_every_n_steps: Annotated[
-        Count, Opt("Save every n steps", unit="steps", off_values=(0,))
+        Count,
+        Opt(
+            "Save every n steps",
+            typical="250 to 1000",
+            cost="Disk only: each file is as large as the last one.",
+            unit="steps",
+            off_values=(0,),
+        ),
     ] = None
     """Also saves after every n-th step. Empty: not."""
 
@@ -98,7 +114,18 @@ class SavingOptions(Options):
     ] = None
     """The same for training states; takes the place of save_last_n_steps there."""
 
-    save_state: Annotated[bool, Opt("Save training state", keywords=("state",))] = False
+    save_state: Annotated[
+        bool,
+        Opt(
+            "Save training state",
+            typical="On for runs of hours",
+            cost=(
+                "With AdamW, a state holds the weights and two more numbers for each, "
+                "all in 32 bits: three to six times the file."
+            ),
+            keywords=("state",),
+        ),
+    ] = False
     """With every saved file, also saves what is needed to go on exactly there (see resume). Takes
     several times the space of the file."""
 
@@ -127,12 +154,34 @@ class PreviewOptions(Options):
     title: ClassVar[str] = "Previews"
 
     sample_every_n_steps: Annotated[
-        Count, Opt("Preview every n steps", tier="basic", unit="steps", off_values=(0,))
+        Count,
+        Opt(
+            "Preview every n steps",
+            typical="100 to 500",
+            cost=(
+                "A picture of 30 steps asks the U-Net 60 times, as often as about 20 "
+                "training steps with one picture of that size."
+            ),
+            tier="basic",
+            unit="steps",
+            off_values=(0,),
+        ),
     ] = None
     """Makes the preview pictures after every n-th step. Empty: not."""
 
     sample_every_n_epochs: Annotated[
-        Count, Opt("Preview every n epochs", tier="basic", unit="epochs", off_values=(0,))
+        Count,
+        Opt(
+            "Preview every n epochs",
+            typical="1 or 2",
+            cost=(
+                "A picture of 30 steps asks the U-Net 60 times, as often as about 20 "
+                "training steps with one picture of that size."
+            ),
+            tier="basic",
+            unit="epochs",
+            off_values=(0,),
+        ),
     ] = None
     """Makes the preview pictures after every n-th epoch. Wins over sample_every_n_steps."""
 

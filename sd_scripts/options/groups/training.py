@@ -34,13 +34,34 @@ class TrainingOptions(Options):
     max_train_epochs: Annotated[
         int | None,
         Field(ge=1, le=1_000_000),
-        Opt("Epochs", tier="basic", unit="epochs", keywords=("epochs", "epoch")),
+        Opt(
+            "Epochs",
+            cost=(
+                "Time grows with it. About 100 looks at each picture (repeats times "
+                "epochs) are usual for a LoRA of a person or thing, about 50 for a "
+                "style."
+            ),
+            tier="basic",
+            unit="epochs",
+            keywords=("epochs", "epoch"),
+        ),
     ] = None
     """How often all pictures (with their repeats) are gone through. Wins over max_train_steps.
     Usual: 5 to 20."""
 
     gradient_accumulation_steps: Annotated[
-        int, Field(ge=1, le=100_000), Opt("Batches per step", unit="batches", records=True)
+        int,
+        Field(ge=1, le=100_000),
+        Opt(
+            "Batches per step",
+            typical="1 to 8",
+            cost=(
+                "No memory; each step takes that many times longer, and there are as "
+                "many times fewer of them in an epoch."
+            ),
+            unit="batches",
+            records=True,
+        ),
     ] = 1
     """Gathers several batches before the weights change: as a larger batch, without its memory, but
     each step takes that many times longer."""
@@ -49,7 +70,17 @@ class TrainingOptions(Options):
     """Fixes everything that is random, so that a run can be repeated. Empty: drawn anew and written
     into the run's config."""
 
-    use_ema: Annotated[bool, Opt("Average over the steps", keywords=("ema",))] = False
+    use_ema: Annotated[
+        bool,
+        Opt(
+            "Average over the steps",
+            cost=(
+                "For a whole SD 1.5 (860 million numbers of the U-Net) that is 3.4 GB, "
+                "in main memory with ema_device cpu."
+            ),
+            keywords=("ema",),
+        ),
+    ] = False
     """Keeps a moving average of the trained weights beside them (EMA): steadier results. What is
     saved and previewed is then the average. Takes four bytes for each trained number. (An option of
     this program.)"""
@@ -77,7 +108,17 @@ class PerformanceOptions(Options):
 
     mixed_precision: Annotated[
         Literal["no", "fp16", "bf16"],
-        Opt("Precision", tier="basic", keywords=("precision",), records=True),
+        Opt(
+            "Precision",
+            typical="bf16, or fp16 on cards before the 30 series",
+            cost=(
+                "What lies between the layers takes half the memory of no. On "
+                "processors without bf16 of their own it saves memory, but no time."
+            ),
+            tier="basic",
+            keywords=("precision",),
+            records=True,
+        ),
     ] = "no"
     """Calculates in 16 bits where it is safe: faster and smaller. bf16 for NVIDIA cards from the 30
     series on, fp16 for older ones, no for full 32 bits."""
@@ -86,13 +127,35 @@ class PerformanceOptions(Options):
     """Keeps the trained weights and gradients in fp16 too. Saves memory, learns less exactly and
     can fail with NaN. Needs mixed_precision fp16."""
 
-    full_bf16: Annotated[bool, Opt("Everything in bf16", tier="expert")] = False
+    full_bf16: Annotated[
+        bool,
+        Opt(
+            "Everything in bf16",
+            typical="For whole models; a LoRA is too small to need it",
+            cost=(
+                "Half the memory for weights and gradients. A whole SD 1.5 peaked at "
+                "6.7 GB with AdamW8bit and at 5.8 GB with Adafactor, together with "
+                "fused_backward_pass (docs/figures.md)."
+            ),
+            tier="expert",
+        ),
+    ] = False
     """Keeps the trained weights and gradients in bf16 too, which takes half the memory. They are
     rounded up or down by chance, so that small steps are not lost on the whole. Needs
     mixed_precision bf16."""
 
     fused_backward_pass: Annotated[
-        bool, Opt("Step during the backward pass", tier="expert", keywords=("fused",))
+        bool,
+        Opt(
+            "Step during the backward pass",
+            typical="On when a whole model learns with Adafactor or AdamW8bit",
+            cost=(
+                "No gradients of the whole model at a time: for SD 1.5 in 16 bits that "
+                "is 1.7 GB less, for SDXL 5.1 GB."
+            ),
+            tier="expert",
+            keywords=("fused",),
+        ),
     ] = False
     """Moves each weight as soon as its gradient is known and drops the gradient: needs much less
     memory when a whole model learns. Gradients are then shortened one by one (max_grad_norm)."""
@@ -106,7 +169,17 @@ class PerformanceOptions(Options):
     off. fused_backward_pass needs less memory still."""
 
     gradient_checkpointing: Annotated[
-        bool, Opt("Gradient checkpointing", tier="basic", records=True)
+        bool,
+        Opt(
+            "Gradient checkpointing",
+            typical="On for SDXL below 24 GB, on for SD 1.x below 8 GB",
+            cost=(
+                "A step takes about a third longer; memory for what lies between the "
+                "layers falls to a small part."
+            ),
+            tier="basic",
+            records=True,
+        ),
     ] = False
     """Needs much less memory and more time: intermediate results are computed again instead of
     kept. Use it when memory runs out."""
@@ -123,6 +196,11 @@ class PerformanceOptions(Options):
         BaseFormat | None,
         Opt(
             "Frozen base in",
+            typical="For cards on which the model itself is too large",
+            cost=(
+                "The U-Net in 16 bits takes 1.7 GB with SD 1.x and 5.1 GB with SDXL; 8 "
+                "bits are half of that, 4 bits a quarter."
+            ),
             choice_help=(
                 ("fp8", "8 bits, floating point"),
                 ("int8", "8 bits, nearer to the model than fp8"),
@@ -143,7 +221,13 @@ class PerformanceOptions(Options):
     """Leaves the text encoders as they are when the base is stored in fewer bits."""
 
     torch_compile: Annotated[
-        bool, Opt("Compile the U-Net", tier="expert", keywords=("torch.compile", "dynamo"))
+        bool,
+        Opt(
+            "Compile the U-Net",
+            typical="Off for short trainings",
+            tier="expert",
+            keywords=("torch.compile", "dynamo"),
+        ),
     ] = False
     """Has PyTorch compile the U-Net's blocks. The first steps take minutes longer, the others less
     time. Needs a C++ compiler, and Triton on a graphics card."""
@@ -185,6 +269,11 @@ class PerformanceOptions(Options):
         Literal["auto", "on", "off"],
         Opt(
             "Pack frozen weights",
+            typical="auto",
+            cost=(
+                "With a LoRA at 256 px, a step took 0.87 of the time of a bare loop in "
+                "32 bits and 0.96 in bf16 (docs/figures.md)."
+            ),
             tier="expert",
             choice_help=(
                 ("auto", "where a short measurement at the start says that it pays"),

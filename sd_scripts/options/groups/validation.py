@@ -19,7 +19,16 @@ class ValidationOptions(Options):
     validation_split: Annotated[
         float,
         Field(ge=0, lt=1),
-        Opt("Share held out", step=0.01, keywords=("validation", "overfitting"), records=True),
+        Opt(
+            "Share held out",
+            cost=(
+                "Held-out pictures are passed through the model at each measuring, "
+                "without going back: about a third of a training step each."
+            ),
+            step=0.01,
+            keywords=("validation", "overfitting"),
+            records=True,
+        ),
     ] = 0.0
     """Share of the pictures that are not trained on, but measured: when their loss rises again, the
     pictures are being copied. 0: none; usual with 50 pictures or more: 0.1."""
