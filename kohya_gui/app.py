@@ -45,6 +45,7 @@ SCRIPTS: Final = (
     "form_insight",
     "form_side",
     "form_filter",
+    "form_toml",
     "run",
     "queue",
     "lists",

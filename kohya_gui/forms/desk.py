@@ -25,6 +25,7 @@ from kohya_gui.forms.preparation import (
 from kohya_gui.forms.presets import Preset, apply_preset, presets_of
 from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.starter import starter_draft, starter_is_there
+from kohya_gui.forms.toml_pane import TomlPane, with_toml
 from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
 from kohya_gui.importers.report import Report
 from kohya_gui.jobs.launch import JobRequest, commands_text
@@ -69,6 +70,7 @@ class Desk:
         self._text = context.text
         self.job_type = job_type
         self._beginnings = Beginnings(context, job_type)
+        self.toml = TomlPane(context, job_type)
         kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
         self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
@@ -137,6 +139,9 @@ class Desk:
                 return replace(draft, values=values), "", ()
             case "clear":
                 return Draft(self.job_type.name), self._text("form.cleared"), ()
+            case "toml":
+                new, problems = with_toml(draft, str(data.get("text")), self._context.workspace)
+                return new, "", problems
             case "preset":
                 preset = self.presets[str(data.get("preset"))]
                 notice = self._text("form.preset_applied", title=preset.title)

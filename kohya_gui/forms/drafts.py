@@ -25,8 +25,8 @@ class Draft:
     and `prompts`, the preview prompts typed in the page.
 
     `about` is what the form was opened for: `parent`, the run that it continues; `queued`,
-    `version` and `name`, the waiting job that it changes. What is not named there stays as it was
-    saved.
+    `version` and `name`, the waiting job that it changes; `preset`, the one that it began with.
+    What is not named there stays as it was saved.
     """
 
     job: str

@@ -11,7 +11,7 @@ from typing import Final, Literal, cast, get_args
 
 import kohya_gui
 from kohya_gui.forms.drafts import Draft
-from kohya_gui.forms.form import default_raw, only_changed, raw_of_values
+from kohya_gui.forms.form import Raw, default_raw, only_changed, raw_of_values
 from kohya_gui.forms.preparation import full_raw
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, Job
@@ -95,14 +95,15 @@ def apply_preset(preset: Preset, draft: Draft) -> Draft:
     """Return the draft with a preset's values: what is the user's own stays, all else is new."""
     job_type = JOBS[draft.job]
     present = full_raw(draft)
-    wanted = {**default_raw(job_type), **_given(job_type, preset)}
+    wanted = preset_raw(job_type, preset)
     for name, spec in specs_by_name(job_type).items():
         own = spec.path is not None or spec.group in _KEPT_GROUPS or name in KEPT_OPTIONS
         if own and (name not in preset.values or present[name] != default_raw(job_type)[name]):
             wanted[name] = present[name]
-    return Draft(draft.job, only_changed(job_type, wanted), draft.prompts)
+    about = {"preset": preset.id}
+    return Draft(draft.job, only_changed(job_type, wanted), draft.prompts, about)
 
 
-def _given(job_type: type[Job], preset: Preset) -> dict[str, object]:
-    whole = raw_of_values(job_type, preset.values)
-    return {name: whole[name] for name in preset.values if name in whole}
+def preset_raw(job_type: type[Job], preset: Preset) -> Raw:
+    """Return the form that a preset alone makes."""
+    return raw_of_values(job_type, preset.values)

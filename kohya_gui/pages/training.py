@@ -58,6 +58,7 @@ class TrainingPage:
                 self._html('<div data-slot="filter"></div>')
                 for section in sections(self._job_type):
                     self._section(section)
+                self._html('<div class="kg-card" data-slot="toml"></div>')
             with gr.Column(scale=1, min_width=280, elem_classes=["kg-desk-side"]):
                 self._html('<aside class="kg-card" data-slot="side"></aside>')
         self._html('<div class="kg-action-bar" data-slot="actions"></div>', "kg-actions")
@@ -137,6 +138,8 @@ class TrainingPage:
                 self._look_again,
                 self._look_at_check,
                 self._cancel_check,
+                self._look_toml,
+                self._whole_toml,
                 folder_lister(self._context),
             ],
             events=["act", "alter"],
@@ -209,11 +212,16 @@ class TrainingPage:
         except UserError as error:
             answer = self._answer(draft_id, draft)
             rows = [problem_row(problem, present) for problem in error.problems]
+            if what == "toml":  # told where the text is being typed
+                answer["toml"] = rows
+                return self._filled(answer, draft_id, draft, present, prompts or "")
             answer["notice"] = {"text": "", "problems": rows, "bad": True}
             return self._filled(answer, draft_id, draft, present, prompts or "")
         kept = self._desk.keep(draft_id, new)
         answer = self._answer(draft_id, new)
-        if notice or problems or kept:
+        if what == "toml":
+            answer["toml"] = [problem_row(problem, full_raw(new)) for problem in problems]
+        elif notice or problems or kept:
             undo = self._context.drafts.new_id()
             self._desk.keep(undo, draft)
             rows = [problem_row(problem, full_raw(new)) for problem in problems]
@@ -283,6 +291,31 @@ class TrainingPage:
             return None
         self._desk.live.look_again(draft)
         return self._answer(draft_id, draft)
+
+    def _look_toml(self, request: object = None) -> dict[str, Any] | None:
+        """Return a draft as TOML, how it differs from something else, and what there is to choose
+        from for that."""
+        asked = request if isinstance(request, Mapping) else {}
+        draft = self._desk.load(str(asked.get("draft")))
+        if draft is None:
+            return None
+        began = f"preset:{draft.about['preset']}" if draft.about.get("preset") else ""
+        wanted = asked.get("against")
+        against = began if wanted is None else str(wanted)
+        presets = tuple(self._desk.presets.values())
+        found = self._desk.toml.look(draft, against, presets)
+        return {**found, "against": against, "began": began, "runs": self._desk.toml.runs()}
+
+    def _whole_toml(self, request: object = None) -> dict[str, str] | None:
+        """Return a draft as a TOML file that stands for itself."""
+        asked = request if isinstance(request, Mapping) else {}
+        draft = self._desk.load(str(asked.get("draft")))
+        if draft is None:
+            return None
+        try:
+            return {"text": self._desk.toml.whole(draft)}
+        except OSError as error:
+            return {"problem": error.strerror or str(error)}
 
     def _look_at_check(self, request: object = None) -> dict[str, Any]:
         """Return how a check stands."""

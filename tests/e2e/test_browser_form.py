@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,6 +215,44 @@ def test_what_will_run_is_shown_saved_and_opened_again(
     expect(form.locator("[data-slot=notice]")).to_contain_text("learning_rate")
     form.click("[data-tier=expert]")
     expect(form.locator("#opt-seed input")).to_have_value("5")
+
+
+def test_the_form_and_its_text_follow_each_other(form: Page) -> None:
+    form.click("[data-preset='1-sd15']")
+    form.click("[data-toml-toggle]")
+    text = form.locator("#kg-toml")
+    expect(text).to_have_value(re.compile("learning_rate = 0.0001"))
+    expect(form.locator("#kg-toml-against")).to_have_value("preset:1-sd15")
+    text.fill("learning_rat = 1\nnetwork_dim = 64\nseed = 5\n")
+    expect(form.locator("[data-toml-problem=learning_rat]")).to_contain_text("learning_rate")
+    expect(form.locator("#opt-network_dim input")).to_have_value("64")
+    text.fill("seed = = 5")
+    expect(form.locator("#kg-toml-problems")).to_contain_text("not valid TOML")
+    expect(form.locator("#opt-seed input")).to_have_value("5")
+    text.fill("network_dim = 32\n")
+    expect(form.locator("#kg-toml-problems p")).to_have_count(0)
+    expect(form.locator("#opt-network_dim input")).to_have_value("32")
+    form.locator("[data-differs=network_dim] td button").last.click()
+    expect(form.locator("#opt-network_dim input")).to_have_value("16")
+    expect(text).to_have_value(re.compile("network_dim = 16"))
+    expect(form.locator("[data-differs=network_dim]")).to_have_count(0)
+
+
+def test_a_conflict_is_marked_at_both_fields_with_ways_out(form: Page) -> None:
+    form.click("[data-tier=expert]")
+    form.check("#opt-cache_text_encoder_outputs input")
+    form.check("#opt-network_train_unet_only input")
+    form.check("#opt-shuffle_caption input")
+    cached, shuffled = (
+        form.locator(f"#opt-{name}") for name in ("cache_text_encoder_outputs", "shuffle_caption")
+    )
+    expect(shuffled.locator("[data-other=cache_text_encoder_outputs]")).to_be_visible()
+    expect(cached.locator("[data-other=shuffle_caption]")).to_be_visible()
+    shuffled.locator("[data-fix=cache_text_encoder_outputs]").click()
+    expect(cached.locator("input")).not_to_be_checked()
+    expect(shuffled.locator(".kg-troubles [data-other]")).to_have_count(0)
+    shuffled.locator(".kg-ask").click()
+    expect(shuffled.locator(".kg-help")).to_contain_text("Default")
 
 
 def test_old_settings_are_told_of_before_they_fill_the_form(form: Page, tmp_path: Path) -> None:

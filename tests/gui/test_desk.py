@@ -199,7 +199,7 @@ def test_starting_hands_the_complete_job_to_the_queue(
 def test_a_job_can_be_queued_although_nothing_runs(
     desk: Desk, ready: Draft, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context.queue, "advance", lambda: [])
+    monkeypatch.setattr(context.queue, "advance", list)
     result = acted(desk, "queue", ready)
     assert result["state"] == "queued"
     assert "“mycat” is number 1 in the queue" in result["text"]

@@ -39,7 +39,7 @@
     return JSON.stringify(wish);
   };
 
-  const slots = ["bar", "notice", "filter", "side", "actions"];
+  const slots = ["bar", "notice", "filter", "toml", "side", "actions"];
 
   // Gradio mounts components in no order one may rely on: begin when all that is needed is there.
   window.KG.widgets.form = (api) => {
@@ -51,7 +51,7 @@
     })();
   };
 
-  const order = ["results", "fields", "bar", "insight", "side", "filter"];
+  const order = ["results", "fields", "bar", "insight", "side", "filter", "toml"];
 
   /** What all parts share: what they need to know, and what each of them offers to the others. */
   function begin({ trigger, props, server, watch }, facts) {
@@ -89,6 +89,7 @@
         desk.goTo(window.KG.fieldWish);
         window.KG.fieldWish = null;
       }
+      if (answer.toml) desk.tomlProblems(answer.toml);
       if (answer.result) {
         desk.waitFor(null);
         desk.showResult(answer.result);

@@ -114,6 +114,7 @@
     }
 
     desk.notice = notice;
+    desk.download = download;
     desk.showResult = showResult;
     return {};
   };
