@@ -41,6 +41,7 @@ SCRIPTS: Final = (
     "form",
     "form_results",
     "form_fields",
+    "form_presets",
     "form_bar",
     "form_insight",
     "form_side",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.forms.beginnings import Beginnings, Opened
@@ -14,6 +14,7 @@ from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.live import Live
+from kohya_gui.forms.own_presets import PresetDesk
 from kohya_gui.forms.preparation import (
     Prepared,
     draft_of_file,
@@ -31,12 +32,22 @@ from kohya_gui.importers.report import Report
 from kohya_gui.jobs.launch import JobRequest, commands_text
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from kohya_gui.settings import save_settings
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import Job, TrainingJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.folder import RunFolder, safe_name
+
+OF_ONE_JOB: Final = frozenset(
+    (
+        *("train_data_dir", "reg_data_dir", "in_json", "dataset_config", "picture_decisions"),
+        *("conditioning_data_dir", "class_data_dir", "class_prompt", "mask_dir", "output_path"),
+        *("output_name", "token_string", "init_word", "resume", "network_weights", "weights"),
+    )
+)
+"""What belongs to one job alone: a new form never begins with it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Desk:
         self._text = context.text
         self.job_type = job_type
         self._beginnings = Beginnings(context, job_type)
+        self.own_presets = PresetDesk(context, job_type)
         self.toml = TomlPane(context, job_type)
         kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
         self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
@@ -97,10 +109,33 @@ class Desk:
         if (draft := self._context.drafts.load(own, self.job_type.name)) is not None:
             return Opened(own, draft)
         last = self._context.drafts.load(str(request.get("last") or ""), self.job_type.name)
-        begun = replace(last, about={}) if last else Draft(self.job_type.name)
+        begun = replace(last, about={}) if last else self.first()
         if folder := str(request.get("folder") or ""):
             begun = self._set({"values": {"train_data_dir": folder}}, begun)
         return Opened(self._context.drafts.new_id(), begun)
+
+    def first(self) -> Draft:
+        """Return what a new form begins with: the user's own values, if any were kept for that."""
+        own = self._context.settings().page_defaults.get(self.job_type.name, {})
+        known = default_raw(self.job_type)
+        return Draft(self.job_type.name, {k: v for k, v in own.items() if k in known})
+
+    @property
+    def begins_own(self) -> bool:
+        """Tell whether new forms begin with values of the user's own."""
+        return bool(self._context.settings().page_defaults.get(self.job_type.name))
+
+    def _begin_with(self, draft: Draft | None) -> dict[str, Any]:
+        """Let new forms begin with this one from now on, or (None) with the defaults again."""
+        settings = self._context.settings()
+        others = {k: v for k, v in settings.page_defaults.items() if k != self.job_type.name}
+        if draft is not None:
+            own = {k: v for k, v in draft.values.items() if k not in OF_ONE_JOB}
+            others[self.job_type.name] = own
+        new = settings.model_copy(update={"page_defaults": others})
+        save_settings(self._context.workspace, new)
+        key = "form.begins_plain" if draft is None else "form.begins_own"
+        return {"state": "said", "text": self._text(key)}
 
     def draft_of(self, raw: Mapping[str, object], prompts: str) -> Draft:
         """Return what stands in a form as a draft."""
@@ -138,12 +173,13 @@ class Desk:
                 values = {k: v for k, v in draft.values.items() if k != data.get("option")}
                 return replace(draft, values=values), "", ()
             case "clear":
-                return Draft(self.job_type.name), self._text("form.cleared"), ()
+                key = "form.cleared_to_own" if self.begins_own else "form.cleared"
+                return self.first(), self._text(key), ()
             case "toml":
                 new, problems = with_toml(draft, str(data.get("text")), self._context.workspace)
                 return new, "", problems
             case "preset":
-                preset = self.presets[str(data.get("preset"))]
+                preset = self._preset(str(data.get("preset")))
                 notice = self._text("form.preset_applied", title=preset.title)
                 return apply_preset(preset, draft), notice, ()
             case "open_text" | "open_file":
@@ -152,6 +188,16 @@ class Desk:
                 before = self.load(str(data.get("draft") or ""))
                 return before or draft, self._text("form.reverted"), ()
         raise AssertionError(f"unknown change {what!r}")
+
+    def all_presets(self) -> tuple[Preset, ...]:
+        """Return the presets that ship, and the user's own."""
+        return (*self.presets.values(), *self.own_presets.own.list())
+
+    def _preset(self, preset_id: str) -> Preset:
+        found = self.presets.get(preset_id) or self.own_presets.own.find(preset_id)
+        if found is None:
+            raise UserError(self._text("presets.gone"))
+        return found
 
     def _open(self, opening: Opening) -> tuple[Draft, str, tuple[Problem, ...]]:
         """Return the draft that a file makes: a job's own, or somebody's old settings."""
@@ -199,8 +245,12 @@ class Desk:
                     return self._queue(draft)
                 case "requeue":
                     return self._requeue(draft)
+                case "begin_with" | "begin_plain":
+                    return self._begin_with(draft if what == "begin_with" else None)
                 case "import":
                     return self._import(data)
+            if what.startswith("preset_"):
+                return self.own_presets.act(what, data, draft)
         except UserError as error:
             raw = full_raw(draft)
             return {

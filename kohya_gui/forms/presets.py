@@ -15,7 +15,7 @@ from kohya_gui.forms.form import Raw, default_raw, only_changed, raw_of_values
 from kohya_gui.forms.preparation import full_raw
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, Job
-from sd_scripts.options.schema import specs_by_name
+from sd_scripts.options.schema import OptionSpec, specs_by_name
 from sd_scripts.options.toml_file import read_toml
 
 FOLDER: Final = Path(kohya_gui.__file__).resolve().parent.parent / "presets"
@@ -30,14 +30,15 @@ _KEPT_GROUPS: Final = ("metadata",)
 _HEAD: Final = re.compile(r"#\s*(title|note|families|group)\s*:\s*(.+)")
 
 
-Group = Literal["start", "subject", "memory", "method"]
+Group = Literal["start", "subject", "memory", "method", "own"]
 
 
 @dataclass(frozen=True)
 class Preset:
     """One file: `title` and `note` stand in its first comments, `families` are those it is for.
 
-    `group` is "start" for those that are always in view, else where the page puts it.
+    `group` is "start" for those that are always in view, "own" for the user's, else where the page
+    puts it.
     """
 
     id: str
@@ -66,6 +67,17 @@ def read_preset(path: Path) -> Preset:
         )
     values = read_toml(text, path.name)
     return Preset(path.stem, head["title"], head["note"], families, cast("Group", group), values)
+
+
+def preset_of_text(text: str, preset_id: str, name: str) -> Preset:
+    """Read a preset of the user's own, which may do without a head. Raises `UserError`."""
+    head = {
+        found[1]: found[2].strip() for line in text.splitlines() if (found := _HEAD.match(line))
+    }
+    named = (one.strip() for one in head.get("families", "").split(","))
+    families = tuple(one for one in named if one)
+    title, note = head.get("title", name), head.get("note", "")
+    return Preset(preset_id, title, note, families, "own", read_toml(text, name))
 
 
 def preset_files(job_type: type[Job], folder: Path = FOLDER) -> tuple[Path, ...]:
@@ -97,11 +109,17 @@ def apply_preset(preset: Preset, draft: Draft) -> Draft:
     present = full_raw(draft)
     wanted = preset_raw(job_type, preset)
     for name, spec in specs_by_name(job_type).items():
-        own = spec.path is not None or spec.group in _KEPT_GROUPS or name in KEPT_OPTIONS
-        if own and (name not in preset.values or present[name] != default_raw(job_type)[name]):
+        if is_users_own(spec) and (
+            name not in preset.values or present[name] != default_raw(job_type)[name]
+        ):
             wanted[name] = present[name]
     about = {"preset": preset.id}
     return Draft(draft.job, only_changed(job_type, wanted), draft.prompts, about)
+
+
+def is_users_own(spec: OptionSpec) -> bool:
+    """Tell whether presets leave an option alone: paths, names, and file information."""
+    return spec.path is not None or spec.group in _KEPT_GROUPS or spec.name in KEPT_OPTIONS
 
 
 def preset_raw(job_type: type[Job], preset: Preset) -> Raw:

@@ -14,6 +14,7 @@ from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import JobForm, default_raw
 from kohya_gui.forms.layout import Section, Step, first_steps, sections
+from kohya_gui.forms.own_presets import preset_row
 from kohya_gui.forms.preparation import full_raw
 from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.widgets import script_facts
@@ -115,16 +116,7 @@ class TrainingPage:
             "options": {
                 spec.name: script_facts(spec, self._text) for spec in self._form.specs.values()
             },
-            "presets": [
-                {
-                    "id": preset.id,
-                    "title": preset.title,
-                    "note": preset.note,
-                    "families": list(preset.families),
-                    "group": preset.group,
-                }
-                for preset in self._desk.presets.values()
-            ],
+            "presets": [preset_row(preset) for preset in self._desk.presets.values()],
             "configs": str(self._context.workspace.path / "configs"),
             "tier": self._context.settings().tier,
             "slots": [step.slot for step in first_steps(self._job_type) if step.slot],
@@ -185,6 +177,7 @@ class TrainingPage:
         opened = self._desk.begin(request if isinstance(request, dict) else {})
         kept = self._desk.keep(opened.draft_id, opened.draft)
         answer = self._answer(opened.draft_id, opened.draft, opened=True)
+        answer["own"] = self._desk.own_presets.rows()
         raw = full_raw(opened.draft)
         answer["notice"] = {
             "text": opened.notice or kept or "",
@@ -249,6 +242,7 @@ class TrainingPage:
             "report": self._desk.live.report(draft),
             "busy": self._busy(),
             "queued": self._desk.waiting_name(draft_id),
+            "begins_own": self._desk.begins_own,
         }
 
     def _busy(self) -> dict[str, str] | None:
@@ -302,8 +296,7 @@ class TrainingPage:
         began = f"preset:{draft.about['preset']}" if draft.about.get("preset") else ""
         wanted = asked.get("against")
         against = began if wanted is None else str(wanted)
-        presets = tuple(self._desk.presets.values())
-        found = self._desk.toml.look(draft, against, presets)
+        found = self._desk.toml.look(draft, against, self._desk.all_presets())
         return {**found, "against": against, "began": began, "runs": self._desk.toml.runs()}
 
     def _whole_toml(self, request: object = None) -> dict[str, str] | None:

@@ -127,6 +127,12 @@ def check_values(job_type: type[Job], values: Mapping[str, object]) -> list[Prob
     return Reading(job_type, values).problems
 
 
+def errors_of_single_values(job_type: type[Job], values: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with these values by themselves, whatever is missing beside them."""
+    found = errors_among(check_values(job_type, values))
+    return [problem for problem in found if problem.option in values]
+
+
 def job_from_values(job_type: type[SomeJob], values: Mapping[str, object]) -> SomeJob:
     """Make a job of flat values. Raises `UserError` with every problem of severity "error"."""
     reading = Reading(job_type, values)

@@ -1,4 +1,4 @@
-// The bar above the form: presets, and files to open and to save.
+// The bar above the form: presets, files to open and to save, and what new forms begin with.
 (() => {
   "use strict";
   const { t, h, fill } = window.KG;
@@ -34,42 +34,24 @@
       const sure = await window.KG.confirm({ title: t("form.clear"), text: t("form.clear_text"), yes: t("form.clear") });
       if (sure) alter("clear");
     }
-    let presetsOpen = false;
-    /** The presets that are not always in view, by group; those for other models are left out once the model is known. */
-    function morePresets(family, card) {
-      const more = facts.presets.filter((preset) => preset.group !== "start" && (!family || !preset.families.length || preset.families.includes(family)));
-      if (!more.length) return null;
-      const titles = { subject: t("form.presets_subject"), memory: t("form.presets_memory"), method: t("form.presets_method") };
-      return h("details.kg-more-presets", { open: presetsOpen, ontoggle: (event) => { presetsOpen = event.currentTarget.open; } },
-        h("summary", {}, t("form.presets_more", { count: more.length })),
-        Object.keys(titles).filter((group) => more.some((preset) => preset.group === group)).map((group) => [
-          h("h3.kg-h.kg-small", {}, titles[group]),
-          h("div.kg-preset-row", {}, more.filter((preset) => preset.group === group).map(card))]));
-    }
     function drawBar() {
-      const family = desk.report && desk.report.family.family;
-      const best = (preset) => family && preset.families.includes(family);
-      const card = (preset) =>
-        h(`button.kg-preset${best(preset) ? ".kg-best" : ""}`, { type: "button", "data-preset": preset.id, onclick: () => alter("preset", { preset: preset.id }) },
-          h("strong", {}, preset.title), best(preset) ? h("span.kg-tag.kg-good", {}, t("form.fits")) : null,
-          h("span.kg-quiet.kg-small", {}, preset.note));
-      fill(slot("bar"),
-        !facts.presets.length ? null : h("div.kg-card.kg-presets", {},
-          h("strong", {}, t("form.presets")),
-          h("div.kg-preset-row", {}, facts.presets.filter((preset) => preset.group === "start").map(card)), morePresets(family, card)),
+      const plain = desk.beginsOwn;
+      fill(slot("bar"), desk.presetCard(),
         h("div.kg-row.kg-file-row", {},
           h("button.kg-button.kg-slim", { type: "button", title: t("form.open_upload_title"), onclick: () => open.click() }, t("form.open_upload")),
           h("button.kg-button.kg-slim", { type: "button", onclick: openHere }, t("form.open_here")),
           h("button.kg-button.kg-slim", { type: "button", "data-act": "save", onclick: () => desk.act("save") }, t("form.save")),
+          h("button.kg-button.kg-slim", { type: "button", "data-act": "begin_with", title: t("form.begin_with_title"), onclick: () => desk.act("begin_with") }, t("form.begin_with")),
+          plain ? h("button.kg-button.kg-slim", { type: "button", "data-act": "begin_plain", onclick: () => desk.act("begin_plain") }, t("form.begin_plain")) : null,
           h("button.kg-button.kg-slim", { type: "button", onclick: clear }, t("form.clear")), open));
     }
 
     let drawnFor = null;
-    drawBar();
     return {
       draw() {
-        if (drawnFor === (desk.report.family.family || "")) return;
-        drawnFor = desk.report.family.family || "";
+        const mark = JSON.stringify([desk.report.family.family, desk.own, desk.beginsOwn]);
+        if (drawnFor === mark) return;
+        drawnFor = mark;
         drawBar();
       },
     };

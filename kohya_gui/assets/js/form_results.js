@@ -45,6 +45,9 @@
       if (result.state === "requeued") window.location.assign(page("runs"));
       if (result.state === "not_requeued") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "refused") notice({ text: result.text, problems: [], bad: true });
+      if (result.state === "presets" || result.state === "said") notice({ text: result.text, problems: [] });
+      if (result.state === "preset_exists") desk.presetExists(result);
+      if (result.state === "preset_file") download(result.file, result.text);
       if (result.state === "shown") showJob(result);
       if (result.state === "exists") replaceConfig(result);
       if (result.state === "saved") savedConfig(result);
@@ -115,6 +118,7 @@
 
     desk.notice = notice;
     desk.download = download;
+    desk.dialog = dialog;
     desk.showResult = showResult;
     return {};
   };

@@ -51,6 +51,13 @@
       if (!rows.length && document.activeElement !== area) typing = false;
     };
 
+    /** Show how the form differs from a preset. */
+    desk.compare = (preset) => {
+      against = `preset:${preset}`;
+      setOpen(true);
+      table.scrollIntoView({ block: "center", behavior: "smooth" });
+    };
+
     /** Ask for text and differences; the newest answer counts. */
     async function look() {
       if (!open || !desk.draft) return;
@@ -64,12 +71,13 @@
     }
 
     function drawChooser(found) {
-      const mark = JSON.stringify([found.runs, found.began]);
+      const presets = [...facts.presets, ...desk.own];
+      const mark = JSON.stringify([found.runs, found.began, desk.own]);
       if (mark !== runsMark) {
         runsMark = mark;
         const began = found.began.replace(/^preset:/, "");
         fill(chooser, h("option", { value: "" }, t("form.toml_defaults")),
-          facts.presets.length ? h("optgroup", { label: t("form.toml_presets") }, facts.presets.map((preset) =>
+          presets.length ? h("optgroup", { label: t("form.toml_presets") }, presets.map((preset) =>
             h("option", { value: `preset:${preset.id}` }, preset.id === began ? t("form.toml_began", { title: preset.title }) : preset.title))) : null,
           found.runs.length ? h("optgroup", { label: t("form.toml_runs") }, found.runs.map((run) => h("option", { value: `run:${run.id}` }, run.name === run.id ? run.name : `${run.name} · ${run.id}`))) : null);
       }
