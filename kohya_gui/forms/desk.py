@@ -35,7 +35,7 @@ from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from kohya_gui.settings import save_settings
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
-from sd_scripts.options.jobs import Job, TrainingJob
+from sd_scripts.options.jobs import Job, TrainingJob, WholeModelJob
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.folder import RunFolder, safe_name
@@ -271,8 +271,10 @@ class Desk:
     @property
     def _processes(self) -> Processes:
         """Where a training runs; other jobs work in one process."""
-        trains = issubclass(self.job_type, TrainingJob)
-        return self._context.settings().processes if trains else Processes()
+        if not issubclass(self.job_type, TrainingJob):
+            return Processes()
+        chosen = self._context.settings().processes
+        return chosen if issubclass(self.job_type, WholeModelJob) else chosen.sharing_nothing()
 
     def _show(self, draft: Draft) -> dict[str, Any]:
         prepared, job = self._job(draft)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _DEFAULT_PORT: Final = 29500
+
+Sharing = Literal["nothing", "memory", "weights"]
 
 
 class Processes(BaseModel):
@@ -16,7 +18,9 @@ class Processes(BaseModel):
 
     `num_processes` counts those of all machines. `gpu_ids` are the cards to use on each machine
     ("0,2"; empty: all). `main_process_ip` is the address under which the other machines reach the
-    first one; its port may be empty: 29500 then, and a free one on a single machine.
+    first one; its port may be empty: 29500 then, and a free one on a single machine. `sharing` is
+    what processes share out of a whole model that learns ("memory": all but the weights that are
+    computed with); other trainings share out pictures alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +30,7 @@ class Processes(BaseModel):
     gpu_ids: str = ""
     main_process_ip: str = ""
     main_process_port: int | None = Field(default=None, ge=1, le=65535)
+    sharing: Sharing = "nothing"
 
     @field_validator("gpu_ids")
     @classmethod
@@ -62,6 +67,10 @@ class Processes(BaseModel):
             )
         return self
 
+    def sharing_nothing(self) -> Processes:
+        """Return these processes for a training whose model is not shared out."""
+        return self.model_copy(update={"sharing": "nothing"})
+
     @property
     def per_machine(self) -> int:
         """Number of processes on each machine."""
@@ -76,7 +85,7 @@ def launcher(processes: Processes, machine: int = 0) -> list[str]:
     """
     if processes.num_processes == 1:
         return [sys.executable]
-    several = ["--multi_gpu", "--num_machines", str(processes.num_machines)]
+    several = [*_ways(processes.sharing), "--num_machines", str(processes.num_machines)]
     several += ["--num_processes", str(processes.num_processes)]
     port = processes.main_process_port
     if processes.num_machines > 1:
@@ -88,6 +97,13 @@ def launcher(processes: Processes, machine: int = 0) -> list[str]:
     several += ["--gpu_ids", processes.gpu_ids or "all"]
     several += ["--mixed_precision", "no", "--dynamo_backend", "no"]
     return [sys.executable, "-m", "accelerate.commands.launch", *several]
+
+
+def _ways(sharing: Sharing) -> list[str]:
+    if sharing == "nothing":
+        return ["--multi_gpu"]
+    whole = "false" if sharing == "memory" else "true"
+    return ["--use_fsdp", "--fsdp_version", "2", "--fsdp_reshard_after_forward", whole]
 
 
 def card_variables(processes: Processes) -> dict[str, str]:

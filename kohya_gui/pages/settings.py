@@ -6,13 +6,13 @@ import importlib.util
 import os
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 
 from kohya_gui.context import Context
 from kohya_gui.jobs.notify import URL_VARIABLE, post, webhook_address, wrong_address
-from kohya_gui.jobs.processes import Processes
+from kohya_gui.jobs.processes import Processes, Sharing
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.shell import Page, widget
@@ -227,7 +227,11 @@ def _cards(context: Context) -> list[Any]:
                 "interactive": True,
             }
             is_text = isinstance(defaults.model_dump()[name], str)
-            boxes.append(gr.Textbox(**look) if is_text else gr.Number(precision=0, **look))
+            if name == "sharing":
+                ways = [(text(f"settings.sharing_{way}"), way) for way in get_args(Sharing)]
+                boxes.append(gr.Radio(ways, **look))
+            else:
+                boxes.append(gr.Textbox(**look) if is_text else gr.Number(precision=0, **look))
     return boxes
 
 

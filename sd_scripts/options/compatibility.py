@@ -110,8 +110,8 @@ BETTER: Final[dict[str, str]] = {
     "v_pred_like_loss": _NEVER_IGNORED,
     "output_dir": "empty: the run's own folder; whether it can be written and has room is known "
     "before training",
-    "log_with": "the loss on held-out pictures is logged for every trainer; preview pictures stay "
-    "in the run's folder and are not sent to wandb",
+    "log_with": "the loss on held-out pictures is logged for every trainer; previews are "
+    "sent to wandb as sample_0, sample_1 … as there",
     "save_every_n_epochs": _ATOMIC,
     "save_every_n_steps": _ATOMIC,
     "save_state": "there whole or not at all; a state that replaces one of the same name is never "

@@ -9,6 +9,7 @@ from sd_scripts.options.optimizer_known import KNOWN
 from sd_scripts.options.optimizer_others import OTHERS
 
 __all__ = [
+    "ELEMENTWISE",
     "OPTIMIZERS",
     "OPTIMIZER_ALIASES",
     "Argument",
@@ -65,6 +66,23 @@ OptimizerName = Literal[
 OPTIMIZERS: Final[dict[str, OptimizerEntry]] = {entry.name: entry for entry in (*KNOWN, *OTHERS)}
 
 assert tuple(OPTIMIZERS) == get_args(OptimizerName)
+
+
+ELEMENTWISE: Final[frozenset[OptimizerName]] = frozenset(
+    (
+        *("AdamW", "AdamW8bit", "PagedAdamW", "PagedAdamW8bit", "PagedAdamW32bit"),
+        *("Lion", "Lion8bit", "PagedLion8bit", "SGDNesterov", "SGDNesterov8bit"),
+        *("AdamWScheduleFree", "RAdamScheduleFree", "SGDScheduleFree"),
+        *("Adam", "NAdam", "RAdam", "Adamax", "Adagrad", "Adadelta", "RMSprop"),
+        *("SGD", "ASGD", "Rprop"),
+    )
+)
+"""Optimizers that step a number by its own past alone: pieces of a tensor go as the whole does.
+
+Those with 8 bits share one scale among 2048 or 256 numbers, so their rounding depends on the cut.
+"""
+
+assert set(OPTIMIZERS) >= ELEMENTWISE
 
 
 def _aliases() -> dict[str, str]:

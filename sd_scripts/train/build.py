@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -25,7 +25,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
 from sd_scripts.train.course import Bystander, Course
-from sd_scripts.train.ema import Ema
+from sd_scripts.train.ema import Ema, learning_in
 from sd_scripts.train.entry import output_folder
 from sd_scripts.train.fitting import fit_to_machine
 from sd_scripts.train.footprint import count_of, file_bytes, state_problems
@@ -38,6 +38,7 @@ from sd_scripts.train.inputs import (
     text_cache,
     text_of,
 )
+from sd_scripts.train.lending import Lending, SharedSaver
 from sd_scripts.train.measure import Measure
 from sd_scripts.train.methods import make_method
 from sd_scripts.train.optimizers import build_optimizer
@@ -54,6 +55,9 @@ from sd_scripts.train.stepping import build_stepper
 from sd_scripts.train.team import Team
 from sd_scripts.train.trackers import NoTracker, build_tracker
 from sd_scripts.train.validation import Validator, note_split, validation_timesteps
+
+if TYPE_CHECKING:
+    from sd_scripts.train.shards import Shards
 
 
 @dataclass
@@ -153,18 +157,26 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
     validator = _validator(job, run, checked, foundation, source)
     torch.manual_seed(seed)
     method = foundation.method
-    optimizer = build_optimizer(job, method.parameter_groups())
+    shards = _share_out(method, team)
+    groups = method.parameter_groups()
+    optimizer = build_optimizer(job, groups if shards is None else shards.groups(groups))
     scheduler = build_scheduler(job, optimizer, checked.arithmetic.total_steps)
     prepared = accelerator.prepare_optimizer(optimizer)
     stepper = build_stepper(job, optimizer, prepared)
-    ema = Ema.of(job, method.trainable_modules)
-    resumable = Resumable(method.trainable_modules, optimizer, scheduler, accelerator.scaler, ema)
+    learning = shards.learning() if shards is not None else learning_in(method.trainable_modules)
+    ema = Ema.of(job, learning, in_place=shards is not None)
+    weights = shards if shards is not None else method.trainable_modules
+    resumable = Resumable(weights, optimizer, scheduler, accelerator.scaler, ema)
+    lending = _lending(team, shards, resumable)
     recorder = Recorder(job, checked, model, method, resumable, foundation.precision.saved)
     for note in _resume(job, recorder):
         reporter.warn(note)
     method.begin_at(recorder.position.step)
     _switch_to_training(job, model, method)
-    previewer = _previewer(job, run, checked, foundation, method) if team.leads else None
+    course = Course(team, requests, shards)
+    has_prompts = team.share(bool(checked.prompts))
+    with course.leader_computes() if has_prompts else nullcontext():
+        previewer = _previewer(job, run, checked, foundation, method) if team.leads else None
     _release(job, model, source, previewer, text_cached=text is not None)
     return Session(
         job=job,
@@ -182,30 +194,58 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         text=text_of(job, model, learns=method.trains_text_encoder),
         autocast=foundation.autocast,
         dtype=foundation.precision.frozen,
-        saver=_saver(job, run, checked, reporter, recorder) if team.leads else Bystander(),
+        saver=_saver(job, run, checked, foundation, (recorder, lending)),
+        has_prompts=has_prompts,
         previewer=previewer,
         validator=validator,
         reporter=reporter,
         requests=requests,
         team=team,
-        course=Course(team, requests),
+        course=course,
         tracker=build_tracker(job, reporter.warn) if team.leads else NoTracker(),
         start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
     )
 
 
+def _share_out(method: Method, team: Team) -> Shards | None:
+    """Cut what learns into pieces, where the launcher was told so."""
+    if not team.sharding.on:
+        return None
+    from sd_scripts.train.shards import Shards  # takes long to import
+
+    parts = method.trainable_modules
+    assert isinstance(parts, torch.nn.ModuleDict), "only whole models are shared out"
+    return Shards(parts, team)
+
+
+def _lending(team: Team, shards: Shards | None, parts: Resumable) -> Lending | None:
+    if shards is None:
+        return None
+    parts.piece = team.seat.rank
+    return Lending(team, shards, parts)
+
+
 def _saver(
-    job: TrainingJob, run: RunFolder, checked: Preflight, reporter: Reporter, recorder: Recorder
-) -> Saver:
-    return Saver(
+    job: TrainingJob,
+    run: RunFolder,
+    checked: Preflight,
+    foundation: Foundation,
+    writing: tuple[Recorder, Lending | None],
+) -> Saver | SharedSaver | Bystander:
+    """Make what saves in the leader, and what stands for it in the other processes."""
+    recorder, lending = writing
+    if not foundation.team.leads:
+        return Bystander() if lending is None else SharedSaver(lending, None)
+    saver = Saver(
         job,
         num_epochs=checked.arithmetic.num_epochs,
         folders=(output_folder(job, run), run.state, run.output),
         write=(recorder.write_weights, recorder.write_state),
         is_ours=recorder.is_ours,
-        reporter=reporter,
+        reporter=foundation.reporter,
     )
+    return saver if lending is None else SharedSaver(lending, saver)
 
 
 def _start(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Final
 
@@ -17,29 +17,42 @@ STEPS: Final = "steps"
 
 
 class Ema:
-    """The exponential moving average of every parameter of `modules` that learns, in 32 bits.
+    """The exponential moving average of parameters that learn, by name, in 32 bits.
 
     After n steps an update keeps min(decay, (1 + n) / (10 + n)) of it, so that a short run is not
     held at its start (Polyak averaging; the course is that of tf.train.ExponentialMovingAverage).
     """
 
-    def __init__(self, modules: nn.Module, decay: float, device: torch.device | None) -> None:
-        """`device` None: each average is where its weight is."""
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        decay: float,
+        device: torch.device | None,
+        *,
+        in_place: bool = False,
+    ) -> None:
+        """`device` None: each average is where its weight is.
+
+        `in_place`: a weight's memory is shared with others, so it is never exchanged for another.
+        """
         self._decay = decay
         self._device = device
         self._steps = 0
-        self._parameters = {n: p for n, p in modules.named_parameters() if p.requires_grad}
+        self._in_place = in_place
+        self._parameters = dict(parameters)
         self._averages: dict[str, Tensor] = {}
         self.restart()
 
     @classmethod
-    def of(cls, job: TrainingJob, modules: nn.Module) -> Ema | None:
+    def of(
+        cls, job: TrainingJob, parameters: Mapping[str, nn.Parameter], *, in_place: bool
+    ) -> Ema | None:
         """Make the average that a job asks for."""
         options = job.training
         if not options.use_ema:
             return None
         device = torch.device("cpu") if options.ema_device == "cpu" else None
-        return cls(modules, options.ema_decay, device)
+        return cls(parameters, options.ema_decay, device, in_place=in_place)
 
     def restart(self) -> None:
         """Begin anew from the weights as they are now."""
@@ -68,12 +81,12 @@ class Ema:
         try:
             for name, parameter in self._parameters.items():
                 average, weight = self._averages[name], weights[name]
-                weights[name] = weight.to(average.device)
-                parameter.data = average.to(weight.device, weight.dtype)
+                weights[name] = weight.to(average.device, copy=self._in_place)
+                _give(parameter, average.to(weight.device, weight.dtype), self._in_place)
             yield
         finally:
             for name, parameter in self._parameters.items():
-                parameter.data = weights[name].to(parameter.device)
+                _give(parameter, weights[name].to(parameter.device), self._in_place)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the averages by the names of their weights, and the number of steps."""
@@ -86,6 +99,18 @@ class Ema:
         self._steps = int(state[STEPS])
         for name, average in self._averages.items():
             average.copy_(state[name])
+
+
+def learning_in(modules: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that learn, by name."""
+    return {name: one for name, one in modules.named_parameters() if one.requires_grad}
+
+
+def _give(parameter: nn.Parameter, value: Tensor, in_place: bool) -> None:
+    if in_place:
+        parameter.data.copy_(value)
+    else:
+        parameter.data = value
 
 
 @contextmanager

@@ -10,14 +10,17 @@ from accelerate.state import PartialState
 from sd_scripts.errors import Problem
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
+from sd_scripts.runs.sharding import Sharding
 from sd_scripts.train.fitting import fitting_problems
 from sd_scripts.train.optimizers import package_remedy
 from sd_scripts.train.precision import precision_problems
+from sd_scripts.train.sharding_limits import sharding_problems
 from sd_scripts.train.trackers import tracker_problems
 
 
-def environment_problems(job: TrainingJob) -> list[Problem]:
-    """Return missing packages and number formats that the device does not know."""
+def environment_problems(job: TrainingJob, sharding: Sharding | None = None) -> list[Problem]:
+    """Return missing packages, number formats that the device does not know, and what does not
+    work in several processes, or where they share out the weights."""
     problems = precision_problems(job, PartialState().device)
     fused = job.performance.fused_option
     if fused is not None and PartialState().num_processes > 1:
@@ -28,6 +31,7 @@ def environment_problems(job: TrainingJob) -> list[Problem]:
                 f"Train in one process, or switch {fused} off.",
             )
         )
+    problems += sharding_problems(job, sharding or Sharding())
     problems += fitting_problems(job.performance, PartialState().device)
     problems += tracker_problems(job)
     problems += _optimizer_problems(job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainingJob, TrainNetworkJob
@@ -32,13 +32,14 @@ def explain_invalid_loss(
     step: int,
     latents: Tensor,
     text: Tensor,
-    trained: nn.Module,
+    trained: Iterable[Tensor],
     names: Iterable[str],
 ) -> UserError:
     """Return the error that ends the run, with the likely cause by what is still valid.
 
-    `latents` [B, 4, h, w] and `text` [B, L, D] are the inputs of the failed step, `names` its
-    pictures. Nothing was learned from that step: the last saved files are good.
+    `latents` [B, 4, h, w] and `text` [B, L, D] are the inputs of the failed step, `trained` the
+    weights that learn, `names` the step's pictures. Nothing was learned from that step: the last
+    saved files are good.
     """
     told = f"The loss is not a number any more (step {step})"
     kept = "What was saved before is good; nothing was learned from this step."
@@ -59,7 +60,7 @@ def explain_invalid_loss(
             option=rate,
             hint=f"Lower {rate}, or train with mixed_precision bf16. {kept}",
         )
-    if not all_finite(trained.parameters()):
+    if not all_finite(trained):
         return UserError(
             f"{told}: the trained weights are broken",
             option="learning_rate",

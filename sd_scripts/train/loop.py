@@ -74,7 +74,8 @@ def steps(session: Session) -> Iterator[Step]:
         while position.step < arithmetic.total_steps and (
             group := list(islice(batches, accumulation))
         ):
-            loss = optimize(session, group)
+            with session.course.in_step():
+                loss = optimize(session, group)
             position.step += 1
             position.batch += len(group)
             ends_epoch = position.batch >= session.source.batches_per_epoch
@@ -133,7 +134,7 @@ def check_numbers(
         step=session.position.step + 1,
         latents=inputs[0],
         text=inputs[1].hidden,
-        trained=session.method.trainable_modules,
+        trained=session.trainable,
         names=batch.names,
     )
     if own is not None and torch.isfinite(own).all():
@@ -169,6 +170,9 @@ def clip_gradients(session: Session) -> Tensor | None:
     limit = session.job.optimizer.max_grad_norm
     if not limit:
         return None
+    norm = session.course.clip(session.trainable, limit)
+    if norm is not None:
+        return norm
     norm = session.accelerator.clip_grad_norm_(session.trainable, limit)
     return None if session.accelerator.scaler is not None else norm
 
@@ -200,11 +204,13 @@ def after_step(session: Session, step: Step) -> bool:
 
 def preview(session: Session, stage: str) -> None:
     """Make the preview pictures; says so if there are no prompts to make them of."""
-    if session.previewer is None:
+    if not session.has_prompts:
         if session.requests.due("sample"):
             session.reporter.warn(_NO_PROMPTS)
         return
     step, reporter = session.position.step, session.reporter
-    with weights_to_use(session.optimizer, session.ema):
-        session.previewer.make(stage, step, reporter, session.requests.stop)
+    with weights_to_use(session.optimizer, session.ema), session.course.leader_computes():
+        if session.previewer is not None:
+            painted = session.previewer.make(stage, step, reporter, session.requests.stop)
+            session.tracker.previews(step, painted)
     give_back_memory()

@@ -45,11 +45,17 @@ class Preflight:
 
 
 def look_ahead(
-    job: TrainingJob, output: Path | None, *, num_processes: int = 1, progress: Progress
+    job: TrainingJob,
+    output: Path | None,
+    *,
+    num_processes: int = 1,
+    sharded: bool = False,
+    progress: Progress,
 ) -> Preflight:
     """Check files, model, pictures, captions, prompts and folders of a job; torch-free.
 
-    `output` is where trained files go (None: not known yet). Nothing is written and no user
+    `output` is where trained files go (None: not known yet), `sharded` whether the processes
+    share out the weights. Nothing is written and no user
     mistake raises: each is one of the problems.
     """
     problems = list(job_warnings(job))
@@ -77,7 +83,9 @@ def look_ahead(
         num_processes=num_processes,
     )
     prompts = _prompts(job, plan, problems)
-    problems += _file_problems(job, num_processes)
+    problems += _file_problems(job)
+    if job.saving.resume:
+        problems += _state_problems(job, Path(job.saving.resume), num_processes, sharded)
     for option, folder in (
         ("logging_dir", job.logging.logging_dir),
         ("cache_dir", job.data.cache_dir),
@@ -144,7 +152,7 @@ def _prompts(
     return tuple(resolved(p, size=size, sampler=preview.sample_sampler) for p in prompts)
 
 
-def _file_problems(job: TrainingJob, num_processes: int) -> list[Problem]:
+def _file_problems(job: TrainingJob) -> list[Problem]:
     given = {
         "vae": job.model.vae,
         **job.input_files,
@@ -158,12 +166,12 @@ def _file_problems(job: TrainingJob, num_processes: int) -> list[Problem]:
         thumbnail_url(job.metadata.metadata_thumbnail)
     except UserError as error:
         problems += error.problems
-    if job.saving.resume:
-        problems += _state_problems(job, Path(job.saving.resume), num_processes)
     return problems
 
 
-def _state_problems(job: TrainingJob, resume: Path, num_processes: int) -> list[Problem]:
+def _state_problems(
+    job: TrainingJob, resume: Path, num_processes: int, sharded: bool
+) -> list[Problem]:
     try:
         facts = read_facts(find_state(resume))
     except UserError as error:
@@ -179,6 +187,19 @@ def _state_problems(job: TrainingJob, resume: Path, num_processes: int) -> list[
                 "resume",
                 f"Start with num_processes {facts.num_processes}, or go on from the trained file "
                 f"with {named} instead of resume.",
+            )
+        )
+    if facts.sharded != sharded:
+        saved, hint = (
+            ("had shared out the weights", "Start with FSDP or DeepSpeed, as it was saved")
+            if facts.sharded
+            else ("each had whole weights", "Start without FSDP and DeepSpeed, as it was saved")
+        )
+        problems.append(
+            Problem(
+                f"This state was saved by processes that {saved}, and now it would be otherwise",
+                "resume",
+                f"{hint}, or go on from the trained file with {named} instead of resume.",
             )
         )
     wanted = job.optimizer.optimizer_type

@@ -23,6 +23,7 @@ from sd_scripts.runs.reporter import Reporter
 from sd_scripts.train.compiling import uncompiled
 from sd_scripts.train.paint import Encode, Interrupted, decode, denoise
 from sd_scripts.train.prompts import PreviewPrompt
+from sd_scripts.train.trackers import Preview
 
 
 def picture_name(
@@ -60,8 +61,12 @@ class Previewer:
 
     def make(
         self, stage: str, step: int, reporter: Reporter, should_stop: Callable[[], bool]
-    ) -> None:
-        """Make one picture a prompt; what fails is told as a warning and training goes on."""
+    ) -> list[Preview]:
+        """Make one picture a prompt; what fails is told as a warning and training goes on.
+
+        Returns what was painted.
+        """
+        painted: list[Preview] = []
         self._folder.mkdir(parents=True, exist_ok=True)
         total = len(self._prompts)
         unet = self._model.unet
@@ -69,15 +74,17 @@ class Previewer:
             for index, prompt in enumerate(self._prompts):
                 reporter.phase("previews", index, total, prompt.prompt[:60])
                 try:
-                    self._make_one(stage, step, index, reporter, should_stop)
+                    path = self._make_one(stage, step, index, reporter, should_stop)
+                    painted.append(Preview(index, path, prompt.prompt))
                 except Interrupted:
-                    return
+                    return painted
                 except (RuntimeError, ValueError, OSError) as error:
                     traceback.print_exc()
                     reporter.warn(_failed(prompt, error))
         reporter.phase("previews", total, total)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return painted
 
     def _make_one(
         self,
@@ -86,7 +93,7 @@ class Previewer:
         index: int,
         reporter: Reporter,
         should_stop: Callable[[], bool],
-    ) -> None:
+    ) -> Path:
         prompt = self._prompts[index]
         seed = prompt.seed if prompt.seed is not None else random.SystemRandom().getrandbits(32)
         with torch.no_grad():
@@ -97,6 +104,7 @@ class Previewer:
         path = self._folder / picture_name(self._output_name, stage, index, prompt, seed, when)
         write_png(picture, path, prompt, seed, step)
         reporter.sample(path, prompt.prompt, seed, step, index)
+        return path
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -116,18 +117,23 @@ class Recorder:
         Raises `OSError` if it cannot be written, and `UserError` if the weights are no numbers
         any more: a good file is never replaced by a broken one.
         """
-        if not all_finite(self._parts.weights.state_dict().values()):
-            raise broken_weights(step)
         base = self._base.entries(wait=final)
         save = SaveFacts(step, epoch, time.time(), base)
         metadata = self._method.file_metadata(self._job, self._facts, save)
         if self._parts.ema is not None and not self._job.metadata.no_metadata:
             decay = self._job.training.ema_decay
             metadata = {**metadata, "ss_use_ema": "True", "ss_ema_decay": str(decay)}
-        with weights_to_use(self._parts.optimizer, self._parts.ema):
+        with self._usable_weights():
+            if not all_finite(self._parts.weights.state_dict().values()):
+                raise broken_weights(step)
             self._method.save(path, metadata, self._saved_dtype)
         beside = (companion(path, suffix) for suffix in self._job.companions)
         self._files |= {str(file.absolute()): stamp_of(file) for file in (path, *beside)}
+
+    def _usable_weights(self) -> AbstractContextManager[None]:
+        if self._parts.lending is not None:
+            return self._parts.lending.weights()
+        return weights_to_use(self._parts.optimizer, self._parts.ema)
 
     def write_state(self, path: Path) -> None:
         """Write everything a later run needs to go on from here. Raises `OSError`."""
@@ -145,8 +151,11 @@ class Recorder:
             optimizer_args=self._job.optimizer.optimizer_args,
             files=tuple(item for item in self._files.items() if _is_there(*item)),
             num_processes=PartialState().num_processes,
+            sharded=self._parts.lending is not None,
         )
-        save_state(path, self._parts, facts)
+        lending = self._parts.lending
+        with lending.state() if lending is not None else nullcontext():
+            save_state(path, self._parts, facts)
 
     def is_ours(self, path: Path) -> bool:
         """Tell whether a file or state was written before the state that this run resumes.

@@ -68,6 +68,12 @@ def _as_led(job: TrainingJob, team: Team) -> TrainingJob:
     need not keep their files in the same places.
     """
     job = replace_values(job, {"seed": team.share(job.training.seed)})
+    ways = team.exchange([team.sharding.way, team.sharding.keeps_whole])
+    if unlike_ways := [process for process, way in enumerate(ways) if way != ways[0]]:
+        raise UserError(
+            f"Process {unlike_ways[0]} shares out the weights otherwise than the leading one",
+            hint="Start all machines with the same configuration of accelerate.",
+        )
     specs = specs_by_name(type(job))
     texts = {name: str(value) for name, value in values_of(job).items() if not specs[name].path}
     given = team.exchange(texts)
@@ -151,8 +157,14 @@ def checked_job(
     output = output_folder(job, run) if team.leads else None
 
     def look() -> Preflight:
-        found = look_ahead(job, output, num_processes=team.size, progress=reporter.phase)
-        problems: list[Problem] = [*found.problems, *environment_problems(job)]
+        found = look_ahead(
+            job,
+            output,
+            num_processes=team.size,
+            sharded=team.sharding.on,
+            progress=reporter.phase,
+        )
+        problems: list[Problem] = [*found.problems, *environment_problems(job, team.sharding)]
         stop_at_errors([p for p in problems if p.message not in known], reporter)
         return found
 

@@ -24,6 +24,7 @@ from sd_scripts.runs.reporter import Reporter
 from sd_scripts.runs.requests import Requests
 from sd_scripts.train.course import Bystander, Course
 from sd_scripts.train.ema import Ema
+from sd_scripts.train.lending import SharedSaver
 from sd_scripts.train.preview import Previewer
 from sd_scripts.train.resume import Recorder
 from sd_scripts.train.saving import Saver
@@ -36,7 +37,10 @@ from sd_scripts.train.validation import Validator
 
 @dataclass
 class Session:
-    """The parts of one job. `latents` and `text` turn a batch into what the U-Net is given."""
+    """The parts of one job. `latents` and `text` turn a batch into what the U-Net is given.
+
+    `has_prompts` says in every process whether the leader has a `previewer`.
+    """
 
     job: TrainingJob
     accelerator: Accelerator
@@ -53,7 +57,8 @@ class Session:
     text: Callable[[Batch], TextConditioning]
     autocast: Callable[[], AbstractContextManager[Any]]
     dtype: torch.dtype
-    saver: Saver | Bystander
+    saver: Saver | SharedSaver | Bystander
+    has_prompts: bool
     previewer: Previewer | None
     validator: Validator | None
     reporter: Reporter

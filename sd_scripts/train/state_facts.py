@@ -39,7 +39,8 @@ class StateFacts:
 
     `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
     learning rates the job asked for, `optimizer` and `optimizer_args` (name=value) what it learned
-    with, `num_processes` how many trained together, `session` the id shared by a run and what
+    with, `num_processes` how many trained together and `sharded` whether they shared out the
+    weights, `session` the id shared by a run and what
     resumes it, `files` the trained files there are so far, with their stamps.
     """
 
@@ -54,6 +55,7 @@ class StateFacts:
     optimizer_args: tuple[str, ...] = ()
     files: tuple[tuple[str, Stamp], ...] = ()
     num_processes: int = 1
+    sharded: bool = False
     format: int = FORMAT
 
 

@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -40,6 +41,19 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True) -> Any: ...
 
 
+class Lender(Protocol):
+    """Gathers what processes share out, to be written by the one that leads."""
+
+    def weights(self) -> AbstractContextManager[None]:
+        """Have whole weights as they are to be used."""
+
+    def state(self) -> AbstractContextManager[None]:
+        """Have whole weights as they are."""
+
+    def pieces(self, folder: Path) -> None:
+        """Write what each process alone has. Raises `OSError`."""
+
+
 @dataclass
 class Resumable:
     """The living parts that a state is taken of, and is given back to."""
@@ -49,6 +63,19 @@ class Resumable:
     scheduler: LRScheduler
     scaler: Any | None = None
     ema: Ema | None = None
+    piece: int | None = None
+    """The number of this process, if processes share out the memory of optimizer and average."""
+    lending: Lender | None = None
+
+    def piece_state(self) -> dict[str, Any]:
+        """Return the memory that this process alone has."""
+        averages = {} if self.ema is None else self.ema.state_dict()
+        return {"optimizer": self.optimizer.state_dict(), "ema": averages}
+
+
+def piece_of(rank: int) -> str:
+    """Return the name of the file for what one of several processes has."""
+    return f"piece-{rank}.pt"
 
 
 def random_state() -> dict[str, Any]:
@@ -76,6 +103,12 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def save_piece(parts: Resumable, folder: Path) -> None:
+    """Write what this process alone has. Raises `OSError`."""
+    assert parts.piece is not None, "nothing is shared out"
+    _save(parts.piece_state(), folder / piece_of(parts.piece))
+
+
 def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     """Write a state to `folder` in one step: it is there whole, or as it was before.
 
@@ -86,10 +119,13 @@ def save_state(folder: Path, parts: Resumable, facts: StateFacts) -> None:
     with atomic_folder(folder) as temporary:
         weights = {k: v.detach().cpu().contiguous() for k, v in parts.weights.state_dict().items()}
         save_tensors(weights, temporary / WEIGHTS_FILE)
-        if parts.ema is not None:
-            averages = {k: v.cpu().contiguous() for k, v in parts.ema.state_dict().items()}
-            save_tensors(averages, temporary / _EMA)
-        _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
+        if parts.lending is not None:
+            parts.lending.pieces(temporary)
+        else:
+            if parts.ema is not None:
+                averages = {k: v.cpu().contiguous() for k, v in parts.ema.state_dict().items()}
+                save_tensors(averages, temporary / _EMA)
+            _save(parts.optimizer.state_dict(), temporary / _OPTIMIZER)
         _save(parts.scheduler.state_dict(), temporary / _SCHEDULER)
         others = random_state()
         if parts.scaler is not None:
@@ -112,9 +148,8 @@ def load_state(folder: Path, parts: Resumable) -> list[Problem]:
     """
     try:
         weights = load_file(folder / WEIGHTS_FILE)
-        optimizer, scheduler = _load(folder / _OPTIMIZER), _load(folder / _SCHEDULER)
-        others = _load(folder / _RANDOM)
-        averages = load_file(folder / _EMA) if (folder / _EMA).is_file() else None
+        optimizer, averages = _memory(folder, parts.piece)
+        scheduler, others = _load(folder / _SCHEDULER), _load(folder / _RANDOM)
     except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
         raise UserError(
             f"The training state {folder.name} is damaged: {_first_line(error)}",
@@ -137,6 +172,15 @@ def load_state(folder: Path, parts: Resumable) -> list[Problem]:
         parts.scaler.load_state_dict(others["scaler"])
     set_random_state(others)
     return told
+
+
+def _memory(folder: Path, piece: int | None) -> tuple[Any, dict[str, Tensor] | None]:
+    """Read the memory of optimizer and average (None: there is none)."""
+    if piece is not None:
+        found = _load(folder / piece_of(piece))
+        return found["optimizer"], found["ema"] or None
+    averages = load_file(folder / _EMA) if (folder / _EMA).is_file() else None
+    return _load(folder / _OPTIMIZER), averages
 
 
 def _keep_formats(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:

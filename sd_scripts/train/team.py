@@ -14,7 +14,8 @@ import json
 import os
 import socket
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -24,8 +25,9 @@ import torch.distributed as dist
 from accelerate.state import PartialState
 from torch import Tensor, nn
 
-from sd_scripts.errors import Problem, UserError
+from sd_scripts.errors import Problem, UserError, raise_if_errors
 from sd_scripts.runs.seat import Seat
+from sd_scripts.runs.sharding import Sharding
 
 T = TypeVar("T")
 
@@ -38,6 +40,8 @@ _LETTER_BYTES: Final = 1024
 _LENGTH_BYTES: Final = 8
 _BUCKET_NUMBERS: Final = 1 << 24
 """So many numbers are averaged at a time: enough to be fast, few enough for the memory."""
+_LOST: Final = ("closed", "reset", "Timed out", "timed out", "timeout", "NCCL")
+"""Words of gloo and NCCL about a process that does not answer."""
 _MILD: Final = ("StopRequested", "BrokenPictures")
 """Errors that only interrupt the work, the more urgent first; every other one is a failure."""
 
@@ -112,6 +116,19 @@ class Deserted(UserError):
         )
 
 
+@contextmanager
+def lost_in_words() -> Iterator[None]:
+    """Say in words what PyTorch says of a process that is gone, while tensors are exchanged."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _LOST):
+            raise Deserted(f"is gone: {error}") from error
+        raise
+
+
 @dataclass
 class _Talk:
     """Letters of all processes to all."""
@@ -151,6 +168,7 @@ class Team:
 
     seat: Seat = field(default_factory=Seat)
     timeout: timedelta = timedelta(minutes=30)
+    sharding: Sharding = field(default_factory=Sharding)
     _talk: _Talk | None = None
     _told: bool = False
 
@@ -161,9 +179,10 @@ class Team:
         Raises `UserError` if they do not come, or were started in a way that is not supported.
         """
         seat, timeout = Seat.of(os.environ), timedelta(minutes=timeout_minutes or 30)
+        sharding = Sharding.take(os.environ)
+        raise_if_errors(sharding.problems)
         if seat.size == 1:
             return cls(seat, timeout)
-        refuse_sharding(os.environ)
         on_cpu = not torch.cuda.is_available() and not torch.xpu.is_available()
         # Windows has no NCCL; accelerate would ask for it wherever there is a graphics card.
         lacks_nccl = torch.cuda.is_available() and not dist.is_nccl_available()
@@ -178,7 +197,7 @@ class Team:
                 "machine, and what stands between them (docs/several-processes.md).",
             ) from error
         assert state.num_processes == seat.size, "accelerate counts as the launcher does"
-        return cls(seat, timeout, _Talk(group, seat.size))
+        return cls(seat, timeout, sharding, _Talk(group, seat.size))
 
     @property
     def size(self) -> int:
@@ -224,7 +243,8 @@ class Team:
             return error
         own = Failure.of(error, self.seat.rank)
         # The leader may be painting or saving; a dead one closes the connection at once.
-        patience = _FAREWELL if self.leads else self.timeout
+        # One that waits for this one's piece of the weights cannot come before it is let go.
+        patience = _FAREWELL if self.leads or self.sharding.on else self.timeout
         try:
             letters = self._meet({"failure": asdict(own)}, None if own.kind in _MILD else patience)
         except Deserted:
@@ -308,6 +328,23 @@ class Team:
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
+    def send(self, data: memoryview, block: int) -> None:
+        """Send bytes to the leader, who calls `receive` meanwhile, `block` at a time."""
+        assert self._talk is not None, "a single process has nobody to send to"
+        for start in range(0, len(data), block):
+            part = torch.frombuffer(data[start : start + block], dtype=torch.uint8)
+            with lost_in_words():
+                dist.send(part, 0, group=self._talk.group)
+
+    def receive(self, rank: int, size: int, block: int) -> Iterator[bytes]:
+        """Yield what a process sends to the leader, `block` bytes at a time."""
+        assert self._talk is not None, "a single process has nobody to hear from"
+        for start in range(0, size, block):
+            part = torch.empty(min(block, size - start), dtype=torch.uint8)
+            with lost_in_words():
+                dist.recv(part, rank, group=self._talk.group)
+            yield part.numpy().tobytes()
+
     def start_alike(self, parameters: Sequence[nn.Parameter]) -> None:
         """Give every process the leader's weights: machines need not draw or read the same."""
         if self.size == 1:
@@ -323,26 +360,3 @@ class Team:
         if self._talk is not None and dist.is_initialized():
             self._talk = None
             dist.destroy_process_group()
-
-
-def refuse_sharding(variables: Mapping[str, str]) -> None:
-    """Raise `UserError` if the launcher asks for ways of sharing that this program does not have.
-
-    They must be noticed before accelerate reads the same variables.
-    """
-    for variable, name in _SHARDING.items():
-        if variables.get(variable, "").lower() in ("1", "true", "yes", "on"):
-            raise UserError(
-                f"This was started with {name}, which is not supported: it cuts the weights into "
-                "pieces, while LoRA layers, averages and saved files need them whole",
-                hint="Start it with accelerate launch --multi_gpu, or with a file of "
-                "docs/accelerate; docs/several-processes.md says what saves memory instead.",
-            )
-
-
-_SHARDING: Final = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor or context parallelism",
-}

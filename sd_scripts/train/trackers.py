@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainingJob
@@ -21,12 +21,22 @@ Warn = Callable[[Problem], None]
 Numbers = Mapping[str, float]
 
 
+class Preview(NamedTuple):
+    """A picture painted while training: the number of its prompt (from 0), its file, its words."""
+
+    number: int
+    path: Path
+    prompt: str
+
+
 class Tracker(Protocol):
     """Takes the numbers of each step; `more` is what the method tells of it."""
 
     def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None: ...
 
     def validation(self, step: int, loss: float, losses: Numbers) -> None: ...
+
+    def previews(self, step: int, pictures: Sequence[Preview]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -40,14 +50,19 @@ class NoTracker:
     def validation(self, step: int, loss: float, losses: Numbers) -> None:
         """Do nothing."""
 
+    def previews(self, step: int, pictures: Sequence[Preview]) -> None:
+        """Do nothing."""
+
     def close(self) -> None:
         """Do nothing."""
 
 
 class Sink(Protocol):
-    """Takes numbers by name, as one program keeps them."""
+    """Takes numbers by name and pictures, as one program keeps them."""
 
     def write(self, step: int, numbers: Numbers) -> None: ...
+
+    def show(self, step: int, pictures: Sequence[Preview]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -79,6 +94,11 @@ class NamingTracker:
             numbers[f"loss/validation/{name.replace(' ', '_')}"] = value
         self._write(step, numbers)
 
+    def previews(self, step: int, pictures: Sequence[Preview]) -> None:
+        """Show the pictures that were painted after a step."""
+        for sink in self._sinks:
+            sink.show(step, pictures)
+
     def _write(self, step: int, numbers: Numbers) -> None:
         for sink in self._sinks:
             sink.write(step, numbers)
@@ -109,6 +129,9 @@ class TensorBoardSink:
         for name, value in numbers.items():
             self._writer.add_scalar(name, value, step)
 
+    def show(self, step: int, pictures: Sequence[Preview]) -> None:
+        """Do nothing: previews lie in the run folder, and would be kept here a second time."""
+
     def close(self) -> None:
         """Flush and close the file."""
         self._writer.close()
@@ -125,6 +148,7 @@ class WandbSink:
 
     def __init__(self, job: TrainingJob, settings: Mapping[str, object], warn: Warn) -> None:
         wandb: Any = importlib.import_module("wandb")
+        self._wandb = wandb
         self._warn = warn
         self._failed = False
         logging = job.logging
@@ -149,6 +173,19 @@ class WandbSink:
     def write(self, step: int, numbers: Numbers) -> None:
         """Send numbers of one step. A training does not end because a log cannot be sent."""
         self._try(lambda: self._run.log(dict(numbers), step=step))
+
+    def show(self, step: int, pictures: Sequence[Preview]) -> None:
+        """Send pictures, each under the number of its prompt, as `sample_0`."""
+
+        def send() -> None:
+            images = {
+                f"sample_{one.number}": self._wandb.Image(str(one.path), caption=one.prompt)
+                for one in pictures
+            }
+            self._run.log(images, step=step)
+
+        if pictures:
+            self._try(send)
 
     def close(self) -> None:
         """Send what is left."""

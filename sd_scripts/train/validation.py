@@ -57,17 +57,26 @@ class Validator:
     ) -> dict[int, float] | None:
         """Return the mean loss by timestep; None if a stop was asked for meanwhile."""
         count = self.source.batches_per_epoch
+        # Where weights are shared out, no process computes without the others: the leader's share
+        # is the largest, and all have as many batches.
+        together = self.team.sharding.on
+        own = count
         if limit := self.options.max_validation_steps:
-            count = min(count, len(range(self.team.seat.rank, limit, self.team.size)))
+            own = min(count, len(range(self.team.seat.rank, limit, self.team.size)))
+            count = min(count, len(range(0, limit, self.team.size))) if together else own
         sums = torch.zeros(len(self.timesteps) + 1, dtype=torch.float64)
         for done, batch in enumerate(islice(self.source.epoch(1), count)):
             if should_stop():
                 return None
             reporter.phase(_PHASE, done, count)
-            if not batch.loss_weights.any():
-                continue  # fills up the last round of several processes; another one measures it
-            sums[:-1] += self.measure.losses(batch, self.timesteps).double().sum(dim=1)
-            sums[-1] += len(batch)
+            # What fills up the last round of several processes is measured by another one.
+            counts = bool(batch.loss_weights.any()) and done < own
+            if not counts and not together:
+                continue
+            losses = self.measure.losses(batch, self.timesteps).double().sum(dim=1)
+            if counts:
+                sums[:-1] += losses
+                sums[-1] += len(batch)
         reporter.phase(_PHASE, count, count)
         sums = self.team.total(sums)
         means = (sums[:-1] / sums[-1]).tolist()
@@ -81,7 +90,7 @@ def validate(session: Session, step: Step) -> bool:
         return False
     # Several processes must all measure to the end, or they would wait for each other for ever.
     stop = session.requests.stop if session.team.size == 1 else _never
-    with weights_to_use(session.optimizer, session.ema):
+    with weights_to_use(session.optimizer, session.ema), session.course.all_compute():
         found = validator.losses(session.reporter, stop)
     if found is not None:
         mean = sum(found.values()) / len(found)

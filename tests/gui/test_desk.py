@@ -15,8 +15,10 @@ from kohya_gui.context import Context
 from kohya_gui.forms import desk as module
 from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from sd_scripts.options.jobs import TrainNetworkJob
+from kohya_gui.settings import Settings, save_settings
+from sd_scripts.options.jobs import TrainDbJob, TrainingJob, TrainNetworkJob
 from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs.events import EndEvent, EventWriter, SaveEvent, StartEvent
 from sd_scripts.runs.folder import RunFolder
@@ -88,6 +90,17 @@ def made_run(context: Context, config: str) -> RunFolder:
     ended = ProcessIdentity(pid=1, create_time=1.0, boot_id="of another time")
     write_record(run, RunRecord(name="mycat", job="train_network").with_process(ended))
     return run
+
+
+@pytest.mark.parametrize("kind", [TrainNetworkJob, TrainDbJob])
+def test_only_whole_models_are_shared_out(
+    kind: type[TrainingJob], context: Context, ready: Draft
+) -> None:
+    shared = Processes(num_processes=2, sharing="weights")
+    save_settings(context.workspace, Settings(processes=shared))
+    shown = acted(Desk(context, kind), "show", Draft(kind.name, ready.values))
+    assert ("--use_fsdp" in shown["command"]) is (kind is TrainDbJob)
+    assert ("--multi_gpu" in shown["command"]) is (kind is TrainNetworkJob)
 
 
 def test_settings_of_a_run_can_be_used_again(desk: Desk, context: Context) -> None:

@@ -11,8 +11,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -31,7 +32,7 @@ from sd_scripts.options.jobs import (
 from sd_scripts.runs import control
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.seat import Seat
-from sd_scripts.train import loop
+from sd_scripts.train import loop, team
 from sd_scripts.train.entry import main
 from sd_scripts.train.session import Session
 from sd_scripts.train.team import Team
@@ -84,7 +85,12 @@ def eventful(turn: Turn, rank: int) -> Iterator[list[str]]:
         weights[:] = [_digest(session.trainable)]
         return loss
 
-    with patch.object(loop, "optimize", optimize), patch.object(Team, "leave"):
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(loop, "optimize", optimize))
+        stack.enter_context(patch.object(Team, "leave"))
+        if turn.event == "fault" and "ACCELERATE_USE_FSDP" in os.environ:
+            # The other one waits for a piece of the weights: nothing is gained by patience.
+            stack.enter_context(patch.object(team, "_FAREWELL", timedelta(seconds=2)))
         yield weights
 
 
@@ -98,10 +104,12 @@ def _digest(parameters: Sequence[nn.Parameter]) -> str:
 
 def _work(path: Path) -> None:
     rank = Seat.of(os.environ).rank
+    told = dict(os.environ)
     done: list[tuple[int, list[str]]] = []
     for values in json.loads(path.read_text(encoding="utf-8")):
         turn = Turn(**values)
         reset_accelerate()
+        os.environ.update(told)  # a job takes away what its launcher said
         unlike = turn.event == "unlike" and rank == turn.process
         arguments = [*turn.arguments, *(["--max_grad_norm", "0.5"] if unlike else [])]
         with eventful(turn, rank) as weights:
@@ -111,3 +119,6 @@ def _work(path: Path) -> None:
 
 if __name__ == "__main__":
     _work(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # as scripts do: after a fault, open connections would hold up an orderly end

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from sd_scripts.train.ema import Ema, weights_to_use
+from sd_scripts.train.ema import Ema, learning_in, weights_to_use
 
 
 def model_of(dtype: torch.dtype = torch.float32) -> nn.Linear:
@@ -24,7 +24,7 @@ def model_of(dtype: torch.dtype = torch.float32) -> nn.Linear:
 @pytest.mark.parametrize("device", [None, torch.device("cpu")])
 def test_an_average_follows_its_formula(device: torch.device | None) -> None:
     model = model_of()
-    ema = Ema(model, 0.5, device)
+    ema = Ema(learning_in(model), 0.5, device)
     expected = 1.0
     for step in range(30):
         with torch.no_grad():
@@ -36,11 +36,13 @@ def test_an_average_follows_its_formula(device: torch.device | None) -> None:
     assert set(ema.state_dict()) == {"weight", "steps"}
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_average_takes_the_place_of_the_weights(dtype: torch.dtype) -> None:
+def test_the_average_takes_the_place_of_the_weights(dtype: torch.dtype, in_place: bool) -> None:
     """And the weights come back bit for bit, whatever happens meanwhile."""
     model = model_of(dtype)
-    ema = Ema(model, 0.9, None)
+    ema = Ema(learning_in(model), 0.9, None, in_place=in_place)
+    memory = model.weight.data_ptr()
     with torch.no_grad():
         model.weight.fill_(1.2345)
     ema.update()
@@ -49,6 +51,7 @@ def test_the_average_takes_the_place_of_the_weights(dtype: torch.dtype) -> None:
     with suppress(RuntimeError), weights_to_use(optimizer, ema):
         assert model.weight.dtype == dtype
         assert torch.equal(model.weight, average.to(dtype))
+        assert not in_place or model.weight.data_ptr() == memory
         raise RuntimeError
     assert torch.equal(model.weight, weight)
     assert torch.equal(ema.state_dict()["weight"], average)
@@ -59,7 +62,7 @@ def test_the_average_takes_the_place_of_the_weights(dtype: torch.dtype) -> None:
 
 
 def test_a_state_brings_the_average_back() -> None:
-    first, second = Ema(model_of(), 0.9, None), Ema(model_of(), 0.9, None)
+    first, second = (Ema(learning_in(model_of()), 0.9, None) for _ in range(2))
     first.update()
     state = {name: tensor.clone() + 1 for name, tensor in first.state_dict().items()}
     second.load_state_dict(state)

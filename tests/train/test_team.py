@@ -22,7 +22,7 @@ from sd_scripts.train import environment
 from sd_scripts.train.course import Course
 from sd_scripts.train.entry import main
 from sd_scripts.train.environment import environment_problems
-from sd_scripts.train.team import Failure, OtherFailed, Team, refuse_sharding
+from sd_scripts.train.team import Failure, OtherFailed, Team
 from tests.support.jobs import TinyJob
 
 NOTHING: Any = SimpleNamespace(look=lambda: None)
@@ -48,16 +48,14 @@ def test_a_process_knows_its_seat(variables: dict[str, str], seat: Seat) -> None
     assert Seat.of(variables) == seat
 
 
-@pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
-def test_ways_that_cut_weights_are_refused_in_words(
-    variable: str, job: TinyJob, monkeypatch: pytest.MonkeyPatch
+def test_ways_of_sharing_that_are_unknown_are_refused_in_words(
+    job: TinyJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse_sharding({variable: "false"})
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv(variable, "true")
+    monkeypatch.setenv("ACCELERATE_USE_MEGATRON_LM", "true")
     assert job.run() == 2
-    assert "cuts the weights into pieces" in job.end().reason
+    assert "knows no Megatron-LM" in job.end().reason
 
 
 def test_a_job_for_one_process_says_so(job: TinyJob, monkeypatch: pytest.MonkeyPatch) -> None:

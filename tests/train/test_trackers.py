@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.train.trackers import Tracker, build_tracker, tracker_problems
+from sd_scripts.train.trackers import Preview, Tracker, build_tracker, tracker_problems
 from tests.options.support import job
 
 
@@ -33,6 +33,9 @@ class FakeWandb(SimpleNamespace):
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
         self.rows.append((step, dict(numbers)))
+
+    def Image(self, path: str, caption: str) -> tuple[str, str]:
+        return path, caption
 
     def finish(self) -> None:
         self.finished += 1
@@ -117,6 +120,14 @@ def test_wandb_is_told_names_and_what_the_file_says(tmp_path: Path, wandb: FakeW
         "entity": "us",
         "tags": ["a"],
     }
+
+
+def test_previews_are_sent_by_the_number_of_their_prompt(tmp_path: Path, wandb: FakeWandb) -> None:
+    tracker = build_tracker(logging_job(tmp_path, log_with="all", logging_dir=str(tmp_path)), print)
+    tracker.previews(4, [])
+    tracker.previews(5, [Preview(1, tmp_path / "a.png", "a cat")])
+    tracker.close()
+    assert wandb.rows == [(5, {"sample_1": (str(tmp_path / "a.png"), "a cat")})]
 
 
 def test_settings_are_told_on_request_and_without_paths(tmp_path: Path, wandb: FakeWandb) -> None:

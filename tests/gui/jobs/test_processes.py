@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from pydantic import ValidationError
 
 from kohya_gui.jobs.launch import JobRequest, command_for, commands_text, environment_for
-from kohya_gui.jobs.processes import Processes, launcher
+from kohya_gui.jobs.processes import Processes, Sharing, launcher
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.sharding import Sharding
 
 TWO_MACHINES = Processes(num_processes=4, num_machines=2, main_process_ip="10.0.0.1")
 
@@ -82,6 +84,39 @@ def test_a_single_process_can_be_given_its_card(tmp_path: Path) -> None:
 def test_what_cannot_be_is_told(values: dict[str, object], word: str) -> None:
     with pytest.raises(ValidationError, match=word):
         Processes.model_validate(values)
+
+
+@pytest.mark.parametrize(("sharing", "gathers_twice"), [("memory", "false"), ("weights", "true")])
+def test_accelerate_understands_that_weights_are_shared_out(
+    sharing: Sharing, gathers_twice: str, tmp_path: Path
+) -> None:
+    several = TWO_MACHINES.model_copy(update={"sharing": sharing})
+    command = command_for("train_db", RunFolder(tmp_path), several, 1)
+    args, _, _ = _validate_launch_command(launch_command_parser().parse_args(command[3:]))
+    assert args.use_fsdp
+    assert not args.multi_gpu
+    assert args.machine_rank == 1
+    variables = prepare_multi_gpu_env(args)
+    assert Sharding.of(variables) == Sharding("FSDP", sharing == "memory")
+    assert variables["FSDP_RESHARD_AFTER_FORWARD"] == gathers_twice
+    assert launcher(several.sharing_nothing()) == launcher(TWO_MACHINES)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("fsdp", Sharding("FSDP")), ("deepspeed", Sharding("DeepSpeed", keeps_whole=True))],
+)
+def test_files_that_share_out_weights_do_so(name: str, expected: Sharding) -> None:
+    path = Path(__file__).parents[3] / "docs" / "accelerate" / f"{name}.yaml"
+    words = ["--config_file", str(path), "-m", "sd_scripts.train_db"]
+    args, defaults, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    assert defaults is not None, "the file was read"
+    if name == "fsdp":
+        variables = prepare_multi_gpu_env(args)
+    else:
+        args.deepspeed_fields_from_accelerate_config = ",".join(defaults.deepspeed_config)
+        _, variables = prepare_deepspeed_cmd_env(args)
+    assert Sharding.of(variables) == expected
 
 
 @pytest.mark.parametrize("name", ["one-machine", "two-machines"])
