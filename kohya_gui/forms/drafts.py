@@ -25,7 +25,8 @@ class Draft:
     and `prompts`, the preview prompts typed in the page.
 
     `about` is what the form was opened for: `parent`, the run that it continues; `queued`,
-    `version` and `name`, the waiting job that it changes; `preset`, the one that it began with.
+    `version` and `name`, the waiting job that it changes; `preset`, the one that it began with;
+    `writer`, the tab that it belongs to.
     What is not named there stays as it was saved.
     """
 

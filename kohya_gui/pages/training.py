@@ -17,6 +17,7 @@ from kohya_gui.forms.layout import Section, Step, first_steps, sections
 from kohya_gui.forms.own_presets import preset_row
 from kohya_gui.forms.preparation import full_raw
 from kohya_gui.forms.report import problem_row
+from kohya_gui.forms.tabs import WRITER, Place, Tab, of_tab, place_of
 from kohya_gui.forms.widgets import script_facts
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import widget
@@ -175,7 +176,10 @@ class TrainingPage:
         except (TypeError, ValueError):
             request = {}
         opened = self._desk.begin(request if isinstance(request, dict) else {})
-        kept = self._desk.keep(opened.draft_id, opened.draft)
+        # From now on the draft is this tab's; one that had it before goes on with a copy.
+        tab = Tab(opened.draft_id, self._context.drafts.new_id())
+        own = replace(opened.draft, about={**opened.draft.about, WRITER: tab.writer})
+        kept = self._desk.keep(opened.draft_id, own)
         answer = self._answer(opened.draft_id, opened.draft, opened=True)
         answer["own"] = self._desk.own_presets.rows()
         raw = full_raw(opened.draft)
@@ -183,19 +187,25 @@ class TrainingPage:
             "text": opened.notice or kept or "",
             "problems": [problem_row(problem, raw) for problem in opened.problems],
         }
-        return self._filled(answer, opened.draft_id, opened.draft, default_raw(self._job_type), "")
+        return self._filled(answer, tab.mark, opened.draft, default_raw(self._job_type), "")
 
-    def _on_edit(self, draft_id: str, prompts: str | None, *raw: object) -> str:
+    def _on_edit(self, mark: str, prompts: str | None, *raw: object) -> str:
+        place = place_of(self._context.drafts, Tab.of(mark), self._job_type.name)
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
-        kept = self._desk.keep(draft_id, draft)
-        answer = self._answer(draft_id, draft)
-        if kept:
-            answer["notice"] = {"text": kept, "problems": []}
+        told = self._desk.keep(place.draft_id, of_tab(draft, place)) or self._parted(place)
+        answer = self._answer(place.draft_id, draft)
+        if told:
+            answer["notice"] = {"text": told, "problems": [], "bad": place.parted}
         return json.dumps(answer, ensure_ascii=False)
 
+    def _parted(self, place: Place) -> str:
+        return self._text("form.parted") if place.parted else ""
+
     def _on_alter(
-        self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object
+        self, event: gr.EventData, mark: str, prompts: str | None, *raw: object
     ) -> list[Any]:
+        place = place_of(self._context.drafts, Tab.of(mark), self._job_type.name)
+        draft_id = place.draft_id
         present = self._form.collect(raw)
         draft = self._desk.draft_of(present, prompts or "")
         data: Mapping[str, object] = event._data or {}
@@ -207,10 +217,10 @@ class TrainingPage:
             rows = [problem_row(problem, present) for problem in error.problems]
             if what == "toml":  # told where the text is being typed
                 answer["toml"] = rows
-                return self._filled(answer, draft_id, draft, present, prompts or "")
+                return self._filled(answer, mark, draft, present, prompts or "")
             answer["notice"] = {"text": "", "problems": rows, "bad": True}
-            return self._filled(answer, draft_id, draft, present, prompts or "")
-        kept = self._desk.keep(draft_id, new)
+            return self._filled(answer, mark, draft, present, prompts or "")
+        kept = self._desk.keep(draft_id, of_tab(new, place)) or self._parted(place)
         answer = self._answer(draft_id, new)
         if what == "toml":
             answer["toml"] = [problem_row(problem, full_raw(new)) for problem in problems]
@@ -219,11 +229,13 @@ class TrainingPage:
             self._desk.keep(undo, draft)
             rows = [problem_row(problem, full_raw(new)) for problem in problems]
             answer["notice"] = {"text": kept or notice, "problems": rows, "undo": undo}
-        return self._filled(answer, draft_id, new, present, prompts or "")
+        return self._filled(answer, mark, new, present, prompts or "")
 
-    def _on_act(self, event: gr.EventData, draft_id: str, prompts: str | None, *raw: object) -> str:
+    def _on_act(self, event: gr.EventData, mark: str, prompts: str | None, *raw: object) -> str:
+        place = place_of(self._context.drafts, Tab.of(mark), self._job_type.name)
+        draft_id = place.draft_id
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
-        self._desk.keep(draft_id, draft)
+        self._desk.keep(draft_id, of_tab(draft, place))
         draft = self._desk.load(draft_id) or draft  # with what it is about
         data: Mapping[str, object] = event._data or {}
         what = str(data.get("what"))
@@ -232,6 +244,8 @@ class TrainingPage:
             self._desk.keep(draft_id, replace(draft, about={"queued": ""}))
         answer = self._answer(draft_id, draft)
         answer["result"] = result
+        if place.parted:
+            answer["notice"] = {"text": self._parted(place), "problems": [], "bad": True}
         return json.dumps(answer, ensure_ascii=False)
 
     def _answer(self, draft_id: str, draft: Draft, *, opened: bool = False) -> dict[str, Any]:
@@ -260,15 +274,15 @@ class TrainingPage:
     def _filled(
         self,
         answer: dict[str, Any],
-        draft_id: str,
+        mark: str,
         draft: Draft,
         present: Mapping[str, object],
         prompts: str,
     ) -> list[Any]:
-        """Return updates of all outputs: script's data, draft id, prompts, options."""
+        """Return updates of all outputs: script's data, the tab's mark, prompts, options."""
         typed = gr.skip() if draft.prompts == prompts else draft.prompts
         updates = self._form.fill(full_raw(draft), present)
-        return [json.dumps(answer, ensure_ascii=False), draft_id, typed, *updates]
+        return [json.dumps(answer, ensure_ascii=False), mark, typed, *updates]
 
     # ---- called by the script between events ----
     def _look_form(self, request: object = None) -> dict[str, Any] | None:
