@@ -26,7 +26,7 @@ from sd_scripts.runs.events import SampleEvent, SaveEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import read_record
 
-CHART_POINTS: Final = 700
+CHART_POINTS: Final = 400
 NUM_KEPT: Final = 12
 """So many runs are followed at once; the one that was not looked at for longest is let go."""
 _THUMBNAILS_PER_LOOK: Final = 8

@@ -277,7 +277,7 @@
       drawButtons(now);
     }
 
-    const looking = every(1000, async () => {
+    const looking = every(3000, async () => {
       const now = await server.look_run({ run: id, stamp, log_from: log ? log.next() : 0 });
       if (now.missing) {
         fill(holder, h("div.kg-empty", {}, h("p", {}, t("run.missing", { id })), h("a.kg-button", { href: page("runs") }, t("runs.all"))));
