@@ -64,7 +64,9 @@ def test_what_is_wanted_is_read_again_and_the_rest_stays(
     assert list(json.loads(after)) == list(entries)
     same = {field: str(entries[chosen].get(field) or "") for field in changes}
     back = MetadataText(JSON, after).with_texts({chosen: same})
-    if all(isinstance(entries[chosen].get(field), str) for field in changes):
+    there = all(isinstance(entries[chosen].get(field), str) for field in changes)
+    # Once the last code is gone, nothing tells that letters were written as codes.
+    if there and (not ascii_only or "\\u" in after.decode() or "\\u" not in before):
         assert back.decode() == before
     again = [{"image_path": key, **entry} for key, entry in entries.items()]
     lines = "\n".join(json.dumps(one, ensure_ascii=ascii_only) for one in again)
