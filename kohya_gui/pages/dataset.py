@@ -17,7 +17,7 @@ from kohya_gui.pages import (
     dataset_prepare,
     dataset_samples,
 )
-from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
@@ -88,7 +88,8 @@ class _FolderChoice:
         except OSError as error:
             problem = Problem(f"The workspace cannot be written to: {error.strerror or error}.")
             return json.dumps({"turn": turn, "folder": str(real), **_told(problem)}), str(real)
-        return json.dumps({"turn": turn, "folder": str(real)}), str(real)
+        facts = {"turn": turn, "folder": str(real), "ending": usual_ending(real)}
+        return json.dumps(facts), str(real)
 
     def _recent_folders(self, _: object = None) -> list[str]:
         """Return the folders that were opened last."""

@@ -11,6 +11,8 @@ from kohya_gui.datasets.places import DatasetPlace, place_of
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.quick_gradio import gr
+from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
+from sd_scripts.dataset.listing import list_folder
 from sd_scripts.errors import UserError
 
 
@@ -55,3 +57,18 @@ class DatasetDesk:
     def place(self, folder: Path) -> DatasetPlace:
         """Return where the workspace keeps what belongs to a data set: decisions, undo, reports."""
         return place_of(self.context.workspace, folder)
+
+
+def usual_ending(folder: Path) -> str:
+    """Return the ending that most caption files of a folder, and of those in it, have."""
+    counts = dict.fromkeys(CAPTION_SUFFIXES, 0)
+    try:
+        top = list_folder(folder)
+        for place in (folder, *(folder / name for name in top.folders[:20])):
+            for name in list_folder(place).texts:
+                ending = Path(name).suffix
+                if ending in counts:
+                    counts[ending] += 1
+    except OSError:
+        return CAPTION_SUFFIXES[0]  # what cannot be read is told by what reads it
+    return max(counts, key=lambda ending: counts[ending])

@@ -12,9 +12,8 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.live import Live
 from kohya_gui.forms.preparation import prepare
 from kohya_gui.jobs.launch import JOB_PAGES
-from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.shell import widget
-from sd_scripts.dataset.listing import list_folder
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, TrainingJob
 
@@ -22,7 +21,6 @@ TITLE: Final = "dataset.tab_samples"
 MOST: Final = 48
 _OTHER_SOURCES: Final = ("dataset_config", "in_json")
 """Options that would name other pictures than those of the folder that is open."""
-_ENDINGS: Final = (".txt", ".caption")
 
 
 def build(desk: DatasetDesk) -> None:
@@ -82,7 +80,7 @@ class DatasetSamples:
             values.pop(name, None)
         values["train_data_dir"] = str(folder)
         if "caption_extension" not in draft.values:
-            values["caption_extension"] = _usual_ending(folder)
+            values["caption_extension"] = usual_ending(folder)
         decisions = self._desk.place(folder).decisions
         if decisions.is_file() and not values.get("picture_decisions"):
             values["picture_decisions"] = str(decisions)
@@ -92,21 +90,6 @@ class DatasetSamples:
         """Return how the drawing stands, with the samples once they are there."""
         drawing = str(request.get("drawing") or "") if isinstance(request, Mapping) else ""
         return self._context.checks.look(drawing)
-
-
-def _usual_ending(folder: Path) -> str:
-    """Return the ending that most caption files of a folder (and those in it) have."""
-    counts = dict.fromkeys(_ENDINGS, 0)
-    try:
-        top = list_folder(folder)
-        for place in (folder, *(folder / name for name in top.folders[:20])):
-            for name in list_folder(place).texts:
-                ending = Path(name).suffix
-                if ending in counts:
-                    counts[ending] += 1
-    except OSError:
-        return _ENDINGS[0]  # what cannot be read is told by the drawing itself
-    return max(counts, key=lambda ending: counts[ending])
 
 
 def _number(data: Mapping[Any, object], name: str, otherwise: int, most: int) -> int:

@@ -62,6 +62,7 @@ def decided(gui: Gui) -> dict[str, object]:
 def test_twins_are_found_left_out_and_taken_in_again(page: Page, gui: Gui) -> None:
     page.get_by_role("tab", name="Doctor").click()
     expect(page.locator("#kg-doctor-findings")).to_contain_text("Nobody has examined")
+    expect(page.locator("#kg-doctor-caption_extension")).to_have_value(".txt")
     page.fill("#kg-doctor-resolution", "128")
     page.click("#kg-doctor-start")
     twins = page.locator("[data-finding=same]")

@@ -10,6 +10,8 @@
 
   window.KG.dataset = {
     folder: "",
+    /** The ending of the caption files in it. */
+    ending: ".txt",
     /** Call `work(folder)` whenever a folder is opened, and now if one is open. */
     onFolder(work) {
       listeners.push(work);
@@ -85,6 +87,7 @@
         window.history.replaceState(null, "", `${window.location.pathname}?${query}`);
       }
       window.KG.dataset.folder = answer.folder;
+      window.KG.dataset.ending = answer.ending || ".txt";
       document.documentElement.classList.toggle("kg-dataset-open", Boolean(answer.folder));
       for (const work of listeners) work(answer.folder);
       settle();

@@ -124,6 +124,7 @@
     window.KG.dataset.onFolder(() => {
       if (following) following.stop();
       whole.clear();
+      form.suggest("caption_extension", window.KG.dataset.ending);
       fill(note);
       fill(findings);
       read();

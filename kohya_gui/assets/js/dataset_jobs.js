@@ -25,7 +25,14 @@
       h("div.kg-job-fields", {}, list.filter((field) => field.basic).map(one)),
       h("details", {}, h("summary", {}, t("dataset.more_settings")), h("div.kg-job-fields", {}, list.filter((field) => !field.basic).map(one))));
     const values = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? input.checked : input.value]));
-    return { node, values };
+    const typed = new Set();
+    node.addEventListener("input", (event) => typed.add(event.target.id));
+    /** Fill a field in, unless the user has done so. */
+    const suggest = (name, value) => {
+      const input = inputs.get(name);
+      if (!typed.has(input.id)) input.value = value;
+    };
+    return { node, values, suggest };
   }
 
   /** Show mistakes, each with its remedy. */

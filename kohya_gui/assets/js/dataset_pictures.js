@@ -100,7 +100,8 @@
         known.folders.map((one) => option(one, one || t("dataset.folder_itself"), wish.folder_in)));
       const source = Object.fromEntries(known.endings.map((one) => [one.ending, one.text]));
       const others = known.endings.filter((one) => one.ending !== known.ending && one.count);
-      fill(notes, [...known.notes, ...others.map((one) => t("dataset.other_ending", { n: one.count, ending: one.text, chosen: source[known.ending] }))]
+      const elsewhere = others.map((one) => `${one.text}: ${one.count}`).join(" · ");
+      fill(notes, [...known.notes, ...(elsewhere ? [t("dataset.other_ending", { others: elsewhere, chosen: source[known.ending] })] : [])]
         .map((note) => h("p.kg-note.kg-small", {}, note)));
       fill(look, h("summary.kg-button.kg-slim", {}, t("dataset.view")),
         h("div.kg-look-body", {},

@@ -44,6 +44,12 @@
           h("table.kg-small", {}, plan.pictures.map((one) => h("tr", {}, h("td", {}, one.from), h("td", {}, "→"), h("td", {}, one.to), h("td", {}, one.size))))));
     }
 
-    window.KG.dataset.onFolder(() => { looked = ""; check(); fill(note); fill(shown); });
+    window.KG.dataset.onFolder(() => {
+      form.suggest("caption_extension", window.KG.dataset.ending);
+      looked = "";
+      check();
+      fill(note);
+      fill(shown);
+    });
   };
 })();

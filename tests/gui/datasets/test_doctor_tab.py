@@ -10,7 +10,7 @@ from PIL import Image
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import DatasetPlace, place_of
-from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.dataset_doctor import DatasetDoctor
 from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
@@ -88,3 +88,12 @@ def test_a_picture_outside_of_the_roots_leaves_the_others_their_small_copies(
     mark = doctor.doctor_report({"folder": str(folder)})["mark"]
     request = {"folder": str(folder), "mark": mark, "finding": 0, "pictures": [0, 1]}
     assert list(doctor.doctor_small(request)["files"]) == ["1"]
+
+
+def test_fields_begin_with_the_ending_that_most_captions_have(folder: Path) -> None:
+    assert usual_ending(folder) == ".txt"
+    (folder / "inner").mkdir()
+    for name in ("a.caption", "inner/b.caption", "b.txt"):
+        (folder / name).write_text("words")
+    assert usual_ending(folder) == ".caption"
+    assert usual_ending(folder / "gone") == ".txt"
