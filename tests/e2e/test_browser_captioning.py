@@ -12,8 +12,11 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
+from sd_scripts.runs.events import CaptionEvent, EventWriter
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.record import read_record, write_record
 from sd_scripts.shipped import STARTER_TAGGER
-from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, make_run, running_gui
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -115,6 +118,36 @@ def test_what_is_wrong_is_told_before_and_a_failed_trial_says_why(
     (tagger / "model.onnx").unlink()
     page.fill("#opt-model_dir input", str(tagger) + "/")
     expect(page.locator("#opt-model_dir .kg-troubles")).to_contain_text("has no tagger in it")
+
+
+def test_a_run_at_work_is_found_again_after_a_restart_and_can_be_stopped(
+    watched: Watched, gui: Gui
+) -> None:
+    run = make_run(gui.workspace, "tags", steps=0)
+    record = read_record(run)
+    assert record is not None
+    write_record(run, record.model_copy(update={"job": "tag_images_by_wd14_tagger"}))
+    names = ("01.png", "02.png")
+    page = watched.open_form(gui.page("captioning"))
+    say_caption(run, robots(gui) / names[0], "first words")
+    expect(page.locator(".kg-caption-card")).to_contain_text("first words")
+    gui.stop()
+    say_caption(run, robots(gui) / names[1], "later words")
+    gui.start()
+    expect(page.locator(".kg-caption-card")).to_have_count(2)
+    watched.errors.clear()  # the browser tells of requests that met no server
+    page.reload()
+    watched.wait_for_form()
+    expect(page.locator(".kg-caption-card").first).to_contain_text("later words")
+    page.click("#kg-stop")
+    assert eventually((run.control / "stop").is_file)
+    expect(page.locator("#kg-stop")).to_be_disabled()
+    shutil.rmtree(run.path)  # nobody works there
+
+
+def say_caption(run: RunFolder, picture: Path, text: str) -> None:
+    with EventWriter(run.events) as events:
+        events.emit(CaptionEvent(picture=str(picture), text=text))
 
 
 @pytest.mark.parametrize("width", [390, 1280])

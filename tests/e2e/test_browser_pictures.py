@@ -90,6 +90,31 @@ def test_many_captions_are_changed_after_a_preview_and_undone(
     page.click("[data-act=undo]")
     expect(tiles.first).to_contain_text("cat, red")
     assert (files / "2.txt").read_bytes() == b"cat, red, number 2\r\n"
+    page.click(".kg-look summary")
+    page.click("[data-act=forget]")
+    expect(page.locator("dialog[open]")).to_contain_text("kept for undo and redo: 1,")
+    page.click("dialog .kg-danger")
+    expect(page.locator(".kg-dataset-bar .kg-note")).to_contain_text("Changes cleared: 1")
+    expect(page.locator("[data-act=redo]")).to_be_disabled()
+
+
+def test_words_in_a_metadata_file_are_edited_there(watched: Watched, gui: Gui, files: Path) -> None:
+    for number in range(3):
+        (files / f"{number}.txt").unlink()
+    metadata = files / "meta.jsonl"
+    metadata.write_text('{"image_path": "1.png", "caption": "a red cat", "tags": ""}\n')
+    page = watched.page
+    tiles = open_folder(page, gui, files)
+    expect(tiles.nth(1)).to_contain_text("a red cat")
+    tiles.nth(0).click()
+    expect(page.locator(".kg-editor")).to_contain_text("does not name this picture")
+    tiles.nth(1).click()
+    caption = page.locator("textarea.kg-caption")
+    expect(caption).to_have_value("a red cat")
+    caption.fill("a blue cat")
+    caption.press("Control+s")
+    wanted = '{"image_path": "1.png", "caption": "a blue cat", "tags": ""}\n'
+    assert eventually(lambda: metadata.read_text() == wanted)
 
 
 def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(
