@@ -103,7 +103,7 @@
     watch("value", read);
     (async () => {
       const asked = new URLSearchParams(window.location.search).get("folder");
-      const list = await server.recent_folders();
+      const list = await server.recent_folders().catch(() => []);
       // A folder that was typed meanwhile is the one that is wanted.
       if (!turn && (asked || list.length)) go(asked || list[0]);
       else if (!turn) {
