@@ -136,9 +136,17 @@ def _bars(picture: Colour) -> tuple[int, int]:
 
 
 def _plain_rows(picture: Colour) -> int:
+    """How many rows at the top are of one colour; no more rows are looked at than need be."""
     colour = np.median(picture[0], axis=0)
-    alike = (np.abs(picture - colour).max(axis=2) <= _ALIKE).mean(axis=1) >= _UNIFORM_SHARE
-    return len(alike) if alike.all() else int(np.argmin(alike))
+    done, step = 0, 8
+    while done < len(picture):
+        part = picture[done : done + step]
+        alike = (np.abs(part - colour).max(axis=2) <= _ALIKE).mean(axis=1) >= _UNIFORM_SHARE
+        if not alike.all():
+            return done + int(np.argmin(alike))
+        done += len(part)
+        step *= 2
+    return done
 
 
 def _are_bars(picture: Colour, first: int, last: int) -> bool:
