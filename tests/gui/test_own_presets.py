@@ -128,3 +128,19 @@ def test_what_new_forms_begin_with_can_be_kept_and_taken_back(desk: Desk, contex
     acted(desk, "begin_plain")
     assert desk.begin({}).draft.values == {}
     assert not desk.begins_own
+
+
+def test_arguments_of_lists_survive_every_way(desk: Desk) -> None:
+    text = "network_args = ['conv_dim=4', 'loraplus_lr_ratio=4']\noptimizer_args = ['weight_decay=0.1']\n"
+    brought = acted(desk, "preset_import", text=text, source="lists.toml")
+    assert brought["state"] == "presets", brought
+    acted(desk, "preset_rename", preset="own:lists", title="Lists")
+    applied, _, _ = desk.alter("preset", {"preset": "own:Lists"}, Draft("train_network"))
+    assert applied.values == {
+        "conv_dim": "4",
+        "network_args": "loraplus_lr_ratio=4",
+        "optimizer_args": "weight_decay=0.1",
+    }
+    acted(desk, "preset_save", applied, title="Again", note="")
+    again, _, _ = desk.alter("preset", {"preset": "own:Again"}, Draft("train_network"))
+    assert again.values == applied.values
