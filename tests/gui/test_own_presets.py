@@ -131,7 +131,8 @@ def test_what_new_forms_begin_with_can_be_kept_and_taken_back(desk: Desk, contex
 
 
 def test_arguments_of_lists_survive_every_way(desk: Desk) -> None:
-    text = "network_args = ['conv_dim=4', 'loraplus_lr_ratio=4']\noptimizer_args = ['weight_decay=0.1']\n"
+    text = "network_args = ['conv_dim=4', 'loraplus_lr_ratio=4']\n"
+    text += "optimizer_args = ['weight_decay=0.1']\n"
     brought = acted(desk, "preset_import", text=text, source="lists.toml")
     assert brought["state"] == "presets", brought
     acted(desk, "preset_rename", preset="own:lists", title="Lists")
