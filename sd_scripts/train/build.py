@@ -134,28 +134,16 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
     """Put a session together, encode what is to be cached, and resume if that is asked for."""
     accelerator, model = foundation.accelerator, foundation.model
     reporter, requests, team = foundation.reporter, foundation.requests, foundation.team
-    seed = job.training.seed
-    assert seed is not None, "the entry draws a seed"
     hooks = Hooks(reporter.phase, requests.stop)
     # What lies on the disk is encoded once for all processes of a machine.
     caching = Caching(job, model, foundation.precision, reporter, hooks, in_memory=team.size == 1)
     latents = team.leader_first(lambda: latent_cache(caching, checked.plan))
     text = team.leader_first(lambda: text_cache(caching, checked.plan))
-    source = BatchSource(
-        checked.plan,
-        LoaderSettings.of(
-            job.data,
-            seed=seed,
-            total_steps=checked.arithmetic.total_steps,
-            accumulation=job.training.gradient_accumulation_steps,
-            sharing=Sharing(team.seat.rank, team.size),
-        ),
-        scaling=scaling_of(model),
-        latents=latents,
-        text=text,
-    )
+    settings = _loader_settings(job, checked, team)
+    scaling = scaling_of(model)
+    source = BatchSource(checked.plan, settings, scaling=scaling, latents=latents, text=text)
     validator = _validator(job, run, checked, foundation, source)
-    torch.manual_seed(seed)
+    torch.manual_seed(settings.seed)
     method = foundation.method
     shards = _share_out(method, team)
     groups = method.parameter_groups()
@@ -205,6 +193,17 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         tracker=build_tracker(job, reporter.warn) if team.leads else NoTracker(),
         start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
+    )
+
+
+def _loader_settings(job: TrainingJob, checked: Preflight, team: Team) -> LoaderSettings:
+    assert job.training.seed is not None, "the entry draws a seed"
+    return LoaderSettings.of(
+        job.data,
+        seed=job.training.seed,
+        total_steps=checked.arithmetic.total_steps,
+        accumulation=job.training.gradient_accumulation_steps,
+        sharing=Sharing(team.seat.rank, team.size),
     )
 
 
