@@ -14,4 +14,4 @@ def _build(context: Context) -> None:
     build_training_page(context, TrainDbJob)
 
 
-PAGE: Final = Page("dreambooth", "nav.dreambooth", _build)
+PAGE: Final = Page("dreambooth", "nav.dreambooth", _build, group="nav.train")

@@ -14,4 +14,4 @@ def _build(context: Context) -> None:
     build_training_page(context, FineTuneJob)
 
 
-PAGE: Final = Page("fine-tune", "nav.fine_tune", _build)
+PAGE: Final = Page("fine-tune", "nav.fine_tune", _build, group="nav.train")

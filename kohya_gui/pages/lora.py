@@ -14,4 +14,4 @@ def _build(context: Context) -> None:
     build_training_page(context, TrainNetworkJob)
 
 
-PAGE: Final = Page("lora", "nav.lora", _build)
+PAGE: Final = Page("lora", "nav.lora", _build, group="nav.train")

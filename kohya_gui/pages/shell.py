@@ -22,6 +22,8 @@ class Page:
     in_navigation: bool = True
     part_of: str = ""
     """The address of the page that stands for it in the navigation."""
+    group: str = ""
+    """The key of a menu's name: pages of a group that follow each other are in one menu."""
 
 
 def widget(
@@ -90,7 +92,7 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
         more = text("nav.more_running", count=len(running) - 1) if len(running) > 1 else ""
         return {"id": run.id, "text": f"{run.name}{percent}{more}"}
 
-    links = "".join(_link(text(other.title), other, page) for other in pages if other.in_navigation)
+    links = "".join(_menu(context, page, group) for group in _groups(pages))
     markup = f"""
 <a class="kg-skip" href="#kg-main">{escape(text("nav.skip"))}</a>
 <nav class="kg-nav" aria-label="{escape(text("nav.label"))}"
@@ -114,6 +116,36 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
     )
 
 
+def _groups(pages: Sequence[Page]) -> list[list[Page]]:
+    """Return the pages of the navigation; those that share a menu are together."""
+    found: list[list[Page]] = []
+    for page in pages:
+        if not page.in_navigation:
+            continue
+        if page.group and found and found[-1][0].group == page.group:
+            found[-1].append(page)
+        else:
+            found.append([page])
+    return found
+
+
+def _menu(context: Context, current: Page, pages: Sequence[Page]) -> str:
+    text = context.text
+    links = "".join(_link(text(page.title), page, current) for page in pages)
+    if len(pages) == 1:
+        return links
+    inside = any(_is_current(page, current) for page in pages)
+    mark = ' data-current=""' if inside else ""
+    return (
+        f'<details class="kg-menu"{mark}><summary class="kg-link">{escape(text(pages[0].group))}'
+        f'</summary><div class="kg-menu-list">{links}</div></details>'
+    )
+
+
+def _is_current(other: Page, current: Page) -> bool:
+    return other.path in (current.path, current.part_of or None)
+
+
 def _link(title: str, other: Page, current: Page) -> str:
-    mark = ' aria-current="page"' if other.path in (current.path, current.part_of or None) else ""
+    mark = ' aria-current="page"' if _is_current(other, current) else ""
     return f'<a class="kg-link" href="./{other.path}"{mark}>{escape(title)}</a>'

@@ -14,4 +14,4 @@ def _build(context: Context) -> None:
     build_training_page(context, TrainTextualInversionJob)
 
 
-PAGE: Final = Page("textual-inversion", "nav.textual_inversion", _build)
+PAGE: Final = Page("textual-inversion", "nav.textual_inversion", _build, group="nav.train")

@@ -15,6 +15,19 @@
     document.addEventListener("kg-theme", label);
     label();
 
+    for (const menu of element.querySelectorAll("details")) {
+      const away = (event) => {
+        if (menu.open && !menu.contains(event.target)) menu.open = false;
+      };
+      document.addEventListener("click", away);
+      document.addEventListener("focusin", away);
+      menu.addEventListener("keydown", (event) => {
+        if (event.key !== "Escape" || !menu.open) return;
+        menu.open = false;
+        menu.querySelector("summary").focus();
+      });
+    }
+
     const job = element.querySelector("[data-job]");
     every(5000, async () => {
       const now = await server.now_running();
