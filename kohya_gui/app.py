@@ -70,9 +70,11 @@ SCRIPTS: Final = (
     "teach_ready",
     "teach_watch",
     "teach_pick",
+    "try_it",
+    "try_results",
 )
 """Scripts of the pages in the order they are loaded, from `assets/js`."""
-STYLES: Final = ("app", "form", "run", "dataset", "captioning", "teach")
+STYLES: Final = ("app", "form", "run", "dataset", "captioning", "teach", "try")
 _UPLOAD_LIMIT: Final = "1mb"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from kohya_gui.jobs.notes import NO_NOTE, RunNote, note_path, read_note
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import TryPromptsJob
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import RunRecord, read_record
 from sd_scripts.runs.status import RunStatus, derive_status
@@ -74,8 +75,11 @@ class RunStore:
         return sorted(found, key=lambda summary: (summary.created, summary.id), reverse=True)
 
     def running(self) -> _Runs:
-        """Return the runs that are at work, newest first."""
-        return [summary for summary in self.list() if summary.status.active]
+        """Return the runs that are at work, newest first.
+
+        A process that keeps a model for trying prompts is none of them: it mostly waits.
+        """
+        return [run for run in self.list() if run.status.active and run.job != TryPromptsJob.name]
 
     def get(self, run_id: str) -> RunFolder | None:
         """Return the run of that id, or None. An id is a plain folder name: no path gets through.

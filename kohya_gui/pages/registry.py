@@ -16,6 +16,7 @@ from kohya_gui.pages import (
     teach,
     textual_inversion,
     tools,
+    try_it,
 )
 from kohya_gui.pages.shell import Page
 
@@ -29,6 +30,7 @@ PAGES: Final[tuple[Page, ...]] = (
     dreambooth.PAGE,
     fine_tune.PAGE,
     textual_inversion.PAGE,
+    try_it.PAGE,
     runs.PAGE,
     tools.PAGE,
     settings.PAGE,

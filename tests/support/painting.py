@@ -33,7 +33,12 @@ def use(path: Path, strength: float = 1.0) -> NetworkUse:
 
 
 def write_lora(
-    path: Path, model: Path, family: FamilyName, seed: int = 0, **more: torch.Tensor
+    path: Path,
+    model: Path,
+    family: FamilyName,
+    seed: int = 0,
+    metadata: dict[str, str] | None = None,
+    **more: torch.Tensor,
 ) -> Path:
     """Write a LoRA of rank 2 for every layer of a model, with random numbers in both factors."""
     loaded = FAMILIES[family].load(model, LoadOptions(device="meta"))
@@ -53,7 +58,7 @@ def write_lora(
             f"{target.name}.alpha": torch.tensor(2.0),
         }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
+    save_file(tensors, path, metadata)
     return path
 
 

@@ -134,7 +134,9 @@
       h("td", {}, t(`run.kind_${save.kind}`)),
       h("td.kg-num", { "data-name": t("run.step") }, String(save.step)),
       h("td.kg-num", {}, bytes(save.bytes)),
-      h("td", {}, h("span.kg-row", {}, goOn(save), h("button.kg-button.kg-slim", { type: "button", onclick: (event) => copy(save.file, event.currentTarget) }, t("run.copy_path"))))));
+      h("td", {}, h("span.kg-row", {}, goOn(save),
+        save.there && save.kind === "weights" ? h("a.kg-button.kg-slim", { href: page("try", { run: now.run, file: save.file }) }, t("run.try")) : null,
+        h("button.kg-button.kg-slim", { type: "button", onclick: (event) => copy(save.file, event.currentTarget) }, t("run.copy_path"))))));
     return h("div.kg-scroll-x", {}, h("table.kg-table.kg-stack", {},
       h("thead", {}, h("tr", {}, [t("run.file"), t("run.kind"), t("run.step"), t("run.size"), ""].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, rows)));
