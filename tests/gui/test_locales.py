@@ -60,6 +60,7 @@ def test_no_text_is_left_over() -> None:
         "remedy.",
         "remedy_cost.",
         "teach.machine_",
+        "try.field_",
         "captioning.",
         *(f"settings.{name}" for name in Processes.model_fields),
     )

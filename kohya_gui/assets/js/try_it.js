@@ -190,9 +190,13 @@
       const now = wish();
       const cells = now.grid ? now.grid.files.length * now.grid.strengths.length : 1;
       const total = cells * now.prompts.length * (now.pictures || 0);
-      const missing = !state.base.path ? "try.need_base" : !now.prompts.length ? "try.need_prompt" : now.grid && !now.grid.files.length ? "try.need_files" : now.grid && !now.grid.strengths.length ? "try.need_strengths" : "";
+      let missing = "";
+      if (!state.base.path) missing = t("try.need_base");
+      else if (!now.prompts.length) missing = t("try.need_prompt");
+      else if (now.grid && !now.grid.files.length) missing = t("try.need_files");
+      else if (now.grid && !now.grid.strengths.length) missing = t("try.need_strengths");
       paint.disabled = Boolean(missing);
-      if (missing) { fill(counted, t(missing)); return; }
+      if (missing) { fill(counted, missing); return; }
       const work = (now.scale > 1 ? 2 : 1) * now.steps * now.width * now.height / 1e6;
       const text = now.grid
         ? t("try.count_grid", { files: now.grid.files.length, strengths: now.grid.strengths.length, prompts: now.prompts.length, seeds: now.pictures, total })

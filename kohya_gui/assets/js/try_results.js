@@ -44,7 +44,7 @@
       const mark = JSON.stringify(worker);
       if (mark === modelMark) return;
       modelMark = mark;
-      fill(model, h("span.kg-quiet.kg-small", { role: "status" }, !worker ? t("try.model_none") : worker.starting ? t("try.model_starting") : worker.base ? t(worker.busy ? "try.model_busy" : "try.model_idle", { name: worker.base }) : t("try.model_starting")),
+      fill(model, h("span.kg-quiet.kg-small", { role: "status" }, !worker ? t("try.model_none") : worker.starting ? t("try.model_starting") : !worker.base ? t("try.model_starting") : worker.busy ? t("try.model_busy", { name: worker.base }) : t("try.model_idle", { name: worker.base })),
         worker ? h("button#try-unload.kg-button.kg-slim", { type: "button", title: t("try.unload_why"), onclick: unload }, t("try.unload")) : null);
       async function unload() {
         const sure = !worker.busy || (await window.KG.confirm({ title: t("try.unload"), text: t("try.unload_busy"), yes: t("try.unload"), danger: true }));
