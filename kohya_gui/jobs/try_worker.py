@@ -15,7 +15,7 @@ from typing import Final
 
 from kohya_gui.jobs.launch import JobRequest, start_request
 from kohya_gui.jobs.lock import file_lock
-from kohya_gui.jobs.orders_journal import OrderJournal, OrderState, Painted
+from kohya_gui.jobs.orders_journal import OrderJournal, OrderState, Painted, Story
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.workspace import Workspace
@@ -202,7 +202,7 @@ class TryWorker:
             order=order,
             state=state,
             painted=painted,
-            problems=story.problems if story else (),
+            problems=self._problems(orders.run, state, story),
             fraction=journal.fraction(placed.order_id, order),
             before=sum(one < placed.order_id for one in waiting) + int(journal.busy),
             doing=journal.doing if state == "painting" or not journal.started else "",
@@ -235,6 +235,18 @@ class TryWorker:
         return None
 
     # ---- inside ----
+    def _problems(
+        self, run: RunFolder, state: OrderState, story: Story | None
+    ) -> tuple[Problem, ...]:
+        """Return what went wrong with an order, or with the process that should have filled it."""
+        if story is not None and story.problems:
+            return story.problems
+        summary = self._store.summary(run.id) if state == "unfinished" else None
+        if summary is None or summary.status.state != "failed":
+            return ()
+        status = summary.status
+        return status.problems or (Problem(status.detail, None, status.hint),)
+
     def _start(self, config_toml: str, processes: Processes) -> RunFolder:
         first_card = processes.gpu_ids.partition(",")[0]
         request = JobRequest(
@@ -251,7 +263,7 @@ class TryWorker:
     def _living(self) -> RunFolder | None:
         """Return the run of the process that takes orders, or None."""
         try:
-            run = self._store.get(self._pointer.read_text("utf-8").strip())
+            run = self._store.get(self._pointer.read_text("utf-8", "replace").strip())
         except FileNotFoundError:
             return None
         if run is None or OrderFolder(run).is_closed() or control.is_requested(run, "stop"):

@@ -13,13 +13,21 @@
     const cards = new Map();
     const model = h("div.kg-row.kg-between.kg-try-model", { "data-worker": "" });
     const list = h("div.kg-try-orders");
-    const more = h("button.kg-button", { type: "button", hidden: true, onclick: () => { shown += PAGE; looking.now(); } }, t("try.older"));
+    const more = h("button.kg-button", { type: "button", hidden: true, onclick: () => { shown += PAGE; lookNow(); } }, t("try.older"));
     fill(holder, model, list, more);
 
+    // Where nothing goes on, only every fourth look asks; another tab may have ordered something.
+    let resting = 0;
+    let paced = "";
     const looking = every(1000, look);
+    const lookNow = () => { resting = 0; looking.now(); };
     async function look() {
-      const now = await server.try_look({ shown, base: base() });
-      onPace(now.pace);
+      if (resting > 0) { resting -= 1; return undefined; }
+      const from = base();
+      const now = await server.try_look({ shown, base: from === paced ? "" : from });
+      if (from !== paced) onPace(now.pace);
+      paced = now.active ? "" : from;
+      resting = now.active || now.more_small ? 0 : 3;
       drawModel(now.worker);
       const known = now.orders.map((one) => one.order);
       for (const id of [...cards.keys()].filter((one) => !known.includes(one))) { cards.get(id).remove(); cards.delete(id); marks.delete(id); }
@@ -30,13 +38,20 @@
         if (marks.get(one.order) !== mark) {
           marks.set(one.order, mark);
           const card = drawOrder(one);
-          if (cards.has(one.order)) cards.get(one.order).replaceWith(card);
+          if (cards.has(one.order)) replace(cards.get(one.order), card);
           cards.set(one.order, card);
         }
         if (list.children[place] !== cards.get(one.order)) list.insertBefore(cards.get(one.order), list.children[place] || null);
       });
       more.hidden = !now.more;
-      return now.more_small ? "again" : undefined;
+      return now.more_small && now.active ? "again" : undefined;
+    }
+
+    /** Put a new card in the place of an old one; the button that has the focus keeps it. */
+    function replace(old, card) {
+      const at = [...old.querySelectorAll("button")].indexOf(document.activeElement);
+      old.replaceWith(card);
+      if (at >= 0) card.querySelectorAll("button")[at]?.focus();
     }
 
     let modelMark = "";
@@ -50,7 +65,7 @@
         const sure = !worker.busy || (await window.KG.confirm({ title: t("try.unload"), text: t("try.unload_busy"), yes: t("try.unload"), danger: true }));
         if (!sure) return;
         await server.try_unload();
-        looking.now();
+        lookNow();
       }
     }
 
@@ -65,7 +80,7 @@
       return h("article.kg-card", { "data-order": asked.order, "data-state": asked.state },
         h("div.kg-row.kg-between", {}, h("h2.kg-h.kg-clip", { title: asked.title }, asked.title || t("try.no_title")), h(`span.kg-tag${tags[asked.state]}`, {}, t(`try.state_${asked.state}`))),
         h("p.kg-quiet.kg-small", {}, `${new Date(asked.created * 1000).toLocaleString()} · ${asked.base_name} · ${over ? t("try.done_of", { done, total }) : doing}`),
-        over ? null : h("div.kg-row", {}, h("div.kg-grow-1", {}, bar), h("button.kg-button.kg-slim", { type: "button", "data-cancel": "", onclick: (e) => { e.currentTarget.disabled = true; server.try_cancel(placed).then(() => looking.now()); } }, t("common.cancel"))),
+        over ? null : h("div.kg-row", {}, h("div.kg-grow-1", {}, bar), h("button.kg-button.kg-slim", { type: "button", "data-cancel": "", onclick: (e) => { e.currentTarget.disabled = true; server.try_cancel(placed).then(lookNow); } }, t("common.cancel"))),
         asked.problems.length ? h("div.kg-note.kg-bad", { role: "alert" }, h("ul", {}, asked.problems.map((one) => h("li", {}, one.text, one.hint ? ` → ${one.hint}` : "")))) : null,
         over && done < total && asked.state !== "failed" ? h("div.kg-note.kg-warn", {}, h("p", {}, t("try.some_missing", { n: total - done })), h("button.kg-button.kg-slim", { type: "button", "data-rest": "", onclick: () => again(placed, false) }, t("try.paint_rest"))) : null,
         tables(asked));
@@ -132,6 +147,6 @@
       dialog.showModal();
     }
 
-    return looking;
+    return { now: lookNow };
   };
 })();
