@@ -163,6 +163,15 @@ def test_a_training_is_not_disturbed_unless_that_is_wished(
         shutil.rmtree(training.path)
 
 
+def test_a_process_that_cannot_paint_says_why(trying: TryWorker, model: Path) -> None:
+    options = {"device": "cpu", "precision": "fp16"}
+    placed = trying.submit(order(model, picture()), options=options)
+    assert eventually(lambda: seen(trying, placed).state == "unfinished")
+    (problem,) = seen(trying, placed).problems
+    assert problem.option == "precision"
+    assert problem.hint
+
+
 def test_wrong_options_start_nothing(trying: TryWorker, model: Path) -> None:
     with pytest.raises(UserError, match="idle_minutes"):
         trying.submit(order(model, picture()), options={"idle_minutes": -1})
