@@ -124,8 +124,8 @@
       function draw() {
         const one = all[at];
         const facts = [
-          [t("try.prompts"), one.prompt], [t("try.negative"), one.negative_prompt], [t("try.base_label"), asked.base_name],
-          [t("try.networks"), one.networks.map((net) => `${name(net.path)}: ${net.strength}`).join(", ")],
+          [t("try.prompt"), one.prompt], [t("try.negative"), one.negative_prompt], [t("try.base_label"), asked.base_name],
+          [t("try.acting"), one.networks.map((net) => `${name(net.path)}: ${net.strength}`).join(", ")],
           [t("try.words_used"), one.words.map((word) => word.word || name(word.path)).join(", ")],
           [t("try.size"), `${one.width} × ${one.height}`], [t("try.seed"), one.seed], [t("try.steps"), one.sample_steps], [t("try.scale"), one.scale], [t("try.sampler"), one.sample_sampler],
           [t("try.took"), one.painted.seconds ? duration(Math.max(1, one.painted.seconds)) : ""],
