@@ -79,14 +79,14 @@ def test_from_a_run_to_a_table_and_back(gui: Gui, browser: Browser) -> None:
     first = page.locator("[data-order]").first
     expect(first).to_have_attribute("data-state", "done")
     expect(page.locator("[data-worker]")).to_contain_text("is loaded and waits")
+    page.locator("#try-prompts").fill("something else")
     first.locator("button.kg-try-tile").click()
     dialog = page.locator("dialog.kg-try-large")
     expect(dialog).to_contain_text("robot: 1")
     with page.expect_download() as download:
         dialog.get_by_text("Download").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
-    page.locator("#try-prompts").fill("something else")
-    dialog.locator("[data-use]").click(force=True)
+    dialog.locator("[data-use]").click()
     expect(page.locator("#try-prompts")).to_have_value("a large zwx robot, zwx cat")
 
     # A table of both files at two strengths, told and counted before.
