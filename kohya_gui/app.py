@@ -69,6 +69,7 @@ SCRIPTS: Final = (
     "teach_words",
     "teach_ready",
     "teach_watch",
+    "teach_trial",
     "teach_pick",
     "try_it",
     "try_results",

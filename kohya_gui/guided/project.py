@@ -35,6 +35,7 @@ class Project(BaseModel):
     `kind` what it is one of; `changes` are option values unlike the plan's own, and `length` a
     factor on how long it is taught, both from what was wrong with the run before. `queued` is the
     job in the queue while the run has not begun. `picked` is the file that was chosen in the end.
+    `tried_run` and `tried_order` name the pictures that were painted last to choose by.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -60,11 +61,13 @@ class Project(BaseModel):
     queued: str = Word
     runs: tuple[str, ...] = ()
     picked: str = Text
+    tried_run: str = Word
+    tried_order: str = Word
 
 
 ANSWERS: Final = frozenset(
     {
-        *("step", "goal", "name", "folder", "kind", "trigger", "caption_engine"),
+        *("step", "goal", "name", "kind", "trigger", "caption_engine"),
         *("caption_model", "model", "card"),
     }
 )

@@ -47,7 +47,7 @@ class Piece:
 def upload_folder(workspace: Workspace, project_id: str, name: str) -> Path:
     """Return the folder for a project's own pictures, made if needed. Raises `OSError`."""
     stem = safe_name(name, fallback="pictures")[:40].rstrip(" .")
-    folder = workspace.path / "pictures" / f"{stem}-{project_id[:6]}"
+    folder = workspace.path / "pictures" / f"{stem}-{project_id[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -27,8 +27,10 @@ from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.run_actions import RunActions
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.pages.teach_training import TeachTraining, asked_project
+from kohya_gui.pages.teach_trying import TeachTrying
 from kohya_gui.quick_gradio import gr
 from sd_scripts.errors import UserError, errors_among
+from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import MakeCaptionsJob, TagImagesJob
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 
@@ -70,6 +72,7 @@ def _build(context: Context) -> None:
         server=[
             *answers.functions,
             *TeachTraining(context).functions,
+            *TeachTrying(context).functions,
             *(doctor.doctor_start, doctor.doctor_state, doctor.doctor_stop, doctor.doctor_report),
             *(doctor.doctor_remedy, doctor.doctor_turn, doctor.doctor_small),
             *(pictures.look, pictures.small, pictures.picture, pictures.save),
@@ -187,7 +190,7 @@ class TeachAnswers:
         folder = upload_folder(self._context.workspace, "starter", "robot")
         for file in sorted((STARTER_PICTURES / "robot").iterdir()):
             if not (folder / file.name).exists():
-                (folder / file.name).write_bytes(file.read_bytes())
+                write_atomic(folder / file.name, file.read_bytes(), durable=False)
         return folder
 
     @in_words

@@ -18,7 +18,7 @@ from kohya_gui.guided.workshop import CardPlan, Ready, Workshop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.jobs.launch import commands_text
 from kohya_gui.jobs.queue import Queued, Submitted
-from kohya_gui.jobs.store import RunSummary
+from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from sd_scripts.errors import UserError
@@ -171,6 +171,8 @@ class TeachTraining:
     def teach_start(self, data: Mapping[str, Any]) -> Answer:
         """Start the chosen card, or put it into the queue."""
         project, plan = self._project(data), self._plan(data)
+        if data.get("revision") not in (None, project.revision):
+            raise UserError(self._text("teach.started_elsewhere"))
         if not plan.fits_disk:
             needed, free = _gigabytes(plan.cost.disk), _gigabytes(plan.disk_free)
             raise UserError(
@@ -184,7 +186,7 @@ class TeachTraining:
                 new = {"run": "", "queued": job_id}
             case other:
                 raise UserError(other.text)
-        values = {"card": plan.card, "step": "watch", "picked": "", **new}
+        values = {"card": plan.card, "step": "watch", "picked": "", "tried_order": "", **new}
         self._projects.change(project.id, values)
         return {"told": text}
 
@@ -229,7 +231,7 @@ class TeachTraining:
     def teach_results(self, data: Mapping[str, Any]) -> Answer:
         """Return what the run has saved, and which of it to begin with."""
         project = self._project(data)
-        found = self._checkpoints(project)
+        found = results_of(self._run(project))
         advice = advice_on(found)
         return {
             "checkpoints": [
@@ -251,7 +253,7 @@ class TeachTraining:
     def teach_pick(self, data: Mapping[str, Any]) -> Answer:
         """Keep a result in the workspace's folder of results."""
         project = self._project(data)
-        found = self._checkpoints(project)
+        found = results_of(self._run(project))
         chosen = next((one for one in found if one.step == data.get("step")), None)
         if chosen is None:
             raise UserError(self._text("teach.no_result"))
@@ -312,16 +314,22 @@ class TeachTraining:
         return asked_project(self._projects, data, self._text)
 
     def _run(self, project: Project) -> RunSummary:
-        summary = self._context.store.summary(project.run)
-        if summary is None:
-            raise UserError(self._text("teach.run_gone"), hint=self._text("teach.run_gone_hint"))
-        return summary
+        return run_of(self._context.store, project, self._text)
 
-    def _checkpoints(self, project: Project) -> tuple[Checkpoint, ...]:
-        run = self._run(project).folder
-        feed = RunFeed(run.events)
-        feed.poll()
-        return checkpoints_of(run, feed.saves, feed.chart().validation)
+
+def run_of(store: RunStore, project: Project, text: Texts) -> RunSummary:
+    """Return a project's run. Raises `UserError` if it is gone."""
+    summary = store.summary(project.run)
+    if summary is None:
+        raise UserError(text("teach.run_gone"), hint=text("teach.run_gone_hint"))
+    return summary
+
+
+def results_of(summary: RunSummary) -> tuple[Checkpoint, ...]:
+    """Return what a run has saved and is still there."""
+    feed = RunFeed(summary.folder.events)
+    feed.poll()
+    return checkpoints_of(summary.folder, feed.saves, feed.chart().validation)
 
 
 def asked_project(projects: Projects, data: Mapping[str, Any], text: Texts) -> Project:

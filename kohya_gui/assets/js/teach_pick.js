@@ -13,9 +13,15 @@
     const other = h("div", { "aria-live": "polite" });
     let stopped = false;
     let samples = [];
+    const trial = window.KG.teach.trial(tools, (tried) => {
+      painted = tried;
+      if (results) draw(results);
+    });
+    let painted = null;
+    let results = null;
 
     fill(card, h("h2.kg-teach-question", {}, t("teach.pick_question")), h("p.kg-quiet.kg-why", {}, t("teach.pick_why")),
-      advice, strip, said,
+      advice, strip, said, trial.node,
       h("section.kg-teach-sunk", {}, h("h3.kg-h", {}, t("teach.not_good")), row(FAULTS.map((fault) => h("button.kg-button", { type: "button", "data-fault": fault, onclick: () => propose(fault) }, t(`teach.fault_${fault}`)))), other),
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("watch") }, t("teach.back")),
         h("a.kg-button", { href: page("teach") }, t("teach.something_else"))));
@@ -34,7 +40,16 @@
         fill(said, problems(found));
         return;
       }
+      results = found;
       draw(found);
+      trial.begin(samples.length ? samples[0].prompt : tools.project.word);
+    }
+
+    /** The row of pictures that somebody asked for with own words. */
+    function ownRow(list, before) {
+      if (!painted || !painted.prompt) return null;
+      const one = (step) => h("td", {}, painted.pictures[step] ? h("a.kg-thumb", { href: file(painted.pictures[step]), target: "_blank", rel: "noopener" }, h("img", { src: file(painted.pictures[step]), alt: `${t("run.step")} ${step}: ${painted.prompt}`, width: 132, height: 132 })) : h("span.kg-faint", {}, painted.over ? "–" : "…"));
+      return h("tr", { id: "kg-teach-own" }, h("th", { scope: "row" }, painted.prompt, h("div.kg-tag", {}, t("teach.painted_with", { n: painted.strength }))), before ? one("0") : null, list.map((checkpoint) => one(String(checkpoint.step))));
     }
 
     function draw(found) {
@@ -57,6 +72,7 @@
           list.map((one) => h("th", { scope: "col", "data-advised": String(one.step === found.advice) }, `${t("run.step")} ${one.step}`, one.step === found.advice ? h("div.kg-tag.kg-good", {}, t("teach.begin_here")) : null)))),
         h("tbody", {}, indexes.map((index) => h("tr", {}, h("th", { scope: "row" }, prompt(index), without(index) ? h("div.kg-tag.kg-warn", {}, t("teach.without_word")) : null),
           before.length ? cell(index, 0) : null, list.map((one) => cell(index, one.step)))),
+        ownRow(list, before.length > 0),
         h("tr", {}, h("th", { scope: "row" }, t("teach.take")), before.length ? h("td") : null, list.map((one) => h("td", {},
           h(`button.kg-button${one.step === found.advice ? ".kg-primary" : ""}`, { type: "button", "data-pick": String(one.step), onclick: () => pick(one) }, t("teach.pick")),
           h("div.kg-small.kg-quiet", {}, bytes(one.bytes)), one.loss === null ? null : h("div.kg-small.kg-quiet", {}, t("teach.held_loss", { n: number(one.loss, 3) }))))))));
@@ -101,6 +117,11 @@
     }
 
     read();
-    return { stop() { stopped = true; } };
+    return {
+      stop() {
+        stopped = true;
+        trial.stop();
+      },
+    };
   };
 })();

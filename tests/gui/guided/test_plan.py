@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from kohya_gui.guided.costs import Measured, cost_of, disk_of, memory_of
 from kohya_gui.guided.goals import CARDS, GOALS, STAGES, preset_of
 from kohya_gui.guided.length import length_of, wanted_looks
 from kohya_gui.guided.machine import Machine, read_cards
+from kohya_gui.guided.outcome import Checkpoint
 from kohya_gui.guided.plan import (
     ENOUGH_TO_HOLD_OUT,
+    SIDES,
     Facts,
     base_values,
     draft_of,
@@ -25,6 +28,7 @@ from kohya_gui.guided.plan import (
 )
 from kohya_gui.guided.project import Project
 from kohya_gui.guided.trigger import check_word, count_with, suggest_word
+from kohya_gui.guided.trying import order_of
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.options.form_values import from_form
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -214,3 +218,16 @@ def test_more_rank_takes_more_disk() -> None:
     small = workload_of(values, facts("sd1"), 100, 10, 3)
     large = workload_of({**values, "network_dim": 128}, facts("sd1"), 100, 10, 3)
     assert disk_of(large) > disk_of(small)
+
+
+def test_a_trial_paints_without_and_with_each_result() -> None:
+    results = [Checkpoint(10, Path("/r/a.safetensors")), Checkpoint(20, Path("/r/b.safetensors"))]
+    for family in SIDES:
+        order = order_of(project(), {"clip_skip": 2}, family, results, ("a zwx cat", 0.8, 7))
+        assert [one.column for one in order.pictures] == ["0", "10", "20"]
+        assert [len(one.networks) for one in order.pictures] == [0, 1, 1]
+        assert {one.networks[0].strength for one in order.pictures[1:]} == {0.8}
+        assert {(one.prompt, one.seed, one.width) for one in order.pictures} == {
+            ("a zwx cat", 7, SIDES[family])
+        }
+        assert order.base.clip_skip == 2

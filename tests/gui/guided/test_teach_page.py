@@ -17,6 +17,7 @@ from kohya_gui.jobs.queue import JobQueue
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.teach import TeachAnswers
 from kohya_gui.pages.teach_training import TeachTraining
+from kohya_gui.pages.teach_trying import TeachTrying
 from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.runs.events import EndEvent, EventWriter
@@ -137,10 +138,13 @@ def test_a_page_that_writes_last_is_told(answers: TeachAnswers) -> None:
 
 
 def test_only_answers_can_be_set(answers: TeachAnswers, context: Context) -> None:
-    project = begin(answers, run="x", picked="/etc/passwd", changes={"output_dir": "/"}, name="cat")
+    project = begin(answers)
+    wrong = {"run": "x", "picked": "/etc/passwd", "changes": {"output_dir": "/"}, "folder": "/etc"}
+    answers.teach_set({"project": project["id"], "values": {**wrong, "name": "cat"}})
     kept = Projects(context.workspace).load(project["id"])
     assert kept is not None
-    assert (kept.run, kept.picked, kept.changes, kept.name) == ("", "", {}, "cat")
+    assert (kept.run, kept.picked, kept.changes, kept.folder) == ("", "", {}, "")
+    assert kept.name == "cat"
     assert answers.teach_open({"project": "../settings"})["problems"]
 
 
@@ -192,7 +196,10 @@ def test_a_start_waits_in_the_queue_and_is_found_when_it_begins(
     make_run(context.workspace.path, "busy")
     project = begin(answers, folder=robots, trigger="zwx", model=str(STARTER_MODEL))
     ready(training, project)
-    assert training.teach_start({"project": project["id"], "card": "quick"})["told"]
+    seen = {"project": project["id"], "card": "quick", "revision": project["revision"]}
+    assert training.teach_start(seen)["told"]
+    assert "another window" in messages(training.teach_start(seen))
+    assert len(context.queue.items()) == 1
     told = training.teach_watch({"project": project["id"]})
     assert told["run"] == ""
     assert "1" in told["waits"]
@@ -228,3 +235,20 @@ def test_results_are_picked_and_faults_prepare_the_next_run(
     assert training.teach_again({**ask, "fault": "boring"})["problems"]
     shutil.rmtree(run.path)
     assert training.teach_results(ask)["problems"][0]["hint"]
+
+
+def test_a_trial_asks_for_words_and_does_not_disturb_a_training(
+    answers: TeachAnswers, robots: Path, context: Context
+) -> None:
+    trying = TeachTrying(context)
+    project = begin(answers, folder=robots, trigger="zwx", model=str(STARTER_MODEL))
+    ask = {"project": project["id"], "prompt": "a zwx robot", "strength": 0.8, "seed": 1}
+    assert trying.teach_try(ask)["problems"][0]["hint"]
+    run = make_run(context.workspace.path, "busy")
+    Projects(context.workspace).change(project["id"], {"run": run.id})
+    assert trying.teach_try(ask)["problems"]  # nothing was saved yet
+    add_save(run, 10)
+    assert trying.teach_try({**ask, "prompt": " "})["problems"]
+    assert "busy" in trying.teach_try(ask)["busy"]
+    assert trying.teach_tried(ask) == {"state": "none"}
+    assert trying.teach_try_end(ask) == {}
