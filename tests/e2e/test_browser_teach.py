@@ -9,11 +9,21 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from kohya_gui.guided.project import Projects
+from kohya_gui.jobs.store import RunStore
+from kohya_gui.jobs.try_worker import TryWorker
 from kohya_gui.workspace import open_workspace
 from sd_scripts.errors import Problem
 from sd_scripts.runs.events import EndEvent, EventWriter
 from sd_scripts.shipped import STARTER_PICTURES
-from tests.support.pages import PATIENCE_MS, Gui, Watched, add_sample, make_run, running_gui
+from tests.support.pages import (
+    PATIENCE_MS,
+    Gui,
+    Watched,
+    add_sample,
+    eventually,
+    make_run,
+    running_gui,
+)
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -25,6 +35,7 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     workspace = open_workspace(tmp_path_factory.mktemp("teach") / "work")
     with running_gui(workspace.path) as served:
         yield served
+    TryWorker(workspace, RunStore(workspace)).unload()
 
 
 def at_step(page: Page, name: str) -> None:
@@ -76,6 +87,8 @@ def test_from_an_empty_workspace_to_a_picked_lora(watched: Watched, gui: Gui) ->
     expect(page.locator("[data-state=stopped]")).to_be_visible(timeout=LONG_MS)
     expect(page.locator(".kg-matrix tbody tr").last).to_contain_text("without the word")
     next_step(page, "pick")
+    store = RunStore(open_workspace(gui.workspace))
+    assert eventually(lambda: not any(run.busy for run in store.list()))  # else it is not disturbed
     page.fill("#kg-teach-prompt", "a zwx robot")
     page.locator("#kg-teach-strength").fill("0.8")
     page.click("#kg-teach-paint")
