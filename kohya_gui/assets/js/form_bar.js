@@ -6,7 +6,7 @@
   window.KG.formParts.bar = (desk) => {
     const { facts, server, slot, alter } = desk;
 
-    const open = h("input", { type: "file", accept: ".toml,.json,.safetensors,text/plain", hidden: true });
+    const open = h("input", { type: "file", accept: ".toml,.json,.safetensors,text/plain", hidden: true, "data-open-file": "" });
     open.addEventListener("change", async () => {
       const file = open.files[0];
       if (!file) return;
