@@ -174,3 +174,7 @@ def test_no_event_waits_in_gradios_queue(served: Served) -> None:
         fn.name for fn in served.blocks.fns.values() if fn.queue is not False and fn.fn is not None
     ]
     assert waiting == []
+
+
+def test_gradios_queue_sleeps(served: Served) -> None:
+    assert served.blocks._queue.sleep_when_free > 0.1
