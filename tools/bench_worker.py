@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from tools.bench_step import RANK, Size, job_arguments
 from tools.turns import serve
 
 
-def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
+def ours(place: Path, model: Path, precision: str, size: Size) -> Callable[[], object]:
     """Open a real session of the trainer; each call is one step with all that belongs to it."""
     from sd_scripts.families.light_imports import import_model_libraries
 
@@ -24,9 +25,9 @@ def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
     from sd_scripts.train.loop import after_step, steps
     from sd_scripts.train.optimizers import learning_rates
     from sd_scripts.train.run import open_session
-    from tools.bench_step import job_arguments
 
-    launch = parse_command_line(TrainNetworkJob, job_arguments(place, model, precision), "bench")
+    words = job_arguments(place, model, precision, size)
+    launch = parse_command_line(TrainNetworkJob, words, "bench")
     run = RunFolder.create(place / "runs", "ours", "")
     reporter = Reporter(run.events)
     session = open_session(launch.job, run, reporter, Requests(run, reporter))
@@ -41,27 +42,27 @@ def ours(place: Path, model: Path, precision: str) -> Callable[[], object]:
     return step
 
 
-def bare(place: Path, model: Path, precision: str) -> Callable[[], object]:
+def bare(place: Path, model: Path, precision: str, size: Size) -> Callable[[], object]:
     """Open the yardstick on the same weights, with latents and tokens at hand."""
     from sd_scripts.families.base import LoadOptions
     from sd_scripts.families.registry import FAMILIES
     from tools.bench_bare import BareLoop
-    from tools.bench_step import RANK, SIDE
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     options = LoadOptions(dtype=dtype, parts=frozenset(["text_encoders"]))
     loaded = FAMILIES["sd1"].load(model, options)
     tokens = loaded.family.tokenize(loaded, ["a photo of a thing, number 1"])[0][:, 0]
     loop = BareLoop(loaded.unet, loaded.text_encoders[0], rank=RANK, dtype=dtype)
-    latents = torch.randn(1, 4, SIDE // 8, SIDE // 8)
+    tokens = tokens.expand(size.batch, -1)
+    latents = torch.randn(size.batch, 4, size.side // 8, size.side // 8)
     return lambda: loop.step(latents, tokens)
 
 
 def main() -> None:
     """Be one side of the benchmark."""
-    name, place, model, precision = sys.argv[1:5]
-    make = {"ours": ours, "bare": bare}[name]
-    serve(lambda: make(Path(place), Path(model), precision))
+    name, place, model, precision, side, batch = sys.argv[1:7]
+    make, size = {"ours": ours, "bare": bare}[name], Size(int(side), int(batch))
+    serve(lambda: make(Path(place), Path(model), precision, size))
 
 
 if __name__ == "__main__":

@@ -30,8 +30,10 @@ class PackedConv:
     neighbourhoods would be larger than the weight, which then is not what takes the time.
     """
 
-    def __init__(self, weight: Tensor, shape: ConvShape, most_pixels: int) -> None:
-        self.shape, self.most_pixels = shape, most_pixels
+    def __init__(
+        self, weight: Tensor, shape: ConvShape, most_pixels: int, *, onednn: bool = False
+    ) -> None:
+        self.shape, self.most_pixels, self.onednn = shape, most_pixels, onednn
         self._size = tuple(weight.shape)
         self._kernel = (weight.shape[2], weight.shape[3])
         self._plain: Tensor | None = weight.detach()
@@ -76,26 +78,40 @@ class PackedConv:
         weight = self.pack().to(x.dtype)
         around = self._neighbourhoods(x, (height, width))
         if pixels > _FEW_PIXELS:
-            y = functional.linear(around, weight, bias).view(batch, height, width, -1)
-            return y.permute(0, 3, 1, 2).contiguous()
-        columns = torch.mm(weight, around.t())
-        if bias is not None:
-            columns.add_(bias.unsqueeze(1))
-        return columns.view(-1, batch, height, width).transpose(0, 1).contiguous()
+            rows = functional.linear(around, weight, bias)
+        else:
+            rows = self._left_product(weight, around).t().contiguous()
+            if bias is not None:
+                rows.add_(bias)
+        return rows.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
     def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         """Return the gradient [B, in, H, W] of the convolution's input."""
         batch, out, height, width = grad.shape
         if batch * height * width > self.most_pixels:
             return self._plain_backward(grad, x_shape)
-        grad_rows = grad.permute(0, 2, 3, 1).reshape(-1, out)
-        return self._folded(grad_rows @ self.pack().to(grad.dtype), (height, width), x_shape)
+        grad_rows, weight = grad.permute(0, 2, 3, 1).reshape(-1, out), self.pack().to(grad.dtype)
+        if self._by_onednn(weight) and len(grad_rows) <= _FEW_PIXELS:
+            around = (weight.t() @ grad_rows.t().contiguous()).t().contiguous()
+        else:
+            around = grad_rows @ weight
+        return self._folded(around, (height, width), x_shape)
+
+    def _by_onednn(self, weight: Tensor) -> bool:
+        return self.onednn and weight.dtype == torch.float32
+
+    def _left_product(self, weight: Tensor, around: Tensor) -> Tensor:
+        """Return W · aroundᵀ, [out, pixels]."""
+        if self._by_onednn(weight):
+            found: Tensor = torch.ops.mkldnn._linear_pointwise(weight, around, None, "none", [], "")
+            return found
+        return torch.mm(weight, around.t())
 
     def to_device(self, device: torch.device) -> PackedConv:
         """Return it on a device."""
         if device == self.device:
             return self
-        return PackedConv(self.dense().to(device), self.shape, self.most_pixels)
+        return PackedConv(self.dense().to(device), self.shape, self.most_pixels)  # not oneDNN's
 
     def _plain_backward(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         unread = grad.new_empty(()).expand(x_shape)
@@ -140,7 +156,7 @@ class PackedConv:
         batch, channels, height, width = x_shape
         taps = around.view(batch, *size, *self._kernel, channels)
         if self._kernel == (1, 1) and (down, right) == (1, 1) and padding == (0, 0):
-            return taps.view(batch, height, width, channels).permute(0, 3, 1, 2).contiguous()
+            return taps.view(batch, height, width, channels).permute(0, 3, 1, 2)
         total = around.new_zeros(
             (batch, height + 2 * padding[0], width + 2 * padding[1], channels),
             dtype=torch.promote_types(around.dtype, torch.float32),
@@ -153,4 +169,4 @@ class PackedConv:
                 ]
                 seen.add_(taps[:, :, :, i, j])
         inner = total[:, padding[0] : padding[0] + height, padding[1] : padding[1] + width]
-        return inner.permute(0, 3, 1, 2).to(around.dtype).contiguous()
+        return inner.to(around.dtype).contiguous().permute(0, 3, 1, 2)

@@ -1,81 +1,181 @@
-"""Which frozen weights of a base are packed for the CPU, and whether that pays on this machine."""
+"""Which frozen weights of a base are packed for the CPU, and whether that pays on this machine.
+
+Two forms. A pair (`packed_pair.py`) is the fastest, and takes the weight's memory once more; rows
+of a matrix (`packed_conv.py`) take none. What a pair saves grows with the pixels that a weight is
+used on, and in a U-Net the small weights are the ones that see many pixels. So pairs are made of
+the smallest weights first, as far as a share of the base's memory goes. That order depends on
+nothing but the model: a run that is resumed chooses as the one before.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from sd_scripts.methods.frozen import ConvShape, PlainConv, StoredWeight, can_store, store
+from sd_scripts.methods.frozen import (
+    ConvShape,
+    PlainConv,
+    PlainLinear,
+    StoredWeight,
+    can_store,
+    store,
+)
 from sd_scripts.methods.layer import NetworkLayer
 from sd_scripts.methods.packed_conv import PackedConv
+from sd_scripts.methods.packed_pair import PackedConvPair, PackedLinearPair, can_pair
 
 Wanted = Literal["auto", "on", "off"]
+Frozen = nn.Linear | nn.Conv2d
+_Module = TypeVar("_Module", nn.Linear, nn.Conv2d)
 
 _OUTPUTS_PER_PIXEL: Final = 4
-"""A 3x3 convolution is packed for batches of at most one pixel to so many output channels. Beyond
-that the product takes so much longer than reordering the weight that nothing is won."""
+"""A 3x3 convolution is packed as rows for batches of at most one pixel to so many output channels.
+Beyond that the product takes so much longer than reordering the weight that nothing is won."""
 
 _SMALL: Final = 2**20
 """A model whose largest convolution has fewer numbers is so small that it does not matter."""
 
+_SHARE: Final = {torch.float32: 0.27, torch.bfloat16: 0.12}
+"""How much of the base's memory pairs may take in addition."""
+
 _SIDES: Final = (8, 4)
-_ROUNDS: Final = 4
+_ROWS: Final = 64
+_ROUNDS: Final = 3
 _WORTH: Final = 0.95
-"""How much of the plain products' time the packed ones may take at most."""
+_WORTH_MEMORY: Final = 0.7
+"""How much of the plain products' time the packed ones may take at most; less for a pair."""
+
+
+_clock: Final = time.perf_counter if sys.platform == "win32" else time.process_time
+"""The time that this process got: other work beside it does not matter. Windows counts it in 16 ms.
+"""
 
 
 class Gain(NamedTuple):
-    """Seconds that a layer's two products take, its weight plain and packed."""
+    """Seconds that a layer's two products take with its weight plain, as rows and as a pair.
+
+    What a layer cannot have, or this machine has no use for, takes for ever.
+    """
 
     plain: float
-    packed: float
+    rows: float = float("inf")
+    pair: float = float("inf")
 
     @property
-    def pays(self) -> bool:
-        """Whether packing is clearly faster."""
-        return self.packed <= _WORTH * self.plain
+    def rows_pay(self) -> bool:
+        """Whether rows are clearly faster than the plain weight."""
+        return self.rows <= _WORTH * self.plain
+
+    @property
+    def pair_pays(self) -> bool:
+        """Whether a pair is much faster than the plain weight, and no slower than rows."""
+        return self.pair <= min(_WORTH_MEMORY * self.plain, self.rows)
 
 
-def pack_base(parts: Sequence[nn.Module], wanted: Wanted) -> str:
-    """Pack the frozen convolutions of `parts` where that pays; says in a line what was done.
+class Forms(NamedTuple):
+    """Which forms are used: pairs of convolutions, pairs of Linears, rows of other convolutions."""
 
-    With "auto" the largest one is measured, in well under a second; "on" packs without measuring.
-    Layers must be attached already. Elsewhere than on a CPU nothing is packed.
+    conv_pairs: bool
+    linear_pairs: bool
+    conv_rows: bool
+
+
+_FORM_OF: Final[dict[type, str]] = {
+    PackedConvPair: "conv_pairs",
+    PackedLinearPair: "linear_pairs",
+    PackedConv: "conv_rows",
+}
+
+
+def forms_of(parts: Sequence[nn.Module]) -> tuple[str, ...]:
+    """Return the names of the forms that `pack_base` has used, as a training state keeps them."""
+    modules = [module for part in parts for module in part.modules()]
+    used = {_FORM_OF.get(type(getattr(module, "stored", None))) for module in modules}
+    return tuple(name for name in Forms._fields if name in used)
+
+
+def pack_base(
+    parts: Sequence[nn.Module], wanted: Wanted, before: Sequence[str] | None = None
+) -> str:
+    """Pack the frozen weights of `parts` where that pays; says in a line what was done.
+
+    With "auto" the most common convolution and Linear are measured, in about a second, or it is as
+    `before`: the forms that the run used which is resumed. "on" packs without measuring. Layers
+    must be attached already. Elsewhere than on a CPU nothing is packed.
     """
     if wanted == "off":
         return "Frozen weights: not packed"
     chosen = list(packable(parts))
-    if not chosen:
+    convs = [module for module in chosen if isinstance(module, nn.Conv2d)]
+    if not convs:
         return "Frozen weights: as they are, none of them can be packed"
-    told = "as pack_frozen_weights asks"
-    if wanted == "auto":
-        measured_one = _most_common(chosen)
-        if measured_one.weight.numel() < _SMALL:
-            return "Frozen weights: as they are, the model is small"
-        gain = measured(measured_one)
-        told = (
-            f"a convolution of the U-Net takes {gain.packed * 1000:.0f} ms so, "
-            f"and {gain.plain * 1000:.0f} ms as it is"
-        )
-        if not gain.pays:
-            return f"Frozen weights: as they are, since packing would not pay here: {told}"
-    for conv in chosen:
-        store(conv, packed(conv, conv.weight))
-    return f"Frozen weights: {len(chosen)} convolutions packed for the processor, since {told}"
+    pairs = can_pair(convs[0].weight.dtype)
+    if wanted == "on":
+        forms, told = Forms(pairs, pairs, conv_rows=True), "as pack_frozen_weights asks"
+    elif before is not None:
+        names = [name for name in before if pairs or name == "conv_rows"]
+        forms = Forms(*(name in names for name in Forms._fields))
+        told = "as in the run that goes on"
+    elif _most_common(convs).weight.numel() < _SMALL:
+        return "Frozen weights: as they are, the model is small"
+    else:
+        forms, told = _measured_forms(chosen, pairs=pairs)
+    if not any(forms):
+        return f"Frozen weights: as they are, {told}"
+    return f"Frozen weights: {_pack(chosen, forms, _allowed_bytes(parts), pairs)}, {told}"
 
 
-def packable(parts: Sequence[nn.Module]) -> Iterator[nn.Conv2d]:
-    """Yield the frozen convolutions that can be packed: on the CPU, and of PyTorch's own kind."""
+def _measured_forms(chosen: Sequence[Frozen], *, pairs: bool) -> tuple[Forms, str]:
+    """Measure what pays; returns it, and in words why."""
+    conv = measured(_most_common([m for m in chosen if isinstance(m, nn.Conv2d)]), pair=pairs)
+    linears = [module for module in chosen if isinstance(module, nn.Linear)]
+    linear = measured(_most_common(linears), pair=True) if pairs and linears else Gain(0.0)
+    forms = Forms(conv.pair_pays, linear.pair_pays, conv.rows_pay)
+    told = (
+        f"since a convolution of the U-Net takes {min(conv.rows, conv.pair) * 1000:.0f} ms so, "
+        f"and {conv.plain * 1000:.0f} ms as it is"
+    )
+    return forms, told if any(forms) else f"since packing would not pay here: {told[6:]}"
+
+
+def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) -> str:
+    """Give each module its form; says in words how many got which.
+
+    `onednn` says whether rows may use oneDNN's products, `allowed` how many bytes pairs may add.
+    """
+    pairs = 0
+    for module in sorted(chosen, key=lambda module: module.weight.numel()):
+        wanted = forms.conv_pairs if isinstance(module, nn.Conv2d) else forms.linear_pairs
+        stored = paired(module) if wanted and module.weight.nbytes <= allowed else None
+        if stored is not None:
+            allowed -= module.weight.nbytes
+            store(module, stored)
+            pairs += 1
+    rest = [module for module in chosen if isinstance(module, nn.Conv2d) and can_store(module)]
+    for conv in rest if forms.conv_rows else ():
+        store(conv, packed(conv, conv.weight, onednn=onednn))
+    told = [f"{pairs} packed for the processor, in the orders of both products"] if pairs else []
+    if rest and forms.conv_rows:
+        told.append(f"{len(rest)} convolutions packed for the processor as rows")
+    return ", ".join(told)
+
+
+def packable(parts: Sequence[nn.Module]) -> Iterator[Frozen]:
+    """Yield the frozen weights that can be packed: on the CPU, and of PyTorch's own kinds.
+
+    Not those of the time embedding: a product with one row is over when its weight is read.
+    """
     for part in parts:
-        for module in part.modules():
-            if isinstance(module, nn.Conv2d) and can_store(module):
+        for name, module in part.named_modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and can_store(module):
                 on_cpu = module.weight.device.type == "cpu" and module.weight.is_floating_point()
-                if on_cpu and not _wants_plain(module):
+                if on_cpu and not _wants_plain(module) and "time_emb" not in name:
                     yield module
 
 
@@ -84,46 +184,79 @@ def _wants_plain(module: nn.Module) -> bool:
     return isinstance(layer, NetworkLayer) and layer.wants_plain_base
 
 
-def packed(conv: nn.Conv2d, weight: Tensor) -> PackedConv:
-    """Return a convolution's weight, packed in place when it is first used on few pixels."""
+def _allowed_bytes(parts: Sequence[nn.Module]) -> int:
+    """Return how many bytes pairs may take in addition."""
+    weights = [parameter for part in parts for parameter in part.parameters()]
+    found = sum(_SHARE.get(weight.dtype, 0.0) * weight.nbytes for weight in weights)
+    return int(found)
+
+
+def packed(conv: nn.Conv2d, weight: Tensor, *, onednn: bool = False) -> PackedConv:
+    """Return a convolution's weight, packed in place when it is first used on few pixels.
+
+    With `onednn` its float32 products are oneDNN's, which `can_pair` must have allowed.
+    """
     pointwise = conv.kernel_size == (1, 1)
     most = (
         conv.out_channels * _OUTPUTS_PER_PIXEL
         if pointwise
         else (conv.out_channels // _OUTPUTS_PER_PIXEL)
     )
-    return PackedConv(weight, ConvShape.of(conv), most)
+    return PackedConv(weight, ConvShape.of(conv), most, onednn=onednn)
 
 
-def _most_common(convs: Sequence[nn.Conv2d]) -> nn.Conv2d:
+def paired(module: Frozen) -> StoredWeight | None:
+    """Return a weight that is kept in both orders from its first use on; None if it cannot be."""
+    if isinstance(module, nn.Linear):
+        return PackedLinearPair(module.weight)
+    shape = ConvShape.of(module)
+    return PackedConvPair(module.weight, shape) if shape.stride == (1, 1) else None
+
+
+def _most_common(modules: Sequence[_Module]) -> _Module:
     """Return one of the shape that most numbers of all these weights are in."""
     numbers: Counter[torch.Size] = Counter()
-    for conv in convs:
-        numbers[conv.weight.shape] += conv.weight.numel()
+    for module in modules:
+        numbers[module.weight.shape] += module.weight.numel()
     shape = numbers.most_common(1)[0][0]
-    return next(conv for conv in convs if conv.weight.shape == shape)
+    return next(module for module in modules if module.weight.shape == shape)
 
 
 @torch.no_grad()
-def measured(conv: nn.Conv2d) -> Gain:
-    """Measure both products of a convolution on few pixels, plain and packed; it stays plain.
+def measured(module: Frozen, *, pair: bool) -> Gain:
+    """Measure both products of a module in each form that it can have; it stays plain.
 
-    Forms take turns, and each one's fastest time counts, without the first.
+    A convolution is measured on few pixels, where it matters most. Forms take turns, and each
+    one's fastest time counts, without the first.
     """
-    forms: tuple[StoredWeight, StoredWeight] = (
-        PlainConv(conv.weight, ConvShape.of(conv)),
-        packed(conv, conv.weight.clone()),
-    )
-    times: tuple[list[float], list[float]] = ([], [])
+    weight = module.weight
+    forms: dict[str, StoredWeight | None] = {"pair": paired(module) if pair else None}
+    if isinstance(module, nn.Conv2d):
+        forms["plain"] = PlainConv(weight, ConvShape.of(module))
+        forms["rows"] = packed(module, weight.clone(), onednn=pair)
+    else:
+        forms["plain"] = PlainLinear(weight)
+    inputs = list(_inputs(module))
+    times: dict[str, list[float]] = {name: [] for name, form in forms.items() if form}
     for _ in range(_ROUNDS):
-        for form, taken in zip(forms, times, strict=True):
-            taken.append(_seconds(form, conv))
-    return Gain(*(min(taken[1:]) for taken in times))
+        for name, taken in times.items():
+            form = forms[name]
+            assert form is not None
+            taken.append(_seconds(form, inputs))
+    return Gain(**{name: min(taken[1:]) for name, taken in times.items()})
 
 
-def _seconds(form: StoredWeight, conv: nn.Conv2d) -> float:
-    began = time.perf_counter()
+def _inputs(module: Frozen) -> Iterator[Tensor]:
+    dtype = module.weight.dtype
+    if isinstance(module, nn.Linear):
+        yield torch.ones((_ROWS, module.in_features), dtype=dtype)
+        return
     for side in _SIDES:
-        x = torch.ones((1, conv.in_channels, side, side), dtype=conv.weight.dtype)
+        yield torch.ones((1, module.in_channels, side, side), dtype=dtype)
+
+
+def _seconds(form: StoredWeight, inputs: Sequence[Tensor]) -> float:
+    began = _clock()
+    for x in inputs:
         form.backward_product(form.product(x, None), x.shape)
-    return time.perf_counter() - began
+    return _clock() - began

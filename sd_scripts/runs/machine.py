@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Final, NamedTuple
 
 _WAIT_POLICY: Final = "OMP_WAIT_POLICY"
 _NUM_THREADS: Final = "OMP_NUM_THREADS"
+_DONT_NEED: Final = 4  # MADV_DONTNEED of madvise(2)
 _SIBLINGS: Final = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
@@ -166,3 +168,30 @@ def give_back_memory() -> None:
     """Give freed memory back to the system, after work that needs more than what follows it."""
     if _has_glibc():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def let_file_pages_go(address: int, num_bytes: int) -> bool:
+    """Let pages of a mapped file go that are not needed any more; says whether that was done.
+
+    Else they count as memory of this process for as long as the file is mapped. Only pages that
+    lie wholly within these bytes go, and only such that a file backs: read again they would come
+    from it again. Nobody may have written to them.
+    """
+    page = mmap.PAGESIZE
+    first, last = -(-address // page) * page, (address + num_bytes) // page * page
+    if sys.platform != "linux" or last <= first or not _backed_by_file(first, last):
+        return False
+    libc = ctypes.CDLL(None, use_errno=True)
+    return bool(
+        libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _DONT_NEED) == 0
+    )
+
+
+def _backed_by_file(first: int, last: int) -> bool:
+    """Whether one mapping of a file holds these addresses."""
+    for line in (_read(Path("/proc/self/maps")) or "").splitlines():
+        addresses, _, _, _, inode = line.split(maxsplit=5)[:5]
+        begin, end = (int(number, 16) for number in addresses.split("-"))
+        if begin <= first and last <= end:
+            return inode != "0"
+    return False

@@ -5,6 +5,8 @@ None of it changes what is trained or the names in files.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
@@ -19,6 +21,7 @@ from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.compiling import compile_blocks, compiler_problems, try_compiler
 from sd_scripts.train.precision import precision_of
 from sd_scripts.train.preflight import size_text
+from sd_scripts.train.state_facts import find_state, read_facts
 
 
 def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -> list[str]:
@@ -33,7 +36,9 @@ def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -
     if saving is not None:
         told.append(saving_text(saving))
     if device.type == "cpu" and not job.learning_parts:
-        told.append(pack_base([model.unet, *model.text_encoders], packing_of(performance)))
+        wanted = packing_of(performance)
+        before = packed_before(job.saving.resume) if wanted == "auto" else None
+        told.append(pack_base([model.unet, *model.text_encoders], wanted, before))
     if performance.opt_channels_last:
         lay_out_channels_last(model.unet)
         told.append("The U-Net is laid out with channels last")
@@ -48,6 +53,11 @@ def fit_to_machine(job: TrainingJob, model: LoadedModel, device: torch.device) -
             "first run: the first steps take longer"
         )
     return told
+
+
+def packed_before(resume: str | Path | None) -> tuple[str, ...] | None:
+    """Return how weights were packed in the run that is resumed, so that it goes on bit for bit."""
+    return read_facts(find_state(Path(resume))).packing if resume else None
 
 
 def packing_of(performance: PerformanceOptions) -> Wanted:

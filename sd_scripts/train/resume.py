@@ -16,6 +16,7 @@ from sd_scripts.errors import Problem, UserError
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.files import companion
 from sd_scripts.methods.base import Method
+from sd_scripts.methods.packing import forms_of
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.train.ema import weights_to_use
 from sd_scripts.train.guard import all_finite, broken_weights
@@ -66,6 +67,7 @@ class Recorder:
         self._job = job.model_copy(update={"metadata": metadata})
         self._plan = checked.plan.fingerprint()
         self._method = method
+        self._packing = forms_of([model.unet, *model.text_encoders])
         self._parts = parts
         self._saved_dtype = saved_dtype
         self._session = secrets.randbits(32)
@@ -152,6 +154,7 @@ class Recorder:
             files=tuple(item for item in self._files.items() if _is_there(*item)),
             num_processes=PartialState().num_processes,
             sharded=self._parts.lending is not None,
+            packing=self._packing,
         )
         lending = self._parts.lending
         with lending.state() if lending is not None else nullcontext():

@@ -40,8 +40,9 @@ class StateFacts:
     `plan` is a digest of the training pictures in their order, `seed` the job's seed, `rates` the
     learning rates the job asked for, `optimizer` and `optimizer_args` (name=value) what it learned
     with, `num_processes` how many trained together and `sharded` whether they shared out the
-    weights, `session` the id shared by a run and what
-    resumes it, `files` the trained files there are so far, with their stamps.
+    weights, `session` the id shared by a run and what resumes it, `files` the trained files there
+    are so far, with their stamps, `packing` the forms of frozen weights (None in states from before
+    that was kept).
     """
 
     current_step: int
@@ -56,6 +57,7 @@ class StateFacts:
     files: tuple[tuple[str, Stamp], ...] = ()
     num_processes: int = 1
     sharded: bool = False
+    packing: tuple[str, ...] | None = None
     format: int = FORMAT
 
 
@@ -91,6 +93,8 @@ def read_facts(folder: Path) -> StateFacts:
     try:
         values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         lists = {name: tuple(values.get(name, ())) for name in ("rates", "optimizer_args")}
+        if values.get("packing") is not None:
+            lists["packing"] = tuple(values["packing"])
         files = tuple((str(path), tuple(stamp)) for path, stamp in values.get("files", ()))
         facts = StateFacts(**{**values, **lists, "files": files})
     except (OSError, ValueError, TypeError, KeyError) as error:

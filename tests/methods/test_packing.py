@@ -13,10 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sd_scripts.methods import packing
-from sd_scripts.methods.frozen import ConvShape, FrozenConv2d, PlainConv
+from sd_scripts.methods.frozen import ConvShape, FrozenBase, FrozenConv2d, PlainConv
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
 from sd_scripts.methods.lycoris_layers import FullLayer, LycorisShape
 from sd_scripts.methods.packed_conv import PackedConv
+from sd_scripts.methods.packed_pair import PackedConvPair, PackedLinearPair, can_pair
 from sd_scripts.methods.packing import Gain, pack_base
 from tests.support.tiny_models import tiny_model
 
@@ -121,7 +122,12 @@ def test_a_packed_unet_learns_what_the_plain_one_learns() -> None:
     loss, gradients, _ = step_of("off")
     packed_loss, packed_gradients, unet = step_of("on")
     packed = [m for m in unet.modules() if isinstance(m, FrozenConv2d)]
-    assert any(isinstance(m.stored, PackedConv) and m.stored.is_packed for m in packed)
+    rows = [m.stored for m in packed if isinstance(m.stored, PackedConv)]
+    assert any(stored.is_packed for stored in rows)
+    if can_pair(torch.float32):
+        both = [m.stored for m in unet.modules() if isinstance(m, FrozenBase)]
+        for kind in (PackedConvPair, PackedLinearPair):
+            assert any(isinstance(stored, kind) and stored.is_packed for stored in both)
     assert packed_loss == pytest.approx(loss, rel=1e-5)
     assert len(packed_gradients) == len(gradients) > 0
     for mine, other in zip(packed_gradients, gradients, strict=True):
@@ -132,9 +138,10 @@ def test_a_packed_unet_learns_what_the_plain_one_learns() -> None:
     ("wanted", "gain", "packs", "said"),
     [
         ("auto", Gain(1.0, 0.5), True, "500 ms"),
-        ("auto", Gain(1.0, 1.0), False, "not pay"),
-        ("on", Gain(1.0, 2.0), True, "pack_frozen_weights"),
-        ("off", Gain(1.0, 0.5), False, "not packed"),
+        ("auto", Gain(1.0, pair=0.5), True, "500 ms"),
+        ("auto", Gain(1.0, 1.0, 0.9), False, "not pay"),
+        ("on", Gain(1.0, 2.0, 2.0), True, "pack_frozen_weights"),
+        ("off", Gain(1.0, 0.5, 0.5), False, "not packed"),
     ],
 )
 def test_auto_packs_where_it_was_measured_to_pay(
@@ -144,11 +151,59 @@ def test_auto_packs_where_it_was_measured_to_pay(
     said: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(packing, "measured", lambda conv: gain)
+    monkeypatch.setattr(packing, "measured", lambda module, *, pair: gain)
     monkeypatch.setattr(packing, "_SMALL", 0)
+    monkeypatch.setattr(packing, "_SHARE", {torch.float32: 1.0})
     conv = frozen_conv(WALKS[0], torch.float32)
     assert said in pack_base([nn.Sequential(conv)], wanted)
     assert isinstance(conv, FrozenConv2d) == packs
+
+
+@pytest.mark.skipif(not can_pair(torch.float32), reason="no pairs in this build of PyTorch")
+def test_pairs_take_the_smallest_weights_first_and_no_more_than_their_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(packing, "_SHARE", {torch.float32: 0.5})
+    large, small = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 3)
+    strided, linear = nn.Conv2d(8, 2, 3, stride=2), nn.Linear(8, 8)
+    timed = nn.ModuleDict({"time_emb_proj": nn.Linear(8, 1)})
+    base = nn.Sequential(large, small, strided, linear, timed).requires_grad_(False)
+    told = pack_base([base], "on")
+    kinds = [type(getattr(module, "stored", None)) for module in (large, small, strided, linear)]
+    assert kinds == [PackedConv, PackedConvPair, PackedConv, PackedLinearPair]
+    assert type(timed["time_emb_proj"]) is nn.Linear
+    assert "2 packed" in told
+    assert "2 convolutions" in told
+
+
+@pytest.mark.skipif(not can_pair(torch.float32), reason="no such products here")
+def test_rows_by_onednn_are_the_convolution() -> None:
+    conv = frozen_conv(WALKS[0], torch.float32)
+    shape = ConvShape.of(conv)
+    plain, packed = (
+        PlainConv(conv.weight, shape),
+        PackedConv(conv.weight.clone(), shape, 10_000, onednn=True),
+    )
+    for batch, side in ((1, 4), (2, 4), (1, 12)):
+        x = torch.randn(batch, 4, side, side)
+        y = plain.product(x, conv.bias)
+        torch.testing.assert_close(packed.product(x, conv.bias), y, rtol=1e-5, atol=1e-5)
+        found = packed.backward_product(y, x.shape)
+        expected = plain.backward_product(y, x.shape)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not can_pair(torch.float32), reason="no pairs in this build of PyTorch")
+@pytest.mark.parametrize("before", [(), ("conv_rows",), ("conv_pairs", "linear_pairs")])
+def test_a_resumed_run_packs_as_before_without_measuring(
+    before: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_SHARE", {torch.float32: 1.0})
+    monkeypatch.delattr(packing, "measured")
+    layers = nn.Conv2d(8, 8, 3), nn.Linear(8, 8), nn.Conv2d(8, 8, 3, stride=2)
+    base = nn.Sequential(*layers).requires_grad_(False)
+    assert "as in the run that goes on" in pack_base([base], "auto", before)
+    assert packing.forms_of([base]) == before
 
 
 def test_a_small_model_is_left_as_it_is_without_measuring() -> None:
@@ -159,7 +214,7 @@ def test_a_small_model_is_left_as_it_is_without_measuring() -> None:
 
 def test_measuring_leaves_the_convolution_plain() -> None:
     conv = frozen_conv(WALKS[0], torch.float32)
-    gain = packing.measured(conv)
+    gain = packing.measured(conv, pair=can_pair(torch.float32))
     assert min(gain) > 0
     assert type(conv) is nn.Conv2d
     assert torch.equal(conv.weight, frozen_conv(WALKS[0], torch.float32).weight)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -11,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from sd_scripts.runs import machine
-from sd_scripts.runs.machine import settle_process, thread_variables, usable_cores
+from sd_scripts.runs.machine import (
+    let_file_pages_go,
+    settle_process,
+    thread_variables,
+    usable_cores,
+)
 
 _HEAP_TEST = """
 import json, sys
@@ -128,3 +135,22 @@ def test_freed_memory_is_kept_until_it_is_given_back(variables: dict[str, str], 
     assert (afterwards >= 300) is kept
     assert at_the_end < 100
     assert "freed memory is kept" in told or not kept
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_pages_of_a_mapped_file_go_and_other_memory_stays(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    path.write_bytes(bytes(range(256)) * 4096)
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    mapped[len(mapped) - 1] = 7  # a copy of our own, so that its going is seen
+    assert let_file_pages_go(address_of(mapped), len(mapped))
+    assert mapped[:] == path.read_bytes()
+    assert not let_file_pages_go(address_of(mapped), 100)  # no whole page
+    own = bytearray(b"x" * (1 << 20))
+    assert not let_file_pages_go(address_of(own), len(own))
+    assert own == b"x" * len(own)
+
+
+def address_of(memory: mmap.mmap | bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))

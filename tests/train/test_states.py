@@ -17,7 +17,7 @@ from sd_scripts.train import states
 from sd_scripts.train.state_facts import StateFacts, find_state, read_facts
 from sd_scripts.train.states import Resumable
 
-FACTS = StateFacts(3, 1, 2, seed=7, plan="abc", session="1", rates=(0.1,))
+FACTS = StateFacts(3, 1, 2, seed=7, plan="abc", session="1", rates=(0.1,), packing=("a",))
 
 
 def parts(seed: int = 0) -> tuple[nn.Linear, Resumable]:

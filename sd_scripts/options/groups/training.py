@@ -283,10 +283,11 @@ class PerformanceOptions(Options):
             keywords=("cpu", "processor", "onednn", "mkldnn", "speed"),
         ),
     ] = "auto"
-    """On a processor: keeps the convolutions of a base that does not learn in an order that
-    products read as it is, instead of reordering them in every step. Saves time with small
-    pictures, takes no memory, and results differ by rounding only. Which way auto goes may differ
-    between runs; on or off also repeats a run bit for bit. No effect on graphics cards."""
+    """On a processor: keeps the weights of a base that does not learn in orders that products read
+    as they are, instead of reordering them in every step. The smallest ones are kept in two orders,
+    which takes up to a quarter more of the base's memory. Results differ by rounding only. Which
+    way auto goes may differ between runs, but not when a run is resumed; on or off also repeats a
+    run bit for bit. No effect on graphics cards."""
 
     allow_tf32: Annotated[bool, Opt("TF32", tier="expert", keywords=("tensor cores",))] = False
     """Lets NVIDIA cards from the 30 series on multiply 32-bit numbers with 10 bits behind the
