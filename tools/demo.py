@@ -322,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workspace", type=Path, help="folder of the trial (default: the GUI's)")
     parser.add_argument("--steps", type=int, help=f"default: {RECIPE['max_train_steps']}")
     parser.add_argument(
-        "--pictures", type=int, default=20, help="judged for each question (default: 20)"
+        "--pictures", type=int, default=40, help="judged for each question (default: 40)"
     )
     options = parser.parse_args(argv)
     if (options.steps is not None and options.steps < 1) or options.pictures < 1:

@@ -134,7 +134,7 @@ def _quota(group: Path) -> Iterator[float]:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="ascii").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None  # another system, or another version of control groups
 

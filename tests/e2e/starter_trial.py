@@ -6,6 +6,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from kohya_gui.forms.starter import REPEATS
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
 from tools.starter import trial
@@ -20,7 +21,10 @@ ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=1
 
 def picture_folders(place: Path) -> dict[str, object]:
     """Copy the subject's and the class pictures; returns the options that name them."""
-    for name, source in ((f"pictures/3_{TRIGGER}", SUBJECT), ("class/1_thing", "class_all")):
+    for name, source in (
+        (f"pictures/{REPEATS}_{TRIGGER}", SUBJECT),
+        ("class/1_thing", "class_all"),
+    ):
         shutil.copytree(STARTER_PICTURES / source, place / name)
     return {"train_data_dir": str(place / "pictures"), "reg_data_dir": str(place / "class")}
 

@@ -296,6 +296,7 @@ def test_a_second_start_waits_in_the_queue_and_can_be_taken_back(
         expect(waiting).to_have_count(1)
         expect(waiting).to_contain_text("the second")
         waiting.locator("button", has_text="Remove").click()
+        form.locator("dialog .kg-danger").click()
         expect(waiting).to_have_count(0)
     finally:
         run.run_json.unlink()

@@ -21,6 +21,8 @@ from tests.support.jobs import equal
 from tests.support.tiny_models import FAMILY_NAMES, make_tiny_checkpoint, make_tiny_folder
 
 ALL: frozenset[Owner] = frozenset(("unet", "te1", "te2"))
+ROUNDING = 1e-5
+"""Equal weights in other memory may be multiplied in another order (blocked by the processor)."""
 EXTRA = {
     "alphas_cumprod": torch.linspace(1, 0, 5),
     "model_ema.decay": torch.tensor(0.9),
@@ -31,6 +33,20 @@ def load(path: Path, **options: Any) -> LoadedModel:
     family = inspect_model(path).family
     assert family is not None
     return FAMILIES[family].load(path, LoadOptions(**options))
+
+
+def same_weights(first: LoadedModel, second: LoadedModel) -> bool:
+    """Tell whether all parts have the same numbers bit for bit."""
+    assert first.vae is not None
+    assert second.vae is not None
+    parts = zip(
+        (first.unet, first.vae, *first.text_encoders),
+        (second.unet, second.vae, *second.text_encoders),
+        strict=True,
+    )
+    return all(
+        equal(dict(one.named_parameters()), dict(other.named_parameters())) for one, other in parts
+    )
 
 
 def predict(model: LoadedModel) -> Tensor:
@@ -89,7 +105,9 @@ def test_a_folder_becomes_a_file_and_a_folder_again(family: FamilyName, tmp_path
         for path in (source / part).glob("*.safetensors"):
             assert equal(load_file(path), load_file(tmp_path / "b" / part / path.name))
     assert json.loads((tmp_path / "b" / METADATA_FILE).read_text()) == {"ss_steps": "3"}
-    assert torch.equal(predict(model), predict(load(tmp_path / "b")))
+    again = load(tmp_path / "b")
+    assert same_weights(again, model)
+    assert torch.allclose(predict(model), predict(again), rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +161,13 @@ def test_diffusers_loads_the_single_file(family: FamilyName, tmp_path: Path) -> 
     )
     for encoder in theirs.text_encoders:
         encoder.train(False)
-    assert torch.equal(predict(theirs), predict(model))
+    assert same_weights(theirs, model)
+    assert torch.allclose(predict(theirs), predict(model), rtol=0, atol=ROUNDING)
     pixels = torch.rand(1, 3, 64, 64)
     assert model.vae is not None
     with torch.no_grad():
         encoded = [vae.encode(pixels).latent_dist.mean for vae in (stock.vae, model.vae)]
-    assert torch.equal(*encoded)
+    assert torch.allclose(*encoded, rtol=0, atol=ROUNDING)
 
 
 def test_what_does_not_learn_keeps_its_format(tmp_path: Path) -> None:
@@ -179,7 +198,9 @@ def test_another_vae_is_written_and_a_ckpt_is_read_back(tmp_path: Path) -> None:
     expected = load_file(source)
     expected |= {k: v for k, v in load_file(other).items() if k.startswith("first_stage_model.")}
     assert equal(content["state_dict"], expected)
-    assert torch.equal(predict(load(tmp_path / "b.ckpt")), predict(model))
+    again = load(tmp_path / "b.ckpt")
+    assert same_weights(again, model)
+    assert torch.allclose(predict(again), predict(model), rtol=0, atol=ROUNDING)
 
 
 def test_a_failed_save_leaves_the_folder_that_was_there(

@@ -20,7 +20,7 @@ from tools.starter.generate import Way, generate
 from tools.starter.judge_model import Judge
 from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
 
-WAY: Final = Way(steps=20)
+WAY: Final = Way(steps=12, sampler="dpmsolver++")  # as right as DDIM in 20, in less time
 SEED: Final = 7000
 
 
