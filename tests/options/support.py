@@ -81,7 +81,7 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
 
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
     if spec.name in ("output_name", "token_string", "preset"):
-        return _plain
+        return _plain.filter(lambda text: text.casefold() != "none")  # the word for "off"
     if spec.name == "caption_extension":
         return _plain.map(lambda text: f".{text}")
     if spec.name == "face_crop_aug_range":
