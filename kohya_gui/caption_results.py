@@ -11,6 +11,7 @@ from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.thumbnails import Thumbnails
+from kohya_gui.waiting import leave_queue, look_queued, next_queued
 from sd_scripts.errors import UserError
 from sd_scripts.runs import undo
 from sd_scripts.runs.events import CaptionEvent
@@ -35,7 +36,13 @@ class CaptionResults:
     @property
     def functions(self) -> list[Callable[[object], Any]]:
         """What the script may call."""
-        return [self.newest_run, self.look_results, self.stop_run, self.change_back]
+        return [
+            self.newest_run,
+            self.next_queued,
+            self.look_results,
+            self.stop_run,
+            self.change_back,
+        ]
 
     def newest_run(self, _: object = None) -> str | None:
         """Return the run of this page's job that is at work, to look at it again."""
@@ -45,8 +52,17 @@ class CaptionResults:
                 return summary.id
         return None
 
+    def next_queued(self, _: object = None) -> str | None:
+        """Return the first job of this page that waits in the queue, to follow it."""
+        return next_queued(self._context, self._job_name)
+
     def look_results(self, request: object = None) -> dict[str, Any]:
-        """Return how a run stands and one page of its texts, the newest first."""
+        """Return how a run stands and one page of its texts, the newest first.
+
+        A job that is named by `queued` is looked up in the queue, see `look_queued`.
+        """
+        if queue_id := _given(request, "queued"):
+            return look_queued(self._context, queue_id)
         run_id, page = _given(request, "run"), _number(request, "page")
         summary = self._context.store.summary(run_id)
         if summary is None:
@@ -106,7 +122,10 @@ class CaptionResults:
         return row, made
 
     def stop_run(self, request: object = None) -> dict[str, Any]:
-        """Ask a run to stop after the pictures it is at."""
+        """Ask a run to stop after the pictures it is at; take a `queued` job out of the queue."""
+        if queue_id := _given(request, "queued"):
+            leave_queue(self._context, queue_id)
+            return {}
         run = self._context.store.get(_given(request, "run"))
         if run is None:
             return {"problem": self._context.text("run.unknown")}

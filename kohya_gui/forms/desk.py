@@ -351,8 +351,8 @@ class Desk:
         match self._context.queue.submit(request, self._context.settings().when_busy):
             case Submitted(run=run, text=text):
                 return {"state": "started", "run": run.id, "text": text}
-            case Queued(text=text):
-                return {"state": "queued", "text": text}
+            case Queued(id=queue_id, text=text):
+                return {"state": "queued", "text": text, "queued": queue_id}
             case Refused(text=text, running=running):
                 return {"state": "refused", "text": text, "running": list(running)}
         raise AssertionError("submit knows three answers")
@@ -360,10 +360,11 @@ class Desk:
     def _queue(self, draft: Draft) -> dict[str, Any]:
         """Put the job at the end of the queue, and let the form stay for the next one."""
         request = self._request(draft)
-        self._context.queue.add([request])
+        (job,) = self._context.queue.add([request])
         place = len([job for job in self._context.queue.items() if job.problem is None])
         return {
             "state": "queued",
+            "queued": job.id,
             "text": self._text("form.queued", name=request.name, place=place),
         }
 

@@ -53,6 +53,7 @@ class Project(BaseModel):
     caption_engine: Literal["", "tags", "sentences"] = ""
     caption_model: str = Text
     caption_run: str = Word
+    caption_queued: str = Word
     model: str = Text
     card: Card = "good"
     changes: dict[str, Any] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
+from kohya_gui.waiting import leave_queue, look_queued
 from sd_scripts.errors import UserError
 from sd_scripts.options.form_values import from_form
 from sd_scripts.options.jobs import Job
@@ -80,7 +81,7 @@ def start_job(
     name: str,
     device: str = DEVICE,
 ) -> Answer:
-    """Start a job with what stands in the fields; returns the run, or that it waits.
+    """Start a job with what stands in the fields; returns `run`, or `queued` if it waits.
 
     Jobs of one `device` wait for each other. Raises `UserError` with everything that is wrong.
     """
@@ -94,14 +95,19 @@ def start_job(
     match context.queue.submit(request, "queue"):
         case Submitted(run=run):
             return {"run": run.id}
-        case Queued(text=text):
-            return {"waits": text}
+        case Queued(id=queue_id):
+            return {"queued": queue_id}
         case other:
             raise UserError(other.text)
 
 
 def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
-    """Return how the run that the script names stands; a gone run is told as such."""
+    """Return how the run that the script names stands; a gone run is told as such.
+
+    A job that is named by `queued` is looked up in the queue, see `look_queued`.
+    """
+    if queue_id := data.get("queued"):
+        return look_queued(context, str(queue_id))
     summary = context.store.summary(str(data.get("run") or ""))
     if summary is None:
         return {"active": False, "state": "gone", "detail": ""}
@@ -116,7 +122,10 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
 
 
 def stop_job(context: Context, data: Mapping[str, Any]) -> Answer:
-    """Ask a run to end after what it is doing."""
+    """Ask a run to end after what it is doing; take a job that is `queued` out of the queue."""
+    if queue_id := data.get("queued"):
+        leave_queue(context, str(queue_id))
+        return {}
     run = context.store.get(str(data.get("run") or ""))
     if run is not None:
         stop.stop(run)

@@ -326,8 +326,8 @@ class TeachAnswers:
         job = TagImagesJob if tags else MakeCaptionsJob
         name = self.text("teach.caption_run", name=project.name or project.goal)
         begun = start_job(self._context, job, {}, fixed, name, "default")
-        if run := begun.get("run"):
-            project = self._change(project, data, {"caption_run": run})
+        new = {"caption_run": begun.get("run", ""), "caption_queued": begun.get("queued", "")}
+        project = self._change(project, data, new)
         return {**begun, "project": self.row(project)}
 
 

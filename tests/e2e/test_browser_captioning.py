@@ -145,6 +145,22 @@ def test_a_run_at_work_is_found_again_after_a_restart_and_can_be_stopped(
     shutil.rmtree(run.path)  # nobody works there
 
 
+def test_a_job_that_waits_is_followed_once_the_other_has_ended(watched: Watched, gui: Gui) -> None:
+    other = make_run(gui.workspace, "a training")
+    page = watched.open_form(gui.page(f"captioning?folder={robots(gui)}"))
+    expect(page.locator("[data-headline]")).to_contain_text("4 pictures")
+    page.click("#kg-start")
+    waits = page.locator("#kg-caption-waits [data-queued]")
+    expect(waits).to_contain_text("starts by itself when “a training” has ended")
+    page.reload()
+    watched.wait_for_form()
+    expect(waits).to_contain_text("a training")
+    shutil.rmtree(other.path)  # nobody works there
+    expect(page.locator("#kg-results")).to_be_visible()
+    finished(page)
+    expect(waits).to_have_count(0)
+
+
 def say_caption(run: RunFolder, picture: Path, text: str) -> None:
     with EventWriter(run.events) as events:
         events.emit(CaptionEvent(picture=str(picture), text=text))

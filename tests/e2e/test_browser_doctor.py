@@ -11,11 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kohya_gui.datasets.places import place_of
+from kohya_gui.pages.dataset_jobs import DEVICE
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
 from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report
 from sd_scripts.shipped import STARTER
-from tests.support.pages import PATIENCE_MS, Gui, Watched, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, make_run, running_gui
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -111,3 +112,20 @@ def test_what_is_shown_is_then_made(page: Page, gui: Gui) -> None:
     page.click("#kg-prepare-make")
     expect(page.locator("#kg-dataset-prepare [data-ended=finished]")).to_contain_text("prepared")
     assert len(list((output / "pictures" / "5_ohwx robot").glob("*.png"))) == 5
+
+
+def test_a_job_that_waits_is_followed_once_the_other_has_ended(page: Page, gui: Gui) -> None:
+    other = make_run(gui.workspace, "other pictures", device=DEVICE)
+    page.get_by_role("tab", name="Prepare").click()
+    page.fill("#kg-prepare-output_dir", str(gui.workspace.parent / "waited"))
+    page.click("#kg-prepare-look")
+    waits = page.locator("#kg-dataset-prepare [data-queued]")
+    expect(waits).to_contain_text("starts by itself when “other pictures” has ended")
+    waits.get_by_role("button", name="Remove prepare").click()
+    expect(page.locator("#kg-dataset-prepare [data-ended=gone]")).to_be_visible()
+    page.click("#kg-prepare-look")
+    expect(waits).to_be_visible()
+    shutil.rmtree(other.path)  # nobody works there
+    expect(page.locator("#kg-dataset-prepare [data-ended=finished]")).to_be_visible()
+    expect(page.locator("[data-folder='pictures/5_ohwx robot']")).to_be_visible()
+    expect(page.locator("#kg-prepare-make")).to_be_enabled()

@@ -146,13 +146,16 @@ class Watched:
         self.page.wait_for_function("document.documentElement.dataset.kgReady === 'form'")
 
 
-def make_run(workspace: Path, name: str, *, alive: bool = True, steps: int = 30) -> RunFolder:
+def make_run(
+    workspace: Path, name: str, *, alive: bool = True, steps: int = 30, device: str = "default"
+) -> RunFolder:
     """Make a run folder as a trainer would; it counts as at work as long as this process lives."""
     run = RunFolder.create(workspace / "runs", name, "seed = 7\n")
     process = own_identity()
     if not alive:
         process = ProcessIdentity(pid=1, create_time=1.0, boot_id="of another time")
     record = RunRecord(name=name, job="train_network", argv=("python", "-m", "trainer"))
+    record = record.model_copy(update={"device": device})
     write_record(run, record.with_process(process))
     with EventWriter(run.events) as events:
         events.emit(

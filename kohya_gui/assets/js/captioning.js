@@ -100,6 +100,7 @@
     let at = 0;
     let shown = "";
     let looking = null;
+    let queued = null;
     const head = h("div");
     const bar = h("div");
     const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("captioning.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
@@ -108,7 +109,8 @@
     const grid = h("ul.kg-caption-grid");
     const pager = h("div.kg-row");
     const card = h("section#kg-results.kg-card", { hidden: true }, head, progress, buttons, notes, grid, pager);
-    fill(holder, card);
+    const waiting = h("div", { id: "kg-caption-waits", "aria-live": "polite" });
+    fill(holder, waiting, card);
 
     function follow(id) {
       run = id;
@@ -120,6 +122,18 @@
       sessionStorage.setItem("kg-caption-run", id);
       if (looking) looking.stop();
       looking = every(900, look);
+    }
+
+    /** Tell what the next job of this page waits for, and follow it once it starts; then the one after it. */
+    async function followNext(added) {
+      const id = (await server.next_queued()) || added;
+      if (queued) queued.stop();
+      queued = id ? window.KG.jobs.wait(waiting, id, { look: server.look_results, stop: server.stop_run, started, gone: () => followNext() }) : null;
+    }
+
+    function started(id) {
+      follow(id);
+      followNext();
     }
 
     async function look() {
@@ -190,6 +204,11 @@
       follow(event.detail);
       card.scrollIntoView({ block: "start", behavior: "smooth" });
     });
+    document.addEventListener("kg-queued", async (event) => {
+      await followNext(event.detail);
+      waiting.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    });
+    followNext();
     (async () => {
       const asked = new URLSearchParams(window.location.search).get("run");
       const found = asked || (await server.newest_run()) || sessionStorage.getItem("kg-caption-run");

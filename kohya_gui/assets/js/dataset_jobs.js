@@ -40,22 +40,53 @@
     return h("div.kg-note.kg-bad", { role: "alert" }, list.map((one) => h("p", {}, one.message, one.hint ? h("span.kg-quiet", {}, ` ${one.hint}`) : null)));
   }
 
-  /** Follow a run until it ends, telling how far it is in `note`; then `done(state)`. */
-  function follow(note, begun, look, stop, done) {
-    if (begun.problems) {
-      fill(note, problems(begun.problems));
-      return { stop() {} };
-    }
-    if (begun.waits) {
-      fill(note, h("p.kg-note", { role: "status" }, begun.waits));
-      return { stop() {} };
-    }
+  /** Work that is repeated until it is stopped; `work` is given what tells whether it was. */
+  function repeat(milliseconds, work) {
+    let over = false;
+    const looking = every(milliseconds, () => work(() => over));
+    return { stop() { over = true; looking.stop(); } };
+  }
+
+  /**
+   * Tell in `note` what a queued job waits for until it starts, then `started(run)`; or `gone()`
+   * if it was taken out of the queue. `look` and `stop` are asked with `{ queued }`.
+   */
+  function wait(note, queued, { look, stop, started, gone }) {
+    let shown = "";
+    return repeat(1000, async (stopped) => {
+      const now = await look({ queued });
+      if (stopped()) return "stop";
+      if (now.run) {
+        fill(note);
+        started(now.run);
+        return "stop";
+      }
+      if (now.gone) {
+        fill(note, h("p.kg-note", { role: "status", "data-ended": "gone" }, now.gone));
+        gone();
+        return "stop";
+      }
+      const mark = JSON.stringify(now);
+      if (mark === shown || !now.waits) return undefined;
+      shown = mark;
+      fill(note, h(`div.kg-note${now.problem ? ".kg-bad" : ""}`, { role: "status", "data-queued": queued },
+        h("p", {}, now.waits, now.paused ? ` ${t("queue.paused")}` : ""),
+        h("div.kg-row", {},
+          h("button.kg-button.kg-slim", { type: "button", "aria-label": t("queue.remove_of", { name: now.name }), onclick: () => stop({ queued }) }, t("queue.remove")),
+          h("a.kg-small", { href: page("runs") }, t("runs.all")))));
+      return undefined;
+    });
+  }
+
+  /** Tell in `note` how far a run is until it ends; then `done(state)`. */
+  function watch(note, run, look, stop, done) {
     const said = h("p.kg-quiet", { role: "status" });
     fill(note, said, h("div.kg-progress.kg-unknown", {}, h("div")), h("div.kg-row", {},
-      h("button.kg-button", { type: "button", onclick: () => stop({ run: begun.run }) }, t("dataset.stop")),
-      h("a.kg-small", { href: page("runs", { run: begun.run }) }, t("dataset.log"))));
-    return every(500, async () => {
-      const state = await look({ run: begun.run });
+      h("button.kg-button", { type: "button", onclick: () => stop({ run }) }, t("dataset.stop")),
+      h("a.kg-small", { href: page("runs", { run }) }, t("dataset.log"))));
+    return repeat(500, async (stopped) => {
+      const state = await look({ run });
+      if (stopped()) return "stop";
       said.textContent = state.detail || "";
       if (state.active) return undefined;
       fill(note, state.problems && state.problems.length ? problems(state.problems)
@@ -65,5 +96,19 @@
     });
   }
 
-  window.KG.jobs = { fields, problems, follow };
+  /** Follow a job that was begun, through the queue if it waits there, until it ends; then `done(state)`. */
+  function follow(note, begun, look, stop, done) {
+    if (begun.problems) {
+      fill(note, problems(begun.problems));
+      return { stop() {} };
+    }
+    if (!begun.queued) return watch(note, begun.run, look, stop, done);
+    const started = (run) => {
+      at = watch(note, run, look, stop, done);
+    };
+    let at = wait(note, begun.queued, { look, stop, started, gone: () => done({ state: "gone" }) });
+    return { stop: () => at.stop() };
+  }
+
+  window.KG.jobs = { fields, problems, wait, follow };
 })();

@@ -41,7 +41,8 @@
       if (result.state === "failed") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "started" && !facts.stays) window.location.assign(page("runs", { run: result.run }));
       if (result.state === "started") document.dispatchEvent(new CustomEvent("kg-started", { detail: result.run }));
-      if (result.state === "queued") notice({ text: result.text, problems: [] });
+      if (result.state === "queued" && facts.stays) document.dispatchEvent(new CustomEvent("kg-queued", { detail: result.queued }));
+      else if (result.state === "queued") notice({ text: result.text, problems: [] });
       if (result.state === "requeued") window.location.assign(page("runs"));
       if (result.state === "not_requeued") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "refused") notice({ text: result.text, problems: [], bad: true });

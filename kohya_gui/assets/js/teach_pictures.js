@@ -139,24 +139,15 @@
       const raw = tools.project.starter ? { resolution: "128" } : {};
       const begun = await server.doctor_start({ folder: folder(), raw });
       if (stopped) return;
-      const done = async () => {
+      const done = async (state) => {
         examining = false;
+        // What went wrong stays to be read: begun anew at once, it would go wrong again.
+        if (stopped || state.state !== "finished") return;
         fill(said);
-        if (!stopped) await readAgain();
+        await readAgain();
       };
-      if (!begun.run) examining = false;
+      if (begun.problems) examining = false;
       following = window.KG.jobs.follow(said, begun, server.doctor_state, server.doctor_stop, done);
-      if (begun.waits) {
-        // Another examination is at work; this one's report is there when the mark is another.
-        examining = true;
-        const before = report ? report.mark : "";
-        following = every(2000, async () => {
-          const answer = await server.doctor_report({ folder: folder() });
-          if (stopped || !answer.mark || answer.mark === before) return undefined;
-          await done();
-          return "stop";
-        });
-      }
     }
 
     async function readAgain() {

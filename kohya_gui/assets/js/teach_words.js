@@ -119,8 +119,12 @@
     }
 
     function follow(begun) {
-      if (begun.waits) {
-        fill(job, h("p.kg-note", { role: "status" }, begun.waits));
+      if (begun.queued) {
+        const gone = () => {
+          following = null;
+          count();
+        };
+        following = window.KG.jobs.wait(job, begun.queued, { look: server.look_results, stop: server.stop_run, started: (run) => follow({ run }), gone });
         return;
       }
       const told = h("p.kg-quiet", { role: "status" });
@@ -211,12 +215,12 @@
 
     if (word.value) check();
     count();
-    if (tools.project.caption_run) {
-      (async () => {
-        const now = await server.look_results({ run: tools.project.caption_run, page: 0 });
-        if (now.active && !stopped) follow({ run: tools.project.caption_run });
-      })();
-    }
+    (async () => {
+      const { caption_queued: queued, caption_run: known } = tools.project;
+      const place = queued ? await server.look_results({ queued }) : { run: known };
+      const now = place.run ? await server.look_results({ run: place.run, page: 0 }) : place;
+      if (!stopped && (now.active || now.waits)) follow(now.active ? { run: place.run } : { queued });
+    })();
     return {
       stop() {
         stopped = true;
