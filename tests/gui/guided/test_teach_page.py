@@ -208,6 +208,19 @@ def test_a_start_waits_in_the_queue_and_is_found_when_it_begins(
     assert training.teach_watch({"project": project["id"]})["waits"] == ""
 
 
+def test_captions_that_wait_in_the_queue_are_found_again(
+    answers: TeachAnswers, robots: Path, context: Context
+) -> None:
+    make_run(context.workspace.path, "at work")
+    project = begin(answers, folder=robots, trigger="zwx", kind="robot")
+    ask = {"project": project["id"], "revision": project["revision"]}
+    begun = answers.teach_caption(ask)
+    (job,) = context.queue.items()
+    assert begun["queued"] == job.id
+    known = answers.teach_open(ask)["project"]
+    assert (known["caption_queued"], known["caption_run"]) == (job.id, "")
+
+
 def test_results_are_picked_and_faults_prepare_the_next_run(
     answers: TeachAnswers, training: TeachTraining, robots: Path, context: Context
 ) -> None:
