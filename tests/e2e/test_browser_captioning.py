@@ -152,6 +152,7 @@ def test_a_job_that_waits_is_followed_once_the_other_has_ended(watched: Watched,
     page.click("#kg-start")
     waits = page.locator("#kg-caption-waits [data-queued]")
     expect(waits).to_contain_text("starts by itself when “a training” has ended")
+    expect(waits).to_be_in_viewport(ratio=1)
     page.reload()
     watched.wait_for_form()
     expect(waits).to_contain_text("a training")

@@ -125,10 +125,10 @@
     }
 
     /** Tell what the next job of this page waits for, and follow it once it starts; then the one after it. */
-    async function followNext(added) {
+    async function followNext(added, drawn) {
       const id = (await server.next_queued()) || added;
       if (queued) queued.stop();
-      queued = id ? window.KG.jobs.wait(waiting, id, { look: server.look_results, stop: server.stop_run, started, gone: () => followNext() }) : null;
+      queued = id ? window.KG.jobs.wait(waiting, id, { look: server.look_results, stop: server.stop_run, started, drawn, gone: () => followNext() }) : null;
     }
 
     function started(id) {
@@ -204,9 +204,9 @@
       follow(event.detail);
       card.scrollIntoView({ block: "start", behavior: "smooth" });
     });
-    document.addEventListener("kg-queued", async (event) => {
-      await followNext(event.detail);
-      waiting.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    document.addEventListener("kg-queued", (event) => {
+      // In the middle, where the bar of the form does not cover it.
+      followNext(event.detail, () => waiting.scrollIntoView({ block: "center", behavior: "smooth" }));
     });
     followNext();
     (async () => {

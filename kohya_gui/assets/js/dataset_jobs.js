@@ -49,9 +49,10 @@
 
   /**
    * Tell in `note` what a queued job waits for until it starts, then `started(run)`; or `gone()`
-   * if it was taken out of the queue. `look` and `stop` are asked with `{ queued }`.
+   * if it was taken out of the queue. `look` and `stop` are asked with `{ queued }`; `drawn()` is told
+   * once something stands there.
    */
-  function wait(note, queued, { look, stop, started, gone }) {
+  function wait(note, queued, { look, stop, started, gone, drawn }) {
     let shown = "";
     return repeat(1000, async (stopped) => {
       const now = await look({ queued });
@@ -68,12 +69,14 @@
       }
       const mark = JSON.stringify(now);
       if (mark === shown || !now.waits) return undefined;
+      const first = !shown;
       shown = mark;
       fill(note, h(`div.kg-note${now.problem ? ".kg-bad" : ""}`, { role: "status", "data-queued": queued },
         h("p", {}, now.waits, now.paused ? ` ${t("queue.paused")}` : ""),
         h("div.kg-row", {},
           h("button.kg-button.kg-slim", { type: "button", "aria-label": t("queue.remove_of", { name: now.name }), onclick: () => stop({ queued }) }, t("queue.remove")),
           h("a.kg-small", { href: page("runs") }, t("runs.all")))));
+      if (first && drawn) drawn();
       return undefined;
     });
   }
