@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sd_scripts.dataset.buckets import (
@@ -52,18 +52,20 @@ def test_the_known_lists():
     assert all(1024 in size for size in capped)
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much])  # many bounds fit no size
-@given(
-    st.integers(256, 2048),
-    st.integers(256, 2048),
-    st.integers(2, 8),
-    st.integers(8, 40),
-    st.sampled_from([8, 32, 64]),
-)
-def test_buckets_stay_in_their_bounds(width, height, low, high, step):
-    low, high = low * step, high * step
+@st.composite
+def sizes_within_bounds(draw):
+    """A size from 256 on, and bounds around it in whole steps."""
+    step = draw(st.sampled_from([8, 32, 64]))
+    high = draw(st.integers(max(8, 256 // step), 40)) * step
+    width, height = (draw(st.integers(256, high)) for _ in range(2))
+    low = draw(st.integers(2, 8)) * step
+    return width, height, low, high, step
+
+
+@given(sizes_within_bounds())
+def test_buckets_stay_in_their_bounds(given_size):
+    width, height, low, high, step = given_size
     assume(low <= min(width, height))
-    assume(max(width, height) <= high)
     sizes = make_bucket_resolutions((width, height), low, high, step)
     assert sizes
     for bucket_width, bucket_height in sizes:
