@@ -54,6 +54,7 @@ SCRIPTS: Final = (
     "deleting",
     "notes",
     "failure",
+    "compare",
     "dataset",
     "dataset_editor",
     "dataset_grid",

@@ -143,7 +143,7 @@ class RunViews:
         budget = _THUMBNAILS_PER_LOOK
         samples = []
         for sample in feed.samples:
-            row, made = self._sample(run, sample, make=budget > 0)
+            row, made = self.sample_row(run, sample, make=budget > 0)
             budget -= made
             samples.append(row)
         start, phase = feed.start, feed.phase
@@ -163,7 +163,7 @@ class RunViews:
             "output_dir": (start.output_dir if start else "") or str(run.output),
         }
 
-    def _sample(
+    def sample_row(
         self, run: RunFolder, sample: SampleEvent, *, make: bool
     ) -> tuple[dict[str, Any], int]:
         """Return a sample for the page, and whether a small copy had to be made (1 or 0)."""
@@ -242,16 +242,17 @@ def _stamp(run: RunFolder) -> str:
     return f"{stat.st_ino}.{stat.st_size}.{stat.st_mtime_ns}"
 
 
-def _curve(curve: Curve) -> dict[str, list[Any]]:
+def curve_row(curve: Curve) -> dict[str, list[Any]]:
+    """Return a curve for the page's chart."""
     return {"x": list(curve.steps), "y": [float(f"{value:.6g}") for value in curve.values]}
 
 
 def _chart(chart: Chart) -> dict[str, Any]:
     return {
-        "loss": _curve(chart.loss),
-        "smoothed": _curve(chart.smoothed),
-        "validation": _curve(chart.validation),
-        "rates": {name: _curve(curve) for name, curve in chart.rates.items()},
+        "loss": curve_row(chart.loss),
+        "smoothed": curve_row(chart.smoothed),
+        "validation": curve_row(chart.validation),
+        "rates": {name: curve_row(curve) for name, curve in chart.rates.items()},
         "num_not_finite": chart.num_not_finite,
     }
 

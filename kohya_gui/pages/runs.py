@@ -1,10 +1,11 @@
-"""The runs page: the list of runs and, with `?run=<id>` in its address, the view of one."""
+"""The runs page: all runs; with `?run=<id>` one, with `?compare=<id>,<id>` some side by side."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from kohya_gui.context import Context
+from kohya_gui.pages.compare_actions import CompareActions
 from kohya_gui.pages.history_actions import HistoryActions
 from kohya_gui.pages.run_actions import run_functions
 from kohya_gui.pages.shell import Page, widget
@@ -12,6 +13,7 @@ from kohya_gui.pages.shell import Page, widget
 
 def _build(context: Context) -> None:
     server = [*run_functions(context), *HistoryActions(context).functions()]
+    server.append(CompareActions(context).compare_runs)
     widget("runs", server=server, elem_id="kg-runs")
 
 

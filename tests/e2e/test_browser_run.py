@@ -281,6 +281,31 @@ def test_runs_are_found_by_words_values_and_tags_and_notes_are_not_written_over(
     assert read_note(found).tags == ("best", "theirs")
 
 
+def test_runs_are_compared_side_by_side(watched: Watched, gui: Gui) -> None:
+    runs = [make_run(gui.workspace, f"side {n}", alive=False) for n in (1, 2)]
+    for number, run in enumerate(runs):
+        run.config.write_text(f"network_dim = {8 * (1 + number)}\ntrain_batch_size = 2\n")
+        add_sample(run, 10, 0, "a cat")
+        end(run, EndEvent(status="finished"))
+    page = watched.page
+    page.goto(gui.page("runs?q=side"))
+    rows = page.locator("[data-history] tbody tr")
+    expect(rows).to_have_count(2)
+    for number in (0, 1):
+        rows.nth(number).get_by_role("checkbox").check()
+    page.get_by_role("link", name="Compare").click()
+    difference = page.locator("tr[data-option]")
+    expect(difference).to_have_count(1)
+    expect(difference.locator("td")).to_have_text(["16", "8"])
+    expect(page.locator("canvas").first).to_have_attribute("aria-label", re.compile("side 1.*"))
+    expect(page.locator(".kg-compare-prompt .kg-thumb img")).to_have_count(2)
+    page.get_by_label("pictures seen").check()
+    box = page.locator("canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] - 12, box["y"] + 60)
+    expect(page.locator(".kg-chart-tip").first).to_contain_text("Pictures seen 60")
+
+
 def test_a_run_that_is_deleted_while_it_is_looked_at_is_told(
     watched: Watched, gui: Gui, run: RunFolder
 ) -> None:

@@ -162,8 +162,11 @@
 
   window.KG.widgets.runs = ({ element, server }) => {
     const holder = element.firstElementChild;
-    const id = new URLSearchParams(window.location.search).get("run");
-    if (id) window.KG.runView(holder, id, server);
+    const query = new URLSearchParams(window.location.search);
+    const id = query.get("run");
+    const compared = query.get("compare");
+    if (compared) window.KG.compareView(holder, compared.split(","), server);
+    else if (id) window.KG.runView(holder, id, server);
     else history(holder, server);
   };
 })();
