@@ -87,8 +87,8 @@ class RunViews:
         if summary is None:
             return {"missing": True, "run": look.run_id}
         run = summary.folder
+        feed = self.feed(run)
         with self._lock:
-            feed = self._feeds.get_or_make(run.id, lambda: RunFeed(run.events))
             log = self._logs.get_or_make(run.id, lambda: LogTail(run.log))
         answer = self._status(summary)
         answer["log"] = self._log(log, look.log_from)
@@ -98,6 +98,11 @@ class RunViews:
             feed.poll()
             answer["data"] = self._data(run, feed)
         return answer
+
+    def feed(self, run: RunFolder) -> RunFeed:
+        """Return the feed of a run, which goes on where its last look ended."""
+        with self._lock:
+            return self._feeds.get_or_make(run.id, lambda: RunFeed(run.events))
 
     def _status(self, summary: RunSummary) -> dict[str, Any]:
         status, run, state = summary.status, summary.folder, summary.status.resume_from

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from sd_scripts.options.jobs import JOBS
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs.events import SampleEvent
+from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import read_record
 
 FEWEST: Final = 2
@@ -24,9 +25,9 @@ CHART_POINTS: Final = 500
 MAX_PROMPTS: Final = 40
 
 NOT_COMPARED: Final = frozenset(
-    ("output_dir", "logging_dir", "cache_dir", "run_dir", "resume", "config_file")
+    ("output_name", "output_dir", "logging_dir", "cache_dir", "run_dir", "resume", "config_file")
 )
-"""Places of a run itself: they always differ and explain nothing."""
+"""Name and places of a run itself: they always differ and explain nothing."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,16 @@ class Comparison:
     missing: tuple[str, ...]
 
 
-def compare(store: RunStore, run_ids: Sequence[str]) -> Comparison:
+def new_feed(run: RunFolder) -> RunFeed:
+    """Return a feed that begins to read at the start."""
+    return RunFeed(run.events)
+
+
+def compare(
+    store: RunStore, run_ids: Sequence[str], feed_of: Callable[[RunFolder], RunFeed] = new_feed
+) -> Comparison:
     """Put runs side by side; those that are gone are named. Raises `UserError` for too few or too
-    many."""
+    many. `feed_of` may give a feed that has read a part before."""
     wanted = list(dict.fromkeys(run_ids))
     if not FEWEST <= len(wanted) <= MOST:
         raise UserError(
@@ -77,7 +85,9 @@ def compare(store: RunStore, run_ids: Sequence[str]) -> Comparison:
     found = [(run_id, store.summary(run_id)) for run_id in wanted]
     summaries = [summary for _, summary in found if summary is not None]
     values = [_values(summary) for summary in summaries]
-    runs = tuple(_compared(summary, own) for summary, own in zip(summaries, values, strict=True))
+    runs = tuple(
+        _compared(summary, own, feed_of) for summary, own in zip(summaries, values, strict=True)
+    )
     return Comparison(
         runs=runs,
         differences=tuple(_differences(summaries, values)),
@@ -86,8 +96,10 @@ def compare(store: RunStore, run_ids: Sequence[str]) -> Comparison:
     )
 
 
-def _compared(summary: RunSummary, values: dict[str, object]) -> Compared:
-    feed = RunFeed(summary.folder.events)
+def _compared(
+    summary: RunSummary, values: dict[str, object], feed_of: Callable[[RunFolder], RunFeed]
+) -> Compared:
+    feed = feed_of(summary.folder)
     with contextlib.suppress(OSError):  # deleted meanwhile: its name is all there is to show
         feed.poll()
     return Compared(

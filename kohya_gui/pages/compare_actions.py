@@ -24,11 +24,11 @@ class CompareActions:
     def compare_runs(self, request: object = None) -> dict[str, Any]:
         """Return losses, differences and previews of some runs; `more` while small copies of
         previews are still to be made."""
-        text = self._context.text
+        text, views = self._context.text, self._context.views
         try:
-            found = compare(self._context.store, given_list(request, "runs"))
-        except UserError as error:
-            return {"problem": str(error)}
+            found = compare(self._context.store, given_list(request, "runs"), views.feed)
+        except UserError:
+            return {"problem": text("js.compare.how_many")}
         previews, more = self._previews(found)
         return {
             "runs": [

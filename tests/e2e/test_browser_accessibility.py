@@ -49,9 +49,14 @@ def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
 
 
 def addresses(gui: Gui) -> list[str]:
-    """Return every page's address, and those of the run views."""
+    """Return every page's address, and those of the run views, one by one and side by side."""
     runs = sorted(path.name for path in (gui.workspace / "runs").iterdir())
-    return [page.path for page in PAGES] + [f"runs?run={name}" for name in runs]
+    views = [f"runs?run={name}" for name in runs]
+    return (
+        [page.path for page in PAGES]
+        + views
+        + ["runs?" + "&".join(f"compare={name}" for name in runs)]
+    )
 
 
 def opened(page: Page, gui: Gui, address: str) -> None:

@@ -282,7 +282,7 @@ def test_runs_are_found_by_words_values_and_tags_and_notes_are_not_written_over(
 
 
 def test_runs_are_compared_side_by_side(watched: Watched, gui: Gui) -> None:
-    runs = [make_run(gui.workspace, f"side {n}", alive=False) for n in (1, 2)]
+    runs = [make_run(gui.workspace, f"side, {n}", alive=False) for n in (1, 2)]
     for number, run in enumerate(runs):
         run.config.write_text(f"network_dim = {8 * (1 + number)}\ntrain_batch_size = 2\n")
         add_sample(run, 10, 0, "a cat")
@@ -297,7 +297,7 @@ def test_runs_are_compared_side_by_side(watched: Watched, gui: Gui) -> None:
     difference = page.locator("tr[data-option]")
     expect(difference).to_have_count(1)
     expect(difference.locator("td")).to_have_text(["16", "8"])
-    expect(page.locator("canvas").first).to_have_attribute("aria-label", re.compile("side 1.*"))
+    expect(page.locator("canvas").first).to_have_attribute("aria-label", re.compile("side, 1.*"))
     expect(page.locator(".kg-compare-prompt .kg-thumb img")).to_have_count(2)
     page.get_by_label("pictures seen").check()
     box = page.locator("canvas").first.bounding_box()

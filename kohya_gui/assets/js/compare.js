@@ -7,9 +7,9 @@
 
   window.KG.bulkActions.unshift(({ runs }) => {
     const fits = runs.length >= FEWEST && runs.length <= MOST;
-    const address = page("runs", { compare: runs.map((run) => run.id).join(",") });
+    const address = page("runs", runs.map((run) => ["compare", run.id]));
     return fits ? h("a.kg-button.kg-slim.kg-primary", { href: address, "data-key": "bulk-compare" }, t("compare.compare"))
-      : h("button.kg-button.kg-slim", { type: "button", disabled: true, title: t("compare.how_many") }, t("compare.compare"));
+      : [h("button.kg-button.kg-slim", { type: "button", disabled: true }, t("compare.compare")), h("span.kg-small", {}, t("compare.how_many"))];
   });
 
   const colour = (i) => `--kg-run-${i + 1}`;
@@ -28,8 +28,9 @@
   }
 
   function differences(now) {
+    if (now.runs.length < FEWEST) return null;
     if (!now.differences.length) return h("p.kg-quiet", {}, t("compare.same"));
-    return h("div.kg-scroll-x", { tabindex: "0", "aria-label": t("compare.differences") }, h("table.kg-table", {},
+    return h("div.kg-scroll-x", { tabindex: "0", "aria-label": t("compare.differences") }, h("table.kg-table.kg-compare-table", {},
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, t("failure.option")), now.runs.map((run, i) => h("th", { scope: "col" }, dot(i), run.name)))),
       h("tbody", {}, now.differences.map((one) => h("tr", { "data-option": one.option },
         h("th", { scope: "row" }, one.label, " ", h("code.kg-faint", {}, one.option)), one.values.map((value) => h("td", {}, value)))))));
@@ -53,8 +54,14 @@
 
   window.KG.compareView = (holder, ids, server) => {
     let byPictures = false;
-    let mark = "";
     let now = null;
+    const drawn = {};
+    /** Whether a part is to be drawn anew: what did not change keeps its place, the focus in it too. */
+    const changed = (part, ...what) => {
+      const before = drawn[part];
+      drawn[part] = JSON.stringify(what);
+      return drawn[part] !== before;
+    };
     const lossHolder = h("section.kg-card");
     const validationHolder = h("section.kg-card", { hidden: true });
     const settings = h("section.kg-card");
@@ -67,7 +74,7 @@
       lossHolder, validationHolder, settings, pictures);
     holder.append(body);
     const drawLoss = losses(lossHolder, "loss_curve", t("run.loss"));
-    const drawValidation = losses(validationHolder, "validation", t("run.loss_validation"));
+    const drawValidation = losses(validationHolder, "validation", `${t("run.loss")} (${t("run.loss_validation")})`);
     function drawCharts() {
       drawLoss(now.runs, byPictures);
       drawValidation(now.runs, byPictures);
@@ -78,17 +85,16 @@
         fill(head, h("div.kg-note.kg-bad", { role: "alert" }, answer.problem));
         return "stop";
       }
-      const shown = JSON.stringify(answer);
-      if (shown !== mark) {
-        mark = shown;
-        now = answer;
-        body.hidden = false;
+      now = answer;
+      body.hidden = !now.runs.length;
+      const names = now.runs.map((run) => run.name);
+      if (changed("head", names, now.missing, now.runs.map((run) => run.state))) {
         fill(head, now.missing.length ? h("div.kg-note.kg-warn", { role: "status" }, t("compare.missing", { names: now.missing.join(", ") })) : null,
           h("ul.kg-compare-runs", {}, now.runs.map((run, i) => h("li", {}, dot(i), h("a", { href: page("runs", { run: run.id }) }, run.name), " ", window.KG.stateTag(run)))));
-        fill(settings, h("h2.kg-h", {}, t("compare.differences")), differences(now));
-        fill(pictures, h("h2.kg-h", {}, t("run.samples")), h("p.kg-quiet.kg-small", {}, t("compare.aligned")), previews(now));
-        drawCharts();
       }
+      if (changed("settings", names, now.differences)) fill(settings, h("h2.kg-h", {}, t("compare.differences")), differences(now));
+      if (changed("pictures", names, now.previews)) fill(pictures, h("h2.kg-h", {}, t("run.samples")), now.previews.length ? h("p.kg-quiet.kg-small", {}, t("compare.aligned")) : null, previews(now));
+      drawCharts();
       if (now.more) return "again";
       return now.runs.some((run) => run.active) ? undefined : "stop";
     });

@@ -164,8 +164,8 @@
     const holder = element.firstElementChild;
     const query = new URLSearchParams(window.location.search);
     const id = query.get("run");
-    const compared = query.get("compare");
-    if (compared) window.KG.compareView(holder, compared.split(","), server);
+    const compared = query.getAll("compare");
+    if (compared.length) window.KG.compareView(holder, compared, server);
     else if (id) window.KG.runView(holder, id, server);
     else history(holder, server);
   };
