@@ -1,4 +1,4 @@
-"""The runs page: all runs; with `?run=<id>` one, with `?compare=<id>&compare=<id>` some side by side."""
+"""All runs; with `?run=<id>` one, with `?compare=<id>&compare=<id>` some side by side."""
 
 from __future__ import annotations
 
