@@ -63,6 +63,7 @@ SCRIPTS: Final = (
     "dataset_samples",
     "dataset_masks",
     "dataset_jobs",
+    "tool_jobs",
     "dataset_doctor",
     "dataset_prepare",
     "teach",

@@ -82,3 +82,10 @@ def save_settings(workspace: Workspace, settings: Settings) -> None:
     """Write the settings in one atomic step. Raises `OSError`."""
     text = json.dumps(settings.model_dump(mode="json"), ensure_ascii=False, indent=2)
     write_atomic(workspace.settings, text + "\n")
+
+
+def forget_page_defaults(workspace: Workspace, job: str) -> None:
+    """Let new forms of a job begin with the defaults again. Raises `OSError`."""
+    settings = load_settings(workspace)[0]
+    others = {name: own for name, own in settings.page_defaults.items() if name != job}
+    save_settings(workspace, settings.model_copy(update={"page_defaults": others}))

@@ -32,7 +32,7 @@ from kohya_gui.importers.report import Report
 from kohya_gui.jobs.launch import JobRequest, commands_text
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.settings import save_settings
+from kohya_gui.settings import forget_page_defaults, save_settings
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import Job, TrainingJob, WholeModelJob
@@ -127,13 +127,14 @@ class Desk:
 
     def _begin_with(self, draft: Draft | None) -> dict[str, Any]:
         """Let new forms begin with this one from now on, or (None) with the defaults again."""
-        settings = self._context.settings()
-        others = {k: v for k, v in settings.page_defaults.items() if k != self.job_type.name}
-        if draft is not None:
+        workspace, job = self._context.workspace, self.job_type.name
+        if draft is None:
+            forget_page_defaults(workspace, job)
+        else:
             own = {k: v for k, v in draft.values.items() if k not in OF_ONE_JOB}
-            others[self.job_type.name] = own
-        new = settings.model_copy(update={"page_defaults": others})
-        save_settings(self._context.workspace, new)
+            settings = self._context.settings()
+            kept = {"page_defaults": {**settings.page_defaults, job: own}}
+            save_settings(workspace, settings.model_copy(update=kept))
         key = "form.begins_plain" if draft is None else "form.begins_own"
         return {"state": "said", "text": self._text(key)}
 

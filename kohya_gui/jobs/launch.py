@@ -40,6 +40,8 @@ JOB_MODULES: Final[dict[str, str]] = {
     "make_masks": "sd_scripts.make_masks",
     "check_pictures": "sd_scripts.check_pictures",
     "prepare_pictures": "sd_scripts.prepare_pictures",
+    "slice_dylora": "sd_scripts.slice_dylora",
+    "rank_losses": "sd_scripts.rank_losses",
     "try_prompts": "sd_scripts.try_prompts",
 }
 """Every job that can be started, with the module that does it: the only modules ever run."""

@@ -15,6 +15,7 @@ from kohya_gui.jobs.notify import URL_VARIABLE, post, webhook_address, wrong_add
 from kohya_gui.jobs.processes import Processes, Sharing
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import BROWSERS_OWN
+from kohya_gui.pages.settings_defaults import build_defaults
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
@@ -32,6 +33,7 @@ def _build(context: Context) -> None:
     ]
     save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
+    build_defaults(context)
     _login(context)
     _trackers(context)
 

@@ -82,7 +82,7 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
     text = context.text
 
     def now_running(_: object = None) -> dict[str, str] | None:
-        """Return the newest run at work for the bar: its id and a short text."""
+        """Return the newest run at work for the bar: its id, its name, and how far it is."""
         running = context.store.running()
         if not running:
             return None
@@ -90,7 +90,7 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
         done = run.status.fraction
         percent = "" if done is None else f" · {done:.0%}"
         more = text("nav.more_running", count=len(running) - 1) if len(running) > 1 else ""
-        return {"id": run.id, "text": f"{run.name}{percent}{more}"}
+        return {"id": run.id, "name": run.name, "rest": f"{percent}{more}"}
 
     links = "".join(_menu(context, page, group) for group in _groups(pages))
     markup = f"""
@@ -100,6 +100,8 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
   <a class="kg-brand" href="./">{escape(text("app.title"))}</a>{links}
   <span class="kg-grow"></span>
   <a class="kg-job" data-job hidden href="./runs"></a>
+  <select class="kg-language" data-languages aria-label="{escape(text("nav.language"))}"
+          title="{escape(text("nav.language"))}"></select>
   <button class="kg-button kg-slim" type="button" data-theme
           title="{escape(text("nav.theme"))}"></button>
 </nav>"""

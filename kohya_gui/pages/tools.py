@@ -14,6 +14,7 @@ import kohya_gui
 from kohya_gui.context import Context
 from kohya_gui.jobs.storage import clear, places
 from kohya_gui.pages.shell import Page, widget
+from kohya_gui.pages.tools_jobs import build_jobs
 from sd_scripts.errors import UserError
 
 DOCTOR_SECONDS: Final = 300
@@ -43,6 +44,8 @@ def _build(context: Context) -> None:
     server = [actions.examine, actions.storage, actions.clear_place]
     forms = [{"page": path, "title": context.text(key)} for path, key in _FORMS]
     facts = json.dumps({"versions": versions(), "forms": forms}, ensure_ascii=False)
+    widget("tools_title")
+    build_jobs(context)
     widget("tools", server=server, elem_id="kg-tools", facts=facts)
 
 

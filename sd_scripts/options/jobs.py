@@ -49,6 +49,7 @@ from sd_scripts.options.groups.saving import (
     PreviewOptions,
     SavingOptions,
 )
+from sd_scripts.options.groups.slicing import SlicingOptions
 from sd_scripts.options.groups.training import PerformanceOptions, TrainingOptions
 from sd_scripts.options.groups.validation import ValidationOptions
 from sd_scripts.options.rules.all_rules import run_rules
@@ -318,6 +319,15 @@ class PreparePicturesJob(Job):
     copies: NewPictureOptions = NewPictureOptions()
 
 
+class SliceDyloraJob(Job):
+    """Cut a DyLoRA file into LoRA files of every rank that was trained."""
+
+    name: ClassVar[str] = "slice_dylora"
+    title: ClassVar[str] = "DyLoRA cut to ranks"
+
+    slicing: SlicingOptions
+
+
 class TryPromptsJob(Job):
     """Keep a model in memory and paint what is ordered from it, with LoRAs and embeddings.
 
@@ -343,6 +353,7 @@ JOBS: Final[dict[str, type[Job]]] = {
         MakeMasksJob,
         CheckPicturesJob,
         PreparePicturesJob,
+        SliceDyloraJob,
         TryPromptsJob,
     )
 }

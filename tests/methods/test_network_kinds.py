@@ -20,9 +20,9 @@ from sd_scripts.weights.files import read_metadata
 from sd_scripts.weights.lora_slices import slice_lora
 from sd_scripts.weights.network_difference import difference
 from sd_scripts.weights.network_file import read_network
+from sd_scripts.weights.slicing import run_slicing
 from tests.methods.fakes import FakeModel, fake_model
 from tests.methods.jobs import network_job
-from tools.slice_dylora import main as slice_main
 
 LYCORIS = {"network_module": "lycoris.kohya", "network_dim": 2}
 KINDS: dict[str, dict[str, object]] = {
@@ -360,8 +360,15 @@ def test_slices_of_a_dylora_are_what_was_trained_at_that_rank(kind: str, tmp_pat
         "--save_to",
         str(tmp_path / "b.safetensors"),
     ]
-    assert slice_main([*where, "--unit", "2"]) == 0
+    where += ["--run_dir", str(tmp_path / "run")]
+    assert run_slicing([*where, "--unit", "2", "--check_only"]) == 0
+    assert not (tmp_path / "b-0002.safetensors").exists()
+    assert run_slicing([*where, "--unit", "2"]) == 0
     written = load_file(tmp_path / "b-0002.safetensors")
     assert all(torch.equal(written[key], cut[key]) for key in cut)
     assert read_metadata(tmp_path / "b-0004.safetensors")["ss_network_dim"] == "4"
-    assert slice_main([*where, "--unit", "3"]) == 2
+    where[-1] = str(tmp_path / "again")
+    assert run_slicing([*where, "--unit", "3"]) == 2
+    # Nothing is overwritten.
+    where[-1] = str(tmp_path / "third")
+    assert run_slicing([*where, "--unit", "2"]) == 2

@@ -3,8 +3,11 @@
   "use strict";
   const { t, h, fill, every, page } = window.KG;
 
-  /** Fields from the schema; `values()` gives what stands in them. Rare ones are folded away. */
-  function fields(list, prefix, browse) {
+  /**
+   * Fields from the schema; `values()` gives what stands in them. Rare ones are folded away.
+   * `browse(start, button)` chooses a path, of the kind that `wants` says.
+   */
+  function fields(list, prefix, browse, wants = "folder") {
     const inputs = new Map();
     const one = (field) => {
       const id = `${prefix}-${field.name}`;
@@ -13,7 +16,7 @@
       else if (field.kind === "choice") input = h("select.kg-input", { id }, field.choices.map(([shown, value]) => h("option", { value, selected: value === field.value }, shown)));
       else input = h("input.kg-input", { type: "text", id, value: String(field.value ?? ""), spellcheck: "false", autocomplete: "off" });
       inputs.set(field.name, input);
-      const button = browse && field.path && field.path !== "file" ? h("button.kg-button", { type: "button", onclick: async () => {
+      const button = browse && field.path && (field.path === "file") === (wants === "file") ? h("button.kg-button", { type: "button", onclick: async () => {
         const path = await browse(input.value, button);
         if (path) input.value = path;
       } }, t("dataset.browse")) : null;
@@ -21,9 +24,10 @@
       return h("div.kg-job-field", { title: field.help }, field.kind === "tick" ? [input, " ", label] : [label, h("div.kg-row", {}, input, button)],
         h("div.kg-small.kg-faint", {}, field.help));
     };
+    const rare = list.filter((field) => !field.basic);
     const node = h("div", {},
       h("div.kg-job-fields", {}, list.filter((field) => field.basic).map(one)),
-      h("details", {}, h("summary", {}, t("dataset.more_settings")), h("div.kg-job-fields", {}, list.filter((field) => !field.basic).map(one))));
+      rare.length ? h("details", {}, h("summary", {}, t("dataset.more_settings")), h("div.kg-job-fields", {}, rare.map(one))) : null);
     const values = () => Object.fromEntries([...inputs].map(([name, input]) => [name, input.type === "checkbox" ? input.checked : input.value]));
     const typed = new Set();
     node.addEventListener("input", (event) => typed.add(event.target.id));

@@ -1,4 +1,4 @@
-// The bar at the top: the theme button, and the run that is going on, looked at now and then.
+// The bar at the top: language, the theme button, and the run that is going on, looked at now and then.
 (() => {
   "use strict";
   const { t, h, fill, every, page } = window.KG;
@@ -14,6 +14,11 @@
     });
     document.addEventListener("kg-theme", label);
     label();
+
+    const languages = element.querySelector("[data-languages]");
+    fill(languages, Object.entries(window.KG_LANGUAGES || {}).map(([code, name]) =>
+      h("option", { value: code, lang: code, selected: code === window.KG_LANGUAGE }, name)));
+    languages.addEventListener("change", () => window.KG.setLanguage(languages.value));
 
     for (const menu of element.querySelectorAll("details")) {
       const away = (event) => {
@@ -34,8 +39,9 @@
       job.hidden = !now;
       if (!now) return;
       job.setAttribute("href", page("runs", { run: now.id }));
-      fill(job, h("span", { "aria-hidden": "true" }, "●"), now.text);
-      job.title = now.text;
+      // A long name is cut; how far the run is stays in view.
+      fill(job, h("span", { "aria-hidden": "true" }, "●"), h("span.kg-cut", {}, now.name), h("span.kg-fixed", {}, now.rest));
+      job.title = now.name + now.rest;
     });
   };
 })();

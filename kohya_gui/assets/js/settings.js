@@ -1,4 +1,4 @@
-// Settings of this browser: language and notifications; and how a login is set.
+// Settings of this browser: language and notifications; values that forms begin with; how a login is set.
 (() => {
   "use strict";
   const { t, h, fill } = window.KG;
@@ -45,6 +45,32 @@
     server.webhook_state().then((state) => fill(trouble,
       state.from_environment ? h("p.kg-quiet.kg-small", {}, t("notify.from_environment")) : null,
       state.problem ? h("p.kg-note.kg-warn", {}, state.problem) : null));
+  };
+
+  /** The options of a row, each with its value; the names stay as they are in files. */
+  const kept = (row) => h("ul.kg-list.kg-small", {}, row.values.map((one) =>
+    h("li", {}, one.label, " ", h("code.kg-code", {}, one.option), `: ${one.value}`)));
+
+  window.KG.widgets.defaults = ({ element, server }) => {
+    const list = h("div");
+    const said = h("div", { role: "status" });
+    async function draw() {
+      const rows = await server.kept_defaults();
+      fill(list, rows.length ? rows.map((row) => h("div.kg-default", { "data-job": row.job },
+        h("div.kg-row", {}, h("strong", {}, row.page ? h("a", { href: window.KG.page(row.page) }, row.name) : row.name),
+          h("span.kg-quiet", {}, t("defaults.values", { n: row.values.length })),
+          h("button.kg-button.kg-slim", { type: "button", "aria-label": t("defaults.remove_of", { name: row.name }), onclick: () => remove(row) }, t("defaults.remove"))),
+        h("details", {}, h("summary.kg-small", {}, t("defaults.show")), kept(row)))) : h("p.kg-empty", {}, t("defaults.none")));
+    }
+    async function remove(row) {
+      const text = [h("p", {}, t("defaults.lost", { name: row.name })), kept(row), h("p.kg-quiet.kg-small", {}, t("defaults.stays"))];
+      if (!(await window.KG.confirm({ title: t("defaults.title", { name: row.name }), text, yes: t("defaults.remove"), danger: true }))) return;
+      const answer = await server.forget({ job: row.job, values: row.values });
+      fill(said, answer.problems ? window.KG.jobs.problems(answer.problems) : h("p.kg-note.kg-good", {}, answer.text));
+      await draw();
+    }
+    fill(element.firstElementChild, list, said);
+    draw();
   };
 
   /** Words nobody guesses: 16 letters and digits without those that look alike. */

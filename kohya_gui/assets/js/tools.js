@@ -30,7 +30,7 @@
 
   function doctor(server) {
     const out = h("div", { "aria-live": "polite", "data-doctor": true });
-    const button = h("button.kg-button", { type: "button", onclick: async () => {
+    const button = h("button.kg-button", { type: "button", "data-examine": true, onclick: async () => {
       button.disabled = true;
       fill(out, h("p.kg-quiet", {}, t("tools.examining")));
       try {
@@ -75,7 +75,6 @@
   window.KG.widgets.tools = ({ element, server, props }) => {
     const { versions, forms } = JSON.parse(props.facts);
     fill(element.firstElementChild,
-      h("h1.kg-page-title", {}, t("tools.title")), h("p.kg-lead", {}, t("tools.lead")),
       doctor(server), storage(server),
       card(t("tools.old"), h("p.kg-quiet", {}, t("tools.old_why")), h("div.kg-row", {}, forms.map((form) => h("a.kg-button.kg-slim", { href: page(form.page) }, form.title)))),
       card(t("tools.versions"), h("div.kg-scroll-x", {}, h("table.kg-table", {}, h("tbody", {}, versions.map((one) => h("tr", {}, h("th", { scope: "row" }, one.name), h("td.kg-code", {}, one.version))))))));
