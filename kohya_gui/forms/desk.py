@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.context import Context
+from kohya_gui.forms import preset_words
 from kohya_gui.forms.beginnings import Beginnings, Opened
 from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
@@ -181,7 +182,8 @@ class Desk:
                 return new, "", problems
             case "preset":
                 preset = self._preset(str(data.get("preset")))
-                notice = self._text("form.preset_applied", title=preset.title)
+                title = preset_words.title(preset, self.job_type.name, self._text)
+                notice = self._text("form.preset_applied", title=title)
                 return apply_preset(preset, draft), notice, ()
             case "open_text" | "open_file":
                 return self._open(Opening.of(data))

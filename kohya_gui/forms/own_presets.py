@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.context import Context
+from kohya_gui.forms import preset_words
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.preparation import full_raw
 from kohya_gui.forms.presets import FOLDER_OF_JOB, Preset, is_users_own, preset_of_text
+from kohya_gui.locales import Texts
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
@@ -108,7 +110,7 @@ class PresetDesk:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return all own presets as the page shows them."""
-        return [preset_row(preset) for preset in self.own.list()]
+        return [preset_row(preset, self._job_type.name, self._text) for preset in self.own.list()]
 
     def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
         """Do something with own presets. Raises `UserError` and `OSError`."""
@@ -178,12 +180,12 @@ class PresetDesk:
         return {"state": "presets", "text": self._text(key, **fields)}
 
 
-def preset_row(preset: Preset) -> dict[str, Any]:
-    """Return a preset as the page's script shows it."""
+def preset_row(preset: Preset, job_name: str, text: Texts) -> dict[str, Any]:
+    """Return a preset of a job as the page's script shows it."""
     return {
         "id": preset.id,
-        "title": preset.title,
-        "note": preset.note,
+        "title": preset_words.title(preset, job_name, text),
+        "note": preset_words.note(preset, job_name, text),
         "families": list(preset.families),
         "group": preset.group,
     }

@@ -1,4 +1,4 @@
-"""The words of the page, by key: one TOML file per language, and one for the options' words."""
+"""The words of the page, by key: a TOML file per language, and one each for options and presets."""
 
 from __future__ import annotations
 
@@ -72,9 +72,10 @@ def _read(language: str) -> dict[str, str]:
     folder = resources.files(__package__)
     text = folder.joinpath(f"{language}.toml").read_text("utf-8")
     texts = dict(_flatten(tomllib.loads(text), ""))
-    options = folder.joinpath("options", f"{language}.toml")
-    if options.is_file():  # English has none: options carry it themselves
-        texts.update(_flatten(tomllib.loads(options.read_text("utf-8")), ""))
+    for kind in ("options", "presets"):  # English has none: they carry it themselves
+        more = folder.joinpath(kind, f"{language}.toml")
+        if more.is_file():
+            texts.update(_flatten(tomllib.loads(more.read_text("utf-8")), ""))
     return texts
 
 

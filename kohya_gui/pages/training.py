@@ -117,7 +117,10 @@ class TrainingPage:
             "options": {
                 spec.name: script_facts(spec, self._text) for spec in self._form.specs.values()
             },
-            "presets": [preset_row(preset) for preset in self._desk.presets.values()],
+            "presets": [
+                preset_row(preset, self._job_type.name, self._text)
+                for preset in self._desk.presets.values()
+            ],
             "configs": str(self._context.workspace.path / "configs"),
             "tier": self._context.settings().tier,
             "slots": [step.slot for step in first_steps(self._job_type) if step.slot],

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import kohya_gui
+from kohya_gui.forms import preset_words
 from kohya_gui.forms.layout import FIRST_STEPS
 from kohya_gui.forms.option_words import english_words
+from kohya_gui.forms.presets import presets_of
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.locales import ENGLISH, _read, available_languages, load_texts
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import JOBS
+from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.schema import option_specs
 
 PACKAGE = Path(kohya_gui.__file__).parent
@@ -23,6 +26,7 @@ SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/
 MODULES = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
 TEXTS = load_texts()
 KEYS = sorted(TEXTS.keys())
+OF_OPTIONS = ("option.", "group.", "unit.")
 
 
 def used_keys(source: str, call: str) -> tuple[set[str], set[str]]:
@@ -119,7 +123,7 @@ def test_a_language_without_texts_is_refused_with_those_there_are() -> None:
 def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
     texts, english = _read(language), _read(ENGLISH)
     missing, extra = english.keys() - texts.keys(), texts.keys() - english.keys()
-    optional = {key for key in extra if key.startswith(("option.", "group.", "unit."))}
+    optional = {key for key in extra if key.startswith((*OF_OPTIONS, "preset."))}
     assert (sorted(missing), sorted(extra - optional)) == ([], [])
     assert [key for key, text in texts.items() if not text.strip()] == []
 
@@ -128,8 +132,34 @@ def test_every_other_language_names_and_explains_every_option() -> None:
     words = english_words()
     for language in set(available_languages()) - {ENGLISH}:
         texts = _read(language)
-        given = {key for key in texts if key.startswith(("option.", "group.", "unit."))}
+        given = {key for key in texts if key.startswith(OF_OPTIONS)}
         found = (language, sorted(words.keys() - given), sorted(given - words.keys()))
         assert found == (language, [], [])
         names = [key for key, english in words.items() if "`" in english and "`" not in texts[key]]
         assert names == []
+
+
+def test_every_other_language_names_and_explains_every_preset() -> None:
+    words = preset_words.english_words()
+    assert len(words) > 50
+    for language in set(available_languages()) - {ENGLISH}:
+        given = {key for key in _read(language) if key.startswith("preset.")}
+        assert (language, words.keys() ^ given) == (language, set())
+
+
+def test_what_is_usual_for_an_option_is_the_same_in_every_job() -> None:
+    for part in ("typical", "cost"):
+        said: dict[str, set[str]] = {}
+        for spec in (one for job in JOBS.values() for one in option_specs(job)):
+            if words := (spec.typical if part == "typical" else spec.cost):
+                said.setdefault(spec.name, set()).add(words)
+        assert {name: words for name, words in said.items() if len(words) > 1} == {}
+
+
+def test_presets_speak_the_language_but_for_the_users_own() -> None:
+    german = load_texts("de")
+    shipped = presets_of(TrainNetworkJob)[0]
+    own = replace(shipped, group="own", title="My own")
+    assert preset_words.note(shipped, "train_network", german) != shipped.note
+    assert preset_words.note(shipped, "train_network", TEXTS) == shipped.note
+    assert preset_words.title(own, "train_network", german) == "My own"
