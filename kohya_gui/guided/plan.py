@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +11,18 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import only_changed, raw_of_values
 from kohya_gui.forms.presets import FOLDER, read_preset
 from kohya_gui.forms.starter import RECIPE, REPEATS
-from kohya_gui.guided.costs import Workload
 from kohya_gui.guided.goals import GOALS, STAGES, Card, Goal, preset_of
 from kohya_gui.guided.length import Length
-from kohya_gui.guided.machine import Machine
 from kohya_gui.guided.project import Project
 from kohya_gui.guided.trigger import count_with
+from kohya_gui.jobs.costs import SIDES, Workload, network_bytes, side_of
+from kohya_gui.jobs.machine import Machine
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.folder import safe_name
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 
 Values = dict[str, Any]
 
-SIDES: Final = {"sd1": 512, "sd2": 768, "sdxl": 1024}
-"""Size in pixels that each family paints at."""
 SEED: Final = 42
 PAINTED_STEPS: Final = 20
 HELD_OUT: Final = 0.1
@@ -167,8 +164,12 @@ def workload_of(
         pixels=side * side,
         batch=int(values.get("train_batch_size", 1)),
         steps=steps,
-        rank=int(values.get("network_dim", 4)),
-        conv_rank=int(values.get("conv_dim", 0)),
+        result=network_bytes(
+            facts.family,
+            facts.num_parameters,
+            int(values.get("network_dim", 4)),
+            int(values.get("conv_dim", 0)),
+        ),
         half=values.get("mixed_precision") in ("bf16", "fp16"),
         checkpointing=bool(values.get("gradient_checkpointing")),
         cached_text=bool(values.get("cache_text_encoder_outputs")),
@@ -177,12 +178,3 @@ def workload_of(
         painted_steps=PAINTED_STEPS,
         num_saved=STAGES + 1,
     )
-
-
-def side_of(resolution: object, family: str) -> int:
-    """Return the side of a square as large as what is trained at."""
-    parts = [part for part in str(resolution or "").strip("()").split(",") if part.strip()]
-    if not parts:
-        return SIDES[family]
-    numbers = [int(part) for part in parts]
-    return round(math.sqrt(numbers[0] * numbers[-1]))

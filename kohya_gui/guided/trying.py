@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kohya_gui.guided.outcome import Checkpoint
-from kohya_gui.guided.plan import PAINTED_STEPS, SIDES, Values, is_starter
+from kohya_gui.guided.plan import PAINTED_STEPS, Values, is_starter
 from kohya_gui.guided.project import Project
+from kohya_gui.jobs.costs import SIDES
 from sd_scripts.painting.orders import BaseChoice, NetworkUse, Order, Picture
 
 MAX_STRENGTH: Final = 1.2

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import place_of
 from kohya_gui.forms.live import Insight, Live
 from kohya_gui.forms.preparation import Prepared, prepare
-from kohya_gui.guided.costs import Cost, Measured, cost_of
 from kohya_gui.guided.goals import CARDS, GOALS, Card
 from kohya_gui.guided.length import Length, length_of
-from kohya_gui.guided.machine import Machine, look_at_machine
 from kohya_gui.guided.plan import (
     Facts,
     Values,
@@ -25,26 +22,24 @@ from kohya_gui.guided.plan import (
     draft_of,
     prompts_of,
     saving_memory,
-    side_of,
     with_length,
     workload_of,
 )
 from kohya_gui.guided.project import Project
+from kohya_gui.jobs.costs import Cost, Measured, cost_of, earlier_steps, newest_jobs
 from kohya_gui.jobs.launch import JobRequest
+from kohya_gui.jobs.machine import Machine, look_at_machine
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.jobs.store import RunSummary
 from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.dataset.samples import DatasetPlan
 from sd_scripts.errors import Problem, UserError, errors_among
 from sd_scripts.families.detect import ModelInfo
 from sd_scripts.files import nearest_folder
 from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.toml_file import job_to_toml, read_toml
+from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.train.preflight import RESERVE_BYTES
 
-MOST_RUNS: Final = 40
-"""So many of the newest runs are asked how long a step took, and which model they used."""
 _MODEL: Final = "pretrained_model_name_or_path"
 _ROOM: Final = 0.95
 _MOST_FILES: Final = 20_000
@@ -151,28 +146,9 @@ class Workshop:
 
     def models(self) -> list[str]:
         """Return the models that were trained on before and are still there, the newest first."""
-        found = dict.fromkeys(str(values.get(_MODEL) or "") for _, values in self._jobs())
+        jobs = newest_jobs(self._context.store, TrainNetworkJob.name)
+        found = dict.fromkeys(str(values.get(_MODEL) or "") for _, values in jobs)
         return [path for path in found if path and Path(path).exists()]
-
-    def _measured(self, family: str) -> list[Measured]:
-        """Return what steps of a family took in earlier runs."""
-        found = []
-        for summary, values in self._jobs():
-            seconds = summary.status.seconds_per_step
-            if summary.status.family == family and seconds:
-                found.append(_measured(summary.name, family, values, seconds))
-        return found
-
-    def _jobs(self) -> Iterator[tuple[RunSummary, Values]]:
-        """Yield the newest LoRA trainings with their values."""
-        for summary in self._context.store.list()[:MOST_RUNS]:
-            if summary.job != TrainNetworkJob.name:
-                continue
-            try:
-                values = read_toml(summary.folder.config.read_text("utf-8"), summary.id)
-            except (OSError, ValueError, UserError):
-                continue  # taken away or damaged: it tells nothing
-            yield summary, values
 
     # ---- cards ----
     def ready(self, project: Project) -> Ready:
@@ -182,7 +158,7 @@ class Workshop:
         if look.working or problems or not look.facts.family or not look.num_pictures:
             return Ready(look, machine, look.working, problems=problems)
         base = base_values(project, look.facts, machine)
-        earlier = self._measured(look.facts.family)
+        earlier = earlier_steps(self._context.store, TrainNetworkJob.name, look.facts.family)
         cards: list[CardPlan] = []
         for card in CARDS:
             plan = self._plan(project, look, card, base, machine, earlier)
@@ -247,19 +223,6 @@ class Workshop:
             processes=settings.processes,
         )
         return self._context.queue.submit(request, "queue")
-
-
-def _measured(name: str, family: str, values: Mapping[str, Any], seconds: float) -> Measured:
-    side = side_of(values.get("resolution"), family)
-    return Measured(
-        name,
-        family,
-        str(values.get(_MODEL) or ""),
-        side * side,
-        int(values.get("train_batch_size") or 1),
-        bool(values.get("gradient_checkpointing")),
-        seconds,
-    )
 
 
 def _ending(folder: Path) -> str:

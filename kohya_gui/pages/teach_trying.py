@@ -9,10 +9,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from kohya_gui.context import Context
-from kohya_gui.guided.plan import SIDES
 from kohya_gui.guided.project import Project, Projects
 from kohya_gui.guided.trying import MAX_STRENGTH, order_of
 from kohya_gui.guided.workshop import Workshop
+from kohya_gui.jobs.costs import SIDES
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.teach_training import asked_project, results_of, run_of

@@ -9,14 +9,11 @@ import pytest
 
 from kohya_gui.forms.preparation import full_raw
 from kohya_gui.guided.adjust import FAULTS, LONGEST, adjust
-from kohya_gui.guided.costs import Measured, cost_of, disk_of, memory_of
 from kohya_gui.guided.goals import CARDS, GOALS, STAGES, preset_of
 from kohya_gui.guided.length import length_of, wanted_looks
-from kohya_gui.guided.machine import Machine, read_cards
 from kohya_gui.guided.outcome import Checkpoint
 from kohya_gui.guided.plan import (
     ENOUGH_TO_HOLD_OUT,
-    SIDES,
     Facts,
     base_values,
     draft_of,
@@ -29,6 +26,8 @@ from kohya_gui.guided.plan import (
 from kohya_gui.guided.project import Project
 from kohya_gui.guided.trigger import check_word, count_with, suggest_word
 from kohya_gui.guided.trying import order_of
+from kohya_gui.jobs.costs import SIDES, Measured, cost_of, disk_of, memory_of
+from kohya_gui.jobs.machine import Machine, read_cards
 from sd_scripts.dataset.steps import StepArithmetic
 from sd_scripts.options.form_values import from_form
 from sd_scripts.options.jobs import TrainNetworkJob

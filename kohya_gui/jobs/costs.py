@@ -8,13 +8,21 @@ computed twice. Between these, time and memory follow pixels, batch and the mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from kohya_gui.guided.machine import Machine
+from kohya_gui.jobs.machine import Machine
+from kohya_gui.jobs.store import RunStore, RunSummary
+from sd_scripts.errors import UserError
+from sd_scripts.options.toml_file import read_toml
 
+MOST_RUNS: Final = 40
+"""So many of the newest runs are asked how long a step took, and which model they used."""
 GIB: Final = 2**30
+SIDES: Final = {"sd1": 512, "sd2": 768, "sdxl": 1024}
+"""Size in pixels that each family paints at."""
 _FULL_SIZE: Final = {"sd1": 1.07e9, "sd2": 1.29e9, "sdxl": 3.47e9}
 """Parameters of a whole model of the family."""
 _TEXT_SHARE: Final = {"sd1": 0.12, "sd2": 0.27, "sdxl": 0.24}
@@ -35,15 +43,15 @@ _MEASURED: Final = (0.9, 1.25)
 
 @dataclass(frozen=True)
 class Workload:
-    """What decides the cost of a job. `pixels` of one picture; `num_painted` previews in all."""
+    """What decides the cost of a job. `pixels` of one picture; `num_painted` previews in all;
+    `result` the bytes of one trained file."""
 
     family: str
     num_parameters: int
     pixels: int
     batch: int
     steps: int
-    rank: int
-    conv_rank: int
+    result: int
     half: bool
     checkpointing: bool
     cached_text: bool
@@ -55,7 +63,7 @@ class Workload:
     @property
     def share(self) -> float:
         """How large the model is among those of its family; small ones are for trying out."""
-        return min(1.0, self.num_parameters / _FULL_SIZE[self.family])
+        return share_of(self.family, self.num_parameters)
 
     @property
     def work(self) -> float:
@@ -84,6 +92,17 @@ class Cost:
     memory: int
     disk: int
     measured: str = ""
+
+
+def share_of(family: str, num_parameters: int) -> float:
+    """Return how large a model is among those of its family, at most 1."""
+    return min(1.0, num_parameters / _FULL_SIZE[family])
+
+
+def network_bytes(family: str, num_parameters: int, rank: int, conv_rank: int) -> int:
+    """Return the size of a LoRA's file."""
+    whole = rank * _RANK_BYTES[family] + conv_rank * _CONV_RANK_BYTES[family]
+    return round(whole * share_of(family, num_parameters))
 
 
 def cost_of(load: Workload, machine: Machine, model: str, earlier: Iterable[Measured] = ()) -> Cost:
@@ -134,7 +153,49 @@ def memory_of(load: Workload, machine: Machine) -> int:
 
 def disk_of(load: Workload) -> int:
     """Return the bytes that results, encoded pictures and previews take."""
-    result = load.rank * _RANK_BYTES[load.family] + load.conv_rank * _CONV_RANK_BYTES[load.family]
     encoded = load.num_pictures * load.pixels / 64 * 4 * 4 * 2
     previews = load.num_painted * load.pixels * 1.5
-    return round(load.num_saved * result * load.share + encoded + previews)
+    return round(load.num_saved * load.result + encoded + previews)
+
+
+def side_of(resolution: object, family: str) -> int:
+    """Return the side of a square as large as what is trained at."""
+    parts = [part for part in str(resolution or "").strip("()").split(",") if part.strip()]
+    if not parts:
+        return SIDES[family]
+    numbers = [int(part) for part in parts]
+    return round(math.sqrt(numbers[0] * numbers[-1]))
+
+
+def newest_jobs(store: RunStore, job: str) -> Iterator[tuple[RunSummary, dict[str, Any]]]:
+    """Yield the newest trainings of one kind with their values."""
+    for summary in store.list()[:MOST_RUNS]:
+        if summary.job != job:
+            continue
+        try:
+            values = read_toml(summary.folder.config.read_text("utf-8"), summary.id)
+        except (OSError, ValueError, UserError):
+            continue  # taken away or damaged: it tells nothing
+        yield summary, values
+
+
+def earlier_steps(store: RunStore, job: str, family: str) -> list[Measured]:
+    """Return what steps of a family took in earlier trainings of one kind, the newest first."""
+    return [
+        _measured(summary.name, family, values, seconds)
+        for summary, values in newest_jobs(store, job)
+        if summary.status.family == family and (seconds := summary.status.seconds_per_step)
+    ]
+
+
+def _measured(name: str, family: str, values: Mapping[str, Any], seconds: float) -> Measured:
+    side = side_of(values.get("resolution"), family)
+    return Measured(
+        name,
+        family,
+        str(values.get("pretrained_model_name_or_path") or ""),
+        side * side,
+        int(values.get("train_batch_size") or 1),
+        bool(values.get("gradient_checkpointing")),
+        seconds,
+    )
