@@ -46,6 +46,7 @@ SCRIPTS: Final = (
     "form_insight",
     "form_side",
     "form_filter",
+    "form_sweep",
     "form_toml",
     "run",
     "queue",

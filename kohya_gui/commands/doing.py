@@ -19,7 +19,7 @@ from kohya_gui.jobs import stop
 from kohya_gui.jobs.notify import Notifier, webhook_address
 from kohya_gui.jobs.queue import JobQueue, Queued, Refused, Submitted
 from kohya_gui.jobs.store import RunStore, RunSummary
-from kohya_gui.jobs.submitting import MAX_TOML_BYTES, Given, given_job
+from kohya_gui.jobs.submitting import MAX_TOML_BYTES, Given, given_jobs, several_told
 from kohya_gui.jobs.told import problems_told, queue_told, run_told, status_told
 from kohya_gui.settings import load_settings
 from kohya_gui.workspace import open_workspace
@@ -134,10 +134,13 @@ class _Commands:
     def _submit(self) -> int:
         flags = self._flags
         text, base = _read_job(flags.file)
-        given = given_job(flags.job, text, base, flags.name)
+        jobs = given_jobs(flags.job, text, base, flags.name)
+        given = jobs[0]
         if not flags.json:
-            for warning in given.warnings:
+            for warning in dict.fromkeys(one for job in jobs for one in job.warnings):
                 print(f"note: {warning}", file=sys.stderr)
+        if len(jobs) > 1:
+            return self._submit_several(jobs)
         if flags.check:
             self._tell({"state": "good"}, "The values of the job are in order.", given)
             return EXIT_OK
@@ -155,6 +158,34 @@ class _Commands:
             case Refused(text=words):
                 raise UserError(words, hint="Without --start it waits for its turn.")
         return EXIT_OK
+
+    def _submit_several(self, jobs: Sequence[Given]) -> int:
+        """Let the runs that lists of values make wait in the queue, all or none."""
+        flags = self._flags
+        if flags.check:
+            names = "\n".join(f"  {job.name}" for job in jobs)
+            words = f"The values of all {len(jobs)} runs are in order:\n{names}"
+            self._tell_several({"state": "good"}, words, several_told(jobs))
+            return EXIT_OK
+        if flags.start or flags.follow:
+            raise UserError(
+                f"Lists of values make {len(jobs)} runs of this job, which start in their turn.",
+                hint="Leave out --start and --follow: they then wait in the queue.",
+            )
+        settings, _ = load_settings(self._workspace)
+        requests = [job.request(settings.processes, allow_hub=settings.allow_hub) for job in jobs]
+        queued = self._queue.add(requests)
+        rows = "\n".join(f"  {one.request.name} ({one.id})" for one in queued)
+        words = f"{len(jobs)} runs wait in the queue, with the tag #{jobs[0].tags[0]}:\n{rows}"
+        told = several_told(jobs, [one.id for one in queued])
+        self._tell_several({"state": "queued"}, f"{words}\n{_WHO_MOVES}", told)
+        return EXIT_OK
+
+    def _tell_several(self, row: dict[str, Any], words: str, told: dict[str, Any]) -> None:
+        if self._flags.json:
+            self._print_json({**row, **told})
+        else:
+            print(words, flush=True)
 
     def _tell(self, row: dict[str, Any], words: str, given: Given) -> None:
         if self._flags.json:

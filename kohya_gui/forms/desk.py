@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.forms import preset_words
 from kohya_gui.forms.beginnings import Beginnings, Opened
 from kohya_gui.forms.caption_live import CaptionLive
-from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.drafts import SWEEP, Draft, lists_of
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.live import Live
+from kohya_gui.forms.openings import Opening, tell_import, why_not
 from kohya_gui.forms.own_presets import PresetDesk
 from kohya_gui.forms.preparation import (
     Prepared,
@@ -27,9 +27,8 @@ from kohya_gui.forms.preparation import (
 from kohya_gui.forms.presets import Preset, apply_preset, presets_of
 from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.starter import starter_draft, starter_is_there
+from kohya_gui.forms.sweep import SweepDesk
 from kohya_gui.forms.toml_pane import TomlPane, with_toml
-from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
-from kohya_gui.importers.report import Report
 from kohya_gui.jobs.launch import JobRequest, commands_text
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
@@ -51,29 +50,6 @@ OF_ONE_JOB: Final = frozenset(
 """What belongs to one job alone: a new form never begins with it."""
 
 
-@dataclass(frozen=True)
-class Opening:
-    """A file that somebody opens: sent by the browser as text, or lying on the server at `path`."""
-
-    source: str
-    text: str
-    path: Path | None
-
-    @classmethod
-    def of(cls, data: Mapping[str, object]) -> Opening:
-        """Read what the page's script sends."""
-        if data.get("file"):
-            path = Path(str(data["file"]))
-            return cls(path.name, "", path)
-        return cls(str(data.get("source") or "config"), str(data.get("text") or ""), None)
-
-    def report(self) -> Report | None:
-        """Report on it if it is no job's TOML. Raises `UserError` when it cannot be read."""
-        if self.path is not None:
-            return foreign_report(self.path)
-        return report_of_json(self.text, self.source) if is_json(self.text) else None
-
-
 class Desk:
     """Works on drafts of one kind of job for any number of pages at once."""
 
@@ -84,8 +60,16 @@ class Desk:
         self._beginnings = Beginnings(context, job_type)
         self.own_presets = PresetDesk(context, job_type)
         self.toml = TomlPane(context, job_type)
+        self.sweep = SweepDesk(context, job_type)
         kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
         self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
+        self._plain: dict[str, Callable[[Draft], dict[str, Any]]] = {
+            "show": self._show,
+            "check": self._check,
+            "start": self._start,
+            "queue": self._queue,
+            "requeue": self._requeue,
+        }
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
 
     # ---- drafts ----
@@ -174,6 +158,12 @@ class Desk:
             case "reset":
                 values = {k: v for k, v in draft.values.items() if k != data.get("option")}
                 return replace(draft, values=values), "", ()
+            case "sweep":
+                return (
+                    replace(draft, about={**draft.about, SWEEP: lists_of(data.get("lists"))}),
+                    "",
+                    (),
+                )
             case "clear":
                 key = "form.cleared_to_own" if self.begins_own else "form.cleared"
                 return self.first(), self._text(key), ()
@@ -208,7 +198,9 @@ class Desk:
         report = opening.report()
         if report is not None:
             if report.job_type is not self.job_type:
-                raise UserError.of(Problem(words) for words in self._why_not(report))
+                raise UserError.of(
+                    Problem(words) for words in why_not(report, self.job_type, self._text)
+                )
             return draft_of_report(self.job_type, report), notice, ()
         workspace = self._context.workspace
         if opening.path is not None:
@@ -216,12 +208,6 @@ class Desk:
         else:
             found, problems = draft_of_toml(self.job_type, opening.text, workspace, opening.source)
         return found, notice, problems
-
-    def _why_not(self, report: Report) -> tuple[str, ...]:
-        """Return why a report's values cannot stand in this page's form."""
-        if report.job_type is None:
-            return report.refused
-        return (self._text("form.import_other_job", job=report.job_type.title),)
 
     def _set(self, data: Mapping[str, object], draft: Draft) -> Draft:
         """Put values into single options, as the file chooser and suggestions do."""
@@ -235,23 +221,17 @@ class Desk:
     def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
         """Do something with the form and return what the page shows of it."""
         try:
+            if (plain := self._plain.get(what)) is not None:
+                return plain(draft)
             match what:
-                case "show":
-                    return self._show(draft)
                 case "save":
                     return self._save(draft, data)
-                case "check":
-                    return self._check(draft)
-                case "start":
-                    return self._start(draft)
-                case "queue":
-                    return self._queue(draft)
-                case "requeue":
-                    return self._requeue(draft)
+                case "sweep":
+                    return self.sweep.start(draft, self._request)
                 case "begin_with" | "begin_plain":
                     return self._begin_with(draft if what == "begin_with" else None)
                 case "import":
-                    return self._import(data)
+                    return tell_import(data, self.job_type, self._text)
             if what.startswith("preset_"):
                 return self.own_presets.act(what, data, draft)
         except UserError as error:
@@ -292,30 +272,6 @@ class Desk:
             "prompts": prepared.prompt_text,
         }
 
-    def _import(self, data: Mapping[str, object]) -> dict[str, Any]:
-        """Tell what becomes of somebody's old settings, before the form is filled with them."""
-        opening = Opening.of(data)
-        try:
-            report = opening.report()
-        except UserError as error:
-            why = [str(problem) for problem in error.problems]
-            return _report_row(opening.source, why)
-        if report is None:
-            return {"state": "no_report"}
-        fits = report.job_type is self.job_type
-        headings = {
-            "changed": self._text("form.import_changed"),
-            "ignored": self._text("form.import_ignored"),
-            "unknown": self._text("form.import_unknown"),
-            "mapped": self._text("form.import_mapped"),
-        }
-        sections = [
-            {"fate": fate, "title": headings[fate], "lines": lines}
-            for fate, lines in report.sections()
-        ]
-        refused = report.refused if fits else self._why_not(report)
-        return {**_report_row(opening.source, refused), "fits": fits, "sections": sections}
-
     def _save(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         prepared, job = self._job(draft)
         folder = self._context.workspace.path / "configs"
@@ -324,7 +280,8 @@ class Desk:
             return {"state": "exists", "file": str(path), "name": path.stem}
         folder.mkdir(parents=True, exist_ok=True)
         prepared.write_prompts()
-        write_atomic(path, job_to_toml(job, only_changed=True))
+        lists = self.toml.whole(draft) if draft.lists else None
+        write_atomic(path, lists or job_to_toml(job, only_changed=True))
         return {"state": "saved", "file": str(path)}
 
     def _check(self, draft: Draft) -> dict[str, Any]:
@@ -377,21 +334,11 @@ class Desk:
         job_id, version = str(draft.about.get("queued")), int(draft.about.get("version") or 0)
         before = self._context.queue.find(job_id)
         if before is not None:  # what the form does not show stays as it was
-            kept = {"env": before.request.env, "device": before.request.device}
-            request = request.model_copy(update=kept)
+            kept = before.request
+            same = {"env": kept.env, "device": kept.device, "tags": kept.tags}
+            request = request.model_copy(update=same)
         answer = self._context.queue.replace(job_id, request, version)
         if answer == "saved":
             return {"state": "requeued"}
         key = "queue.started_meanwhile" if answer == "gone" else "queue.changed_meanwhile"
         return {"state": "not_requeued", "text": self._text(key, name=request.name)}
-
-
-def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:
-    """Return a report on settings that do not fit into the form, for the page."""
-    return {
-        "state": "report",
-        "source": source,
-        "fits": False,
-        "refused": list(refused),
-        "sections": [],
-    }

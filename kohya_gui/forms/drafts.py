@@ -16,6 +16,7 @@ from sd_scripts.files import write_atomic
 
 KEPT_DAYS: Final = 60
 KEPT_NUMBER: Final = 200
+SWEEP: Final = "sweep"
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -26,7 +27,7 @@ class Draft:
 
     `about` is what the form was opened for: `parent`, the run that it continues; `queued`,
     `version` and `name`, the waiting job that it changes; `preset`, the one that it began with;
-    `writer`, the tab that it belongs to.
+    `writer`, the tab that it belongs to; `sweep`, lists of values that make several runs of it.
     What is not named there stays as it was saved.
     """
 
@@ -34,6 +35,22 @@ class Draft:
     values: Mapping[str, object] = field(default_factory=dict)
     prompts: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lists(self) -> dict[str, list[str]]:
+        """The values that options shall have one after the other, by option, as they were typed."""
+        return lists_of(self.about.get(SWEEP))
+
+
+def lists_of(given: object) -> dict[str, list[str]]:
+    """Return lists of typed values by option, as a file or a page holds them."""
+    if not isinstance(given, Mapping):
+        return {}
+    return {
+        str(name): [str(value).strip() for value in values if str(value).strip()]
+        for name, values in given.items()
+        if isinstance(values, list)
+    }
 
 
 class Drafts:

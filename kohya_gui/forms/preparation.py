@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.drafts import SWEEP, Draft
 from kohya_gui.forms.form import Raw, default_raw, only_changed, raw_of_values
 from kohya_gui.importers.report import Report
 from kohya_gui.jobs import submitting
+from kohya_gui.jobs.sweeps import take_lists
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
@@ -108,7 +109,7 @@ def draft_of_toml(
 
     Raises `UserError` when the text is not TOML or contradicts itself.
     """
-    values = read_toml(text, source)
+    values, axes = take_lists(job_type, read_toml(text, source))
     known = specs_by_name(job_type)
     problems = [
         problem
@@ -124,7 +125,16 @@ def draft_of_toml(
         except OSError:
             prompts = ""  # the option keeps its path, and that it is not there is told beside it
     raw = raw_of_values(job_type, {name: values[name] for name in values if name in known})
-    return Draft(job_type.name, only_changed(job_type, raw), prompts), tuple(problems)
+    lists = {
+        axis.option: [_typed(job_type, axis.option, one) for one in axis.values] for axis in axes
+    }
+    about = {SWEEP: lists} if lists else {}
+    return Draft(job_type.name, only_changed(job_type, raw), prompts, about), tuple(problems)
+
+
+def _typed(job_type: type[Job], name: str, value: object) -> str:
+    """Return a value as somebody would type it."""
+    return str(raw_of_values(job_type, {name: value})[name])
 
 
 def draft_of_report(job_type: type[Job], report: Report) -> Draft:

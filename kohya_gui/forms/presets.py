@@ -113,7 +113,7 @@ def apply_preset(preset: Preset, draft: Draft) -> Draft:
             name not in preset.values or present[name] != default_raw(job_type)[name]
         ):
             wanted[name] = present[name]
-    about = {"preset": preset.id}
+    about = {**draft.about, "preset": preset.id}
     return Draft(draft.job, only_changed(job_type, wanted), draft.prompts, about)
 
 

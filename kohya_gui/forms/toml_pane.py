@@ -12,6 +12,7 @@ from kohya_gui.forms.form import Raw, changed_names, default_raw, raw_of_values
 from kohya_gui.forms.preparation import draft_of_file, draft_of_toml, full_raw, prepare
 from kohya_gui.forms.presets import Preset, preset_raw
 from kohya_gui.forms.report import problem_row
+from kohya_gui.jobs.sweeps import lists_toml
 from kohya_gui.locales import Texts
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
@@ -26,17 +27,19 @@ SOURCE: Final = "TOML"
 
 def draft_toml(draft: Draft, workspace: Workspace) -> str:
     """Return what differs from the defaults as TOML, also where it is wrong: that is told beside
-    it. Typed prompts stand there as the file that they will be in."""
+    it. Typed prompts stand there as the file that they will be in, lists of values at the top."""
     prepared = prepare(draft, workspace)
     names = [*changed_names(prepared.job_type, prepared.raw)]
     if prepared.prompt_file is not None:
         names.append("sample_prompts")
     specs = specs_by_name(prepared.job_type)
-    values = {name: prepared.values[name] for name in names}
+    lists = lists_toml(prepared.job_type, draft.lists)
+    values = {name: prepared.values[name] for name in names if name not in draft.lists}
     for name, value in values.items():
         if specs[name].is_list and isinstance(value, str):  # what could not be read as a list
             values[name] = tuple(value.splitlines())
-    return values_to_toml(prepared.job_type, values)
+    plain = values_to_toml(prepared.job_type, values)
+    return f"{lists}\n{plain}" if lists and plain else lists + plain
 
 
 def with_toml(draft: Draft, text: str, workspace: Workspace) -> tuple[Draft, tuple[Problem, ...]]:

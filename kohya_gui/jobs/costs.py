@@ -100,7 +100,7 @@ def share_of(family: str, num_parameters: int) -> float:
 
 
 def network_bytes(family: str, num_parameters: int, rank: int, conv_rank: int) -> int:
-    """Return the size of a LoRA's file."""
+    """Return the size of a LoRA's file that is saved in 16 bits."""
     whole = rank * _RANK_BYTES[family] + conv_rank * _CONV_RANK_BYTES[family]
     return round(whole * share_of(family, num_parameters))
 

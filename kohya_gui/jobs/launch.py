@@ -22,6 +22,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 
 import sd_scripts
+from kohya_gui.jobs.notes import begin_tags
 from kohya_gui.jobs.processes import Processes, card_variables, launcher
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
@@ -66,7 +67,7 @@ class JobRequest(BaseModel):
     """A job that can be started now or later. It lies on the disk, so `env` must hold no secrets.
 
     `config_toml` is the complete job; `parent` the id of the run it continues; jobs of one
-    `device` run one after the other; `allow_hub` lets it download.
+    `device` run one after the other; `allow_hub` lets it download; `tags` find the run again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +80,7 @@ class JobRequest(BaseModel):
     device: str = "default"
     processes: Processes = Processes()
     allow_hub: bool = False
+    tags: tuple[str, ...] = ()
 
 
 def command_for(
@@ -180,6 +182,7 @@ def start_request(
             queue_id=queue_id,
         )
         write_record(run, record)
+        begin_tags(run, request.tags)
         process = _spawn(argv, run, environment_for(run, request), workspace.path)
         known = identity_of(process.pid)
         mark = known or ProcessIdentity(pid=process.pid, create_time=time.time())

@@ -83,6 +83,12 @@ def write_note(
         return _write(run, now, note[:MAX_NOTE], clean_tags(tags))
 
 
+def begin_tags(run: RunFolder, tags: Iterable[str]) -> None:
+    """Give a run its first tags, before anybody else knows of it. Raises `OSError`."""
+    if clean := clean_tags(tags):
+        _write(run, NO_NOTE, "", clean)
+
+
 def change_tags(
     workspace: Workspace, run: RunFolder, add: Iterable[str] = (), remove: Iterable[str] = ()
 ) -> RunNote:

@@ -1,19 +1,21 @@
-"""A job given as TOML, by a program or on a command line: checked whole, then ready to start."""
+"""Jobs given as TOML, by a program or on a command line: checked whole, then ready to start."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kohya_gui.jobs.launch import JOB_MODULES, JobRequest
 from kohya_gui.jobs.processes import Processes
-from sd_scripts.errors import Problem, UserError
+from kohya_gui.jobs.sweeps import tag_of, take_lists, told_together, variants
+from kohya_gui.jobs.told import problems_told
+from sd_scripts.errors import Problem, UserError, errors_among
 from sd_scripts.options.jobs import JOBS, Job, TrainingJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import job_to_toml, read_toml
-from sd_scripts.options.values import job_from_values, job_warnings
+from sd_scripts.options.values import check_values, job_from_values, job_warnings
 
 MAX_TOML_BYTES: Final = 1_000_000
 """No job comes near this size; what is larger is not read."""
@@ -26,6 +28,7 @@ class Given:
     job: Job
     name: str
     warnings: tuple[Problem, ...]
+    tags: tuple[str, ...] = ()
 
     def request(self, processes: Processes, *, allow_hub: bool) -> JobRequest:
         """Return what the queue takes. Only trainings are shared out among processes."""
@@ -36,6 +39,7 @@ class Given:
             name=self.name,
             processes=processes if trains else Processes(),
             allow_hub=allow_hub,
+            tags=self.tags,
         )
 
 
@@ -44,11 +48,12 @@ def job_names() -> tuple[str, ...]:
     return tuple(name for name in JOBS if name in JOB_MODULES)
 
 
-def given_job(job_name: str, text: str, base: Path, name: str = "") -> Given:
+def given_jobs(job_name: str, text: str, base: Path, name: str = "") -> tuple[Given, ...]:
     """Read a job's TOML; relative paths in it are meant from `base`.
 
+    A list where an option of a training has one value makes several jobs, with a tag in common.
     `name` is what the run is called; without it, what the job itself says. Raises `UserError` with
-    every problem.
+    every problem of every job.
     """
     if job_name not in job_names():
         raise UserError(
@@ -62,9 +67,31 @@ def given_job(job_name: str, text: str, base: Path, name: str = "") -> Given:
             hint="Hand in the job's options only; lists of pictures go into files.",
         )
     job_type = JOBS[job_name]
-    values = with_whole_paths(job_type, read_toml(text, "the TOML"), base)
-    job = job_from_values(job_type, values)
-    return Given(job, name or run_name(job_type, values), tuple(job_warnings(job)))
+    values, axes = take_lists(job_type, read_toml(text, "the TOML"))
+    name = name or run_name(job_type, values)
+    if not axes:
+        job = job_from_values(job_type, with_whole_paths(job_type, values, base))
+        return (Given(job, name, tuple(job_warnings(job))),)
+    wanted = {
+        one.name: with_whole_paths(job_type, {**values, **one.changes}, base)
+        for one in variants(name, axes)
+    }
+    found = {one: errors_among(check_values(job_type, wanted[one])) for one in wanted}
+    if problems := told_together(found):
+        raise UserError.of(problems)
+    jobs = {one: job_from_values(job_type, wanted[one]) for one in wanted}
+    tags = (tag_of(name),)
+    return tuple(Given(job, one, tuple(job_warnings(job)), tags) for one, job in jobs.items())
+
+
+def several_told(jobs: Sequence[Given], ids: Sequence[str] = ()) -> dict[str, Any]:
+    """Return several jobs as programs are told of them, with their ids in the queue if they wait;
+    a warning that all of them have is told once."""
+    warnings = told_together({job.name: job.warnings for job in jobs})
+    runs: list[dict[str, str]] = [{"name": job.name} for job in jobs]
+    for run, job_id in zip(runs, ids, strict=False):
+        run["id"] = job_id
+    return {"runs": runs, "tag": jobs[0].tags[0], "problems": problems_told(warnings)}
 
 
 def with_whole_paths(

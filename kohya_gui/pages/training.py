@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from kohya_gui.context import Context
 from kohya_gui.forms.desk import Desk
-from kohya_gui.forms.drafts import Draft
+from kohya_gui.forms.drafts import SWEEP, Draft
 from kohya_gui.forms.form import JobForm, default_raw
 from kohya_gui.forms.layout import Section, Step, first_steps, sections
 from kohya_gui.forms.own_presets import preset_row
@@ -60,6 +60,8 @@ class TrainingPage:
                 self._html('<div data-slot="filter"></div>')
                 for section in sections(self._job_type):
                     self._section(section)
+                if self._desk.sweep.is_offered:
+                    self._html('<div class="kg-card" data-slot="sweep"></div>')
                 self._html('<div class="kg-card" data-slot="toml"></div>')
             with gr.Column(scale=1, min_width=280, elem_classes=["kg-desk-side"]):
                 self._html('<aside class="kg-card" data-slot="side"></aside>')
@@ -125,6 +127,7 @@ class TrainingPage:
             "tier": self._context.settings().tier,
             "slots": [step.slot for step in first_steps(self._job_type) if step.slot],
             "stays": self.stays,
+            "sweep": self._desk.sweep.options(),
         }
         return widget(
             "form",
@@ -136,6 +139,7 @@ class TrainingPage:
                 self._cancel_check,
                 self._look_toml,
                 self._whole_toml,
+                self._look_sweep,
                 folder_lister(self._context),
             ],
             events=["act", "alter"],
@@ -211,6 +215,8 @@ class TrainingPage:
         draft_id = place.draft_id
         present = self._form.collect(raw)
         draft = self._desk.draft_of(present, prompts or "")
+        kept = self._desk.load(draft_id)
+        draft = replace(draft, about={SWEEP: kept.lists if kept else {}})
         data: Mapping[str, object] = event._data or {}
         what = str(data.get("what"))
         try:
@@ -223,15 +229,16 @@ class TrainingPage:
                 return self._filled(answer, mark, draft, present, prompts or "")
             answer["notice"] = {"text": "", "problems": rows, "bad": True}
             return self._filled(answer, mark, draft, present, prompts or "")
-        kept = self._desk.keep(draft_id, of_tab(new, place)) or self._parted(place)
+        new = replace(new, about={SWEEP: {}, **new.about})  # lists that are gone are gone
+        told = self._desk.keep(draft_id, of_tab(new, place)) or self._parted(place)
         answer = self._answer(draft_id, new)
         if what == "toml":
             answer["toml"] = [problem_row(problem, full_raw(new)) for problem in problems]
-        elif notice or problems or kept:
+        elif notice or problems or told:
             undo = self._context.drafts.new_id()
             self._desk.keep(undo, draft)
             rows = [problem_row(problem, full_raw(new)) for problem in problems]
-            answer["notice"] = {"text": kept or notice, "problems": rows, "undo": undo}
+            answer["notice"] = {"text": told or notice, "problems": rows, "undo": undo}
         return self._filled(answer, mark, new, present, prompts or "")
 
     def _on_act(self, event: gr.EventData, mark: str, prompts: str | None, *raw: object) -> str:
@@ -260,6 +267,7 @@ class TrainingPage:
             "busy": self._busy(),
             "queued": self._desk.waiting_name(draft_id),
             "begins_own": self._desk.begins_own,
+            "sweep": kept.lists if (kept := self._desk.load(draft_id)) else {},
         }
 
     def _busy(self) -> dict[str, str] | None:
@@ -326,6 +334,12 @@ class TrainingPage:
             return {"text": self._desk.toml.whole(draft)}
         except OSError as error:
             return {"problem": error.strerror or str(error)}
+
+    def _look_sweep(self, request: object = None) -> dict[str, Any] | None:
+        """Return the runs that the lists of values in a draft make."""
+        asked = request if isinstance(request, Mapping) else {}
+        draft = self._desk.load(str(asked.get("draft")))
+        return None if draft is None else self._desk.sweep.look(draft)
 
     def _look_at_check(self, request: object = None) -> dict[str, Any]:
         """Return how a check stands."""

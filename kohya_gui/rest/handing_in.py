@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.concurrency import run_in_threadpool
@@ -10,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from kohya_gui.context import Context
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.jobs.submitting import Given, given_job
+from kohya_gui.jobs.submitting import Given, given_jobs, several_told
 from kohya_gui.jobs.told import problems_told
 from kohya_gui.rest.answers import refusal, text_body
 from sd_scripts.options.toml_file import job_to_toml
@@ -30,10 +31,13 @@ class HandingIn:
         if way not in WAYS:
             hint = f"One of {', '.join(WAYS)}."
             raise refusal(400, f"do={way} is not known.", option="do", hint=hint)
-        given = await self._given(request)
-        return await run_in_threadpool(self._do, way, given)
+        jobs = await self._given(request)
+        return await run_in_threadpool(self._do, way, jobs)
 
-    def _do(self, way: str, given: Given) -> Response:
+    def _do(self, way: str, jobs: Sequence[Given]) -> Response:
+        if len(jobs) > 1:
+            return self._do_several(way, jobs)
+        (given,) = jobs
         told = {"name": given.name, "problems": problems_told(given.warnings)}
         if way == "check":
             return JSONResponse({"state": "good", **told})
@@ -49,9 +53,26 @@ class HandingIn:
                 raise refusal(409, text, hint="do=queue lets it wait for its turn.")
         raise AssertionError("submit knows three answers")
 
+    def _do_several(self, way: str, jobs: Sequence[Given]) -> Response:
+        """Let the runs that lists of values make wait in the queue, all or none."""
+        if way == "check":
+            return JSONResponse({"state": "good", **several_told(jobs)})
+        if way == "start":
+            text = f"Lists of values make {len(jobs)} runs of this job; they start in their turn."
+            raise refusal(400, text, option="do", hint="do=queue lets them wait.")
+        settings = self._context.settings()
+        requests = [job.request(settings.processes, allow_hub=settings.allow_hub) for job in jobs]
+        queued = self._context.queue.add(requests)
+        told = several_told(jobs, [one.id for one in queued])
+        return JSONResponse({"state": "queued", **told}, 202)
+
     async def start_check(self, request: Request) -> Response:
         """Let the trainer itself check a job's TOML, without training."""
-        given = await self._given(request)
+        jobs = await self._given(request)
+        if len(jobs) > 1:
+            text = f"Lists of values make {len(jobs)} runs of this job; one at a time is checked."
+            raise refusal(400, text, hint="POST /jobs?do=check looks at the values of all.")
+        (given,) = jobs
         job = given.job
         check = await run_in_threadpool(self._context.checks.start, job.name, job_to_toml(job))
         row = {"check": check, "problems": problems_told(given.warnings)}
@@ -65,11 +86,11 @@ class HandingIn:
         shown = {name: found[name] for name in ("state", "text", "seconds")}
         return JSONResponse(shown)
 
-    async def _given(self, request: Request) -> Given:
+    async def _given(self, request: Request) -> tuple[Given, ...]:
         query = request.query_params
         text = await text_body(request)
         name = query.get("name", "")
         if len(name) > 200:
             raise refusal(400, "The name is longer than 200 characters.", option="name")
         job = query.get("job", "train_network")
-        return await run_in_threadpool(given_job, job, text, self._context.workspace.path, name)
+        return await run_in_threadpool(given_jobs, job, text, self._context.workspace.path, name)

@@ -31,12 +31,7 @@ def queue(gui: Gui, tiny_sd1: Path, tmp_path: Path) -> Iterator[JobQueue]:
     """Three jobs that wait in a paused queue."""
     queue = JobQueue(open_workspace(gui.workspace))
     queue.pause(True)
-    pictures = draw_pictures(tmp_path / "pictures" / "2_cat")
-    text = (
-        f"pretrained_model_name_or_path = '{tiny_sd1}'\ntrain_data_dir = '{pictures.parent}'\n"
-        "caption_extension = '.txt'\nresolution = 64\nmin_bucket_reso = 64\n"
-        "learning_rate = 0.001\nmax_train_epochs = 1\n"
-    )
+    text = settings(tiny_sd1, tmp_path)
     queue.add(
         [
             JobRequest(job_name="train_network", config_toml=f"{text}output_name = '{n}'\n", name=n)
@@ -46,6 +41,16 @@ def queue(gui: Gui, tiny_sd1: Path, tmp_path: Path) -> Iterator[JobQueue]:
     yield queue
     for job in queue.items():
         queue.remove(job.id)
+
+
+def settings(model: Path, place: Path) -> str:
+    """A job that could be started, but for its name."""
+    pictures = draw_pictures(place / "pictures" / "2_cat")
+    return (
+        f"pretrained_model_name_or_path = '{model}'\ntrain_data_dir = '{pictures.parent}'\n"
+        "caption_extension = '.txt'\nresolution = 64\nmin_bucket_reso = 64\n"
+        "learning_rate = 0.001\nmax_train_epochs = 1\n"
+    )
 
 
 def names(queue: JobQueue) -> list[str]:
@@ -106,3 +111,32 @@ def test_a_waiting_job_is_changed_and_the_queue_goes_on(
     assert eventually(lambda: is_requested(run, "pause"))
     page.locator("[data-ask=go_on]").click()
     assert eventually(lambda: not is_requested(run, "pause"))
+
+
+def test_lists_of_values_become_runs_that_are_told_and_queued(
+    watched: Watched, gui: Gui, queue: JobQueue, tiny_sd1: Path, tmp_path: Path
+) -> None:
+    page = watched.open_form(gui.page("lora"))
+    file = tmp_path / "job.toml"
+    text = settings(tiny_sd1, tmp_path / "more")
+    file.write_text(f"{text}output_name = 'many'\nnetwork_dim = [4, 8]\n", "utf-8")
+    page.locator("input[type=file][accept*=toml]").first.set_input_files(file)
+    expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 2 runs:")
+    page.locator("[data-sweep-add]").click()
+    page.locator("[data-sweep-option]").last.fill("seed")
+    page.locator("[data-sweep-values]").last.fill("1, 2, wrong")
+    expect(page.locator("[data-sweep-problems]")).to_contain_text("wrong")
+    page.locator("[data-sweep-values]").last.fill("1, 2, 3")
+    expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 6 runs:")
+    expect(page.locator(".kg-sweep-runs li").first).to_contain_text("many-network_dim-4-seed-1")
+    expect(page.locator("[data-sweep-cost]")).to_contain_text("on the disk")
+    page.reload()
+    watched.wait_for_form()
+    expect(page.locator("[data-sweep-values]").last).to_have_value("1, 2, 3")
+    page.locator("[data-sweep-start]:enabled").click()
+    tag = page.locator("[data-swept]").get_attribute("data-swept")
+    assert names(queue)[3:] == [f"many-network_dim-{n}-seed-{s}" for n in (4, 8) for s in (1, 2, 3)]
+    assert {job.request.tags for job in queue.items()[3:]} == {(tag,)}
+    page.locator("[data-swept] a").first.click()
+    expect(page.locator("[data-queue] li strong").last).to_have_text("many-network_dim-8-seed-3")
+    assert watched.errors == []

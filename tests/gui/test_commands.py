@@ -205,3 +205,32 @@ def test_every_command_is_documented_and_no_other() -> None:
     words = next(a.choices for a in parser._actions if a.dest == "word")
     assert words is not None
     assert set(words) == documented
+
+
+def test_lists_of_values_make_runs_that_wait(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(f"{GOOD}network_dim = [8, 16]\noutput_name = 'cat'\n")
+    queue = JobQueue(workspace)
+    assert main(["submit", str(file), "--check"]) == EXIT_OK
+    assert "cat-network_dim-16" in capsys.readouterr().out
+    for flag in ("--start", "--follow"):
+        assert main(["submit", str(file), flag]) == EXIT_USER
+        assert "2 runs" in capsys.readouterr().err
+    assert queue.items() == []
+    answer = told(capsys, EXIT_OK, "submit", str(file))
+    waiting = queue.items()
+    assert answer["runs"] == [{"name": one.request.name, "id": one.id} for one in waiting]
+    assert {one.request.tags for one in waiting} == {(answer["tag"],)}
+
+
+def test_a_wrong_value_in_a_list_queues_nothing(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(f"{GOOD}network_dim = [8, 0, -1]\n")
+    problems = told(capsys, EXIT_USER, "submit", str(file))["problems"]
+    assert all("network_dim" in one["message"] for one in problems)
+    assert any("network_dim--1" in one["message"] for one in problems)
+    assert JobQueue(workspace).items() == []

@@ -66,6 +66,7 @@ def test_no_text_is_left_over() -> None:
         "teach.machine_",
         "try.field_",
         "captioning.",
+        "time.",
         *(f"settings.{name}" for name in Processes.model_fields),
     )
     assert {key for key in unused if not key.startswith(put_together)} == set()

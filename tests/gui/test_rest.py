@@ -138,6 +138,25 @@ def test_a_job_waits_and_the_queue_is_worked_on(served: Served, client: httpx.Cl
         busy.run_json.unlink()
 
 
+def test_lists_of_values_make_runs_that_wait(served: Served, client: httpx.Client) -> None:
+    several = f"{GOOD}network_dim = [8, 16]\n"
+    assert problems(client.post("/jobs", params={"do": "start"}, content=several), 400)
+    assert problems(client.post("/checks", content=several), 400)
+    assert problems(client.post("/jobs", content=f"{GOOD}network_dim = [8, -1]\n"), 422)
+    names = ["p-network_dim-8", "p-network_dim-16"]
+    checked = client.post("/jobs", params={"do": "check"}, content=several).json()
+    assert [run["name"] for run in checked["runs"]] == names
+    assert client.post("/queue/pause").json()["jobs"] == []
+    answer = client.post("/jobs", content=several)
+    assert answer.status_code == 202, answer.text
+    waiting = client.get("/queue").json()["jobs"]
+    assert [job["name"] for job in waiting] == names
+    assert [run["id"] for run in answer.json()["runs"]] == [job["id"] for job in waiting]
+    for job in waiting:
+        client.delete(f"/queue/{job['id']}")
+    client.post("/queue/continue")
+
+
 def test_a_check_is_started_and_told(client: httpx.Client) -> None:
     check = client.post("/checks", content=GOOD)
     assert check.status_code == 202

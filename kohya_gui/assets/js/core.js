@@ -120,6 +120,14 @@
     return t("time.seconds", { seconds: whole });
   }
 
+  /** A span of time in words that promise no more than is known: “3 to 8 minutes”. */
+  function span([low, high]) {
+    const [size, name, finest] = high >= 5400 ? [3600, "hours", 0.5] : high >= 60 ? [60, "minutes", 1] : [1, "seconds", 5];
+    const round = (value) => Math.max(finest, Math.round(value / finest) * finest);
+    const [from, to] = [round(low / size), round(high / size)];
+    return from === to ? t(`time.about_${name}`, { n: to }) : t(`time.span_${name}`, { from, to });
+  }
+
   function bytes(count) {
     if (count === null || count === undefined) return "";
     const units = ["B", "KB", "MB", "GB", "TB"];
@@ -193,7 +201,7 @@
   }
 
   window.KG = {
-    t, h, svg, fill, append, mount, widgets, every, number, duration, bytes, copy,
+    t, h, svg, fill, append, mount, widgets, every, number, duration, span, bytes, copy,
     theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

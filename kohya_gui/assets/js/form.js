@@ -51,12 +51,12 @@
     })();
   };
 
-  const order = ["results", "fields", "presets", "bar", "insight", "side", "filter", "toml"];
+  const order = ["results", "fields", "presets", "bar", "insight", "side", "filter", "sweep", "toml"];
 
   /** What all parts share: what they need to know, and what each of them offers to the others. */
   function begin({ trigger, props, server, watch }, facts) {
     const desk = {
-      facts, server, draft: null, report: null, busy: null, queued: null, attempted: false, own: [], beginsOwn: false,
+      facts, server, draft: null, report: null, busy: null, queued: null, attempted: false, own: [], beginsOwn: false, sweep: {},
       slot: (name) => document.querySelector(`[data-slot="${name}"]`),
       block: (name) => document.getElementById(`opt-${name}`),
       label: (name) => (facts.options[name] ? facts.options[name].label : name),
@@ -84,6 +84,7 @@
       desk.busy = answer.busy;
       desk.queued = answer.queued;
       desk.beginsOwn = answer.begins_own;
+      desk.sweep = answer.sweep;
       if (answer.own) desk.own = answer.own;
       if (answer.result && answer.result.own) desk.own = answer.result.own;
       desk.drawAll();

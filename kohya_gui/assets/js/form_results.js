@@ -47,6 +47,7 @@
       if (result.state === "not_requeued") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "refused") notice({ text: result.text, problems: [], bad: true });
       if (result.state === "presets" || result.state === "said") notice({ text: result.text, problems: [] });
+      if (result.state === "swept") desk.swept(result);
       if (result.state === "preset_exists") desk.presetExists(result);
       if (result.state === "preset_file") download(result.file, result.text);
       if (result.state === "shown") showJob(result);

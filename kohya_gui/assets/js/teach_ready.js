@@ -1,15 +1,7 @@
 // Guided step “Ready”: the model to start from, three lengths with their cost, a check, the start.
 (() => {
   "use strict";
-  const { t, h, fill, every, bytes, copy, page } = window.KG;
-
-  /** A span of time in words that promise no more than is known: “3 to 8 minutes”. */
-  function span([low, high]) {
-    const [size, name, finest] = high >= 5400 ? [3600, "hours", 0.5] : high >= 60 ? [60, "minutes", 1] : [1, "seconds", 5];
-    const round = (value) => Math.max(finest, Math.round(value / finest) * finest);
-    const [from, to] = [round(low / size), round(high / size)];
-    return from === to ? t(`teach.about_${name}`, { n: to }) : t(`teach.span_${name}`, { from, to });
-  }
+  const { t, h, fill, every, bytes, copy, page, span } = window.KG;
 
   window.KG.teach.steps.ready = (card, tools) => {
     const { server, facts, ask } = tools;

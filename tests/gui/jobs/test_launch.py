@@ -22,6 +22,7 @@ from kohya_gui.jobs.launch import (
     start_request,
     start_run,
 )
+from kohya_gui.jobs.notes import read_note
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
@@ -113,6 +114,13 @@ def test_a_run_goes_from_start_to_end(workspace: Workspace) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
+def test_a_run_has_the_tags_of_its_request(workspace: Workspace) -> None:
+    request = fake_request(steps=1).model_copy(update={"tags": ("#two words", "one")})
+    run = start_request(workspace, request)
+    assert read_note(run).tags == ("two words", "one")
+    wait_for_state(run, "finished")
+
+
 def test_a_run_has_its_own_session_and_holds_no_pipe(workspace: Workspace) -> None:
     run = start_request(workspace, fake_request(steps=1000))
     pid = derive_status(run).pid

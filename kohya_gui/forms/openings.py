@@ -1,0 +1,79 @@
+"""Files that somebody opens in a form: a job's own, or old settings with a report on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
+from kohya_gui.importers.report import Report
+from kohya_gui.locales import Texts
+from sd_scripts.errors import UserError
+from sd_scripts.options.jobs import Job
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A file that somebody opens: sent by the browser as text, or lying on the server at `path`."""
+
+    source: str
+    text: str
+    path: Path | None
+
+    @classmethod
+    def of(cls, data: Mapping[str, object]) -> Opening:
+        """Read what the page's script sends."""
+        if data.get("file"):
+            path = Path(str(data["file"]))
+            return cls(path.name, "", path)
+        return cls(str(data.get("source") or "config"), str(data.get("text") or ""), None)
+
+    def report(self) -> Report | None:
+        """Report on it if it is no job's TOML. Raises `UserError` when it cannot be read."""
+        if self.path is not None:
+            return foreign_report(self.path)
+        return report_of_json(self.text, self.source) if is_json(self.text) else None
+
+
+def tell_import(data: Mapping[str, object], job_type: type[Job], text: Texts) -> dict[str, Any]:
+    """Tell what becomes of somebody's old settings, before the form is filled with them."""
+    opening = Opening.of(data)
+    try:
+        report = opening.report()
+    except UserError as error:
+        why = [str(problem) for problem in error.problems]
+        return _report_row(opening.source, why)
+    if report is None:
+        return {"state": "no_report"}
+    fits = report.job_type is job_type
+    headings = {
+        "changed": text("form.import_changed"),
+        "ignored": text("form.import_ignored"),
+        "unknown": text("form.import_unknown"),
+        "mapped": text("form.import_mapped"),
+    }
+    sections = [
+        {"fate": fate, "title": headings[fate], "lines": lines} for fate, lines in report.sections()
+    ]
+    refused = report.refused if fits else why_not(report, job_type, text)
+    return {**_report_row(opening.source, refused), "fits": fits, "sections": sections}
+
+
+def why_not(report: Report, job_type: type[Job], text: Texts) -> tuple[str, ...]:
+    """Return why a report's values cannot stand in this page's form."""
+    if report.job_type is None:
+        return report.refused
+    return (text("form.import_other_job", job=report.job_type.title),)
+
+
+def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:
+    """Return a report on settings that do not fit into the form, for the page."""
+    return {
+        "state": "report",
+        "source": source,
+        "fits": False,
+        "refused": list(refused),
+        "sections": [],
+    }
