@@ -120,7 +120,7 @@ def test_lists_of_values_become_runs_that_are_told_and_queued(
     file = tmp_path / "job.toml"
     text = settings(tiny_sd1, tmp_path / "more")
     file.write_text(f"{text}output_name = 'many'\nnetwork_dim = [4, 8]\n", "utf-8")
-    page.locator("input[type=file][accept*=toml]").first.set_input_files(file)
+    page.set_input_files("[data-open-file]", file)
     expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 2 runs:")
     page.locator("[data-sweep-add]").click()
     page.locator("[data-sweep-option]").last.fill("seed")

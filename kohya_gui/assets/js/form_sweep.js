@@ -14,10 +14,10 @@
     let typing = false;
 
     const rows = h("div");
-    const result = h("div", { "aria-live": "polite" });
+    const result = h("div.kg-sweep-result", { "aria-live": "polite" });
     const said = h("div");
     const toggle = h("button.kg-button.kg-slim", { type: "button", "data-sweep-toggle": "", "aria-expanded": "false", "aria-controls": "kg-sweep-body", onclick: () => setOpen(!open) });
-    const body = h("div#kg-sweep-body", { hidden: true },
+    const body = h("div#kg-sweep-body.kg-sweep-body", { hidden: true },
       h("p.kg-quiet.kg-why", {}, t("sweep.lead")),
       h("datalist#kg-sweep-options", {}, facts.sweep.map((name) => h("option", { value: name }, label(name)))),
       rows,
