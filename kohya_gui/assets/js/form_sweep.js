@@ -48,8 +48,8 @@
     }
 
     function row(name = "", values = []) {
-      const option = h("input.kg-input", { type: "text", list: "kg-sweep-options", value: name, "data-sweep-option": "", autocomplete: "off", spellcheck: "false", placeholder: "network_dim", oninput: edited });
-      const input = h("input.kg-input", { type: "text", value: values.map(shown).join(", "), "data-sweep-values": "", autocomplete: "off", spellcheck: "false", placeholder: "8, 16, 32", oninput: edited });
+      const option = h("input.kg-input", { type: "text", list: "kg-sweep-options", value: name, "data-sweep-option": "", autocomplete: "off", spellcheck: "false", placeholder: t("sweep.example", { values: "network_dim" }), oninput: edited });
+      const input = h("input.kg-input", { type: "text", value: values.map(shown).join(", "), "data-sweep-values": "", autocomplete: "off", spellcheck: "false", placeholder: t("sweep.example", { values: "8, 16, 32" }), oninput: edited });
       const node = h("div.kg-sweep-row", {},
         h("label.kg-sweep-name", {}, h("span.kg-small", {}, t("sweep.option")), option),
         h("label.kg-sweep-values", {}, h("span.kg-small", {}, t("sweep.values")), input),
@@ -116,6 +116,7 @@
 
     /** Tell that the runs wait, and how to find them. */
     desk.swept = (answer) => {
+      result.querySelector("[data-sweep-start]")?.remove(); // comes back with the next change: nobody queues them twice
       fill(said, h("div.kg-note.kg-good", { role: "status", "data-swept": answer.tag }, answer.text, " ", t("sweep.later"),
         h("div.kg-row", {}, h("a", { href: page("runs") }, t("sweep.find")), h("a", { href: page("runs", { q: `#${answer.tag}` }) }, t("sweep.tagged")))));
     };
