@@ -62,6 +62,7 @@ SCRIPTS: Final = (
     "dataset_pictures",
     "captioning",
     "dataset_samples",
+    "mask_easel",
     "dataset_masks",
     "dataset_jobs",
     "tool_jobs",

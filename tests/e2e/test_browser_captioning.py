@@ -226,3 +226,60 @@ def test_a_mask_is_painted_and_saved_beside_the_pictures(watched: Watched, gui: 
         assert mask.getpixel((mask.width // 2, mask.height // 2)) == 255
         assert mask.getpixel((1, 1)) == 0
     assert picture.read_bytes() == before
+
+
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until a control has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
+            return
+    raise AssertionError(f"{selector} is not reached by Tab")
+
+
+def test_a_mask_is_painted_by_the_keyboard_alone(watched: Watched, gui: Gui) -> None:
+    page = watched.page
+    page.goto(gui.page(f"pictures?folder={robots(gui)}"))
+    page.get_by_role("tab", name="Masks").press("Enter")
+    page.locator('.kg-mask-list [data-name="02.png"]').press("Enter")
+    expect(page.locator("[data-easel='02.png']")).to_be_visible()
+    tab_to(page, ".kg-mask-shade")
+    spoken, ring = page.locator("[data-mask-spoken]"), page.locator(".kg-mask-ring")
+    expect(spoken).to_contain_text("50 % from the left, 50 % from the top: 100 % learned here.")
+    expect(ring).to_be_visible()
+
+    def press(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    # All of it is left out by a rectangle from corner to corner.
+    press("Home", "PageUp", "r")
+    expect(spoken).to_contain_text("opposite corner")
+    press("End", "PageDown")
+    expect(page.locator(".kg-mask-frame")).to_be_visible()
+    press("r")
+    expect(spoken).to_contain_text("100 % from the left, 100 % from the top: 0 % learned here.")
+    expect(page.locator(".kg-mask-frame")).to_be_hidden()
+    # A line up the right side is learned; a dot on the left is taken back.
+    press("x", "+")
+    expect(spoken).to_have_text("The brush paints “Learn”, 14 % wide.")
+    expect(page.locator("[data-brush=learn]")).to_have_attribute("aria-pressed", "true")
+    press("Enter", *["ArrowUp"] * 10)
+    expect(spoken).to_contain_text("80 % from the top: 100 % learned here.")
+    press("Enter")
+    expect(spoken).to_contain_text("The brush is up.")
+    press("Home", "Space")
+    expect(spoken).to_contain_text("100 % learned here.")
+    press("Control+z")
+    expect(spoken).to_contain_text("0 % learned here. One step taken back.")
+    tab_to(page, "#kg-mask-save")
+    expect(ring).to_be_hidden()
+    press("Enter")
+    expect(page.locator("[data-mask-state]")).to_contain_text("Saved as")
+    with Image.open(robots(gui).with_name("robots_masks") / "02.png") as mask:
+        right, bottom = mask.width - 1, mask.height - 1
+        values = [
+            mask.getpixel(at)
+            for at in ((right, bottom), (right, int(bottom * 0.82)), (0, int(bottom * 0.8)), (5, 5))
+        ]
+    assert values == [255, 255, 0, 0]

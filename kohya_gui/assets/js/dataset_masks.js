@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const { t, h, fill, file, page } = window.KG;
-  const MOST_STEPS = 20;
 
   window.KG.widgets.dataset_masks = ({ element, server }) => {
     const holder = element.firstElementChild;
@@ -109,7 +108,7 @@
       unsaved = false;
       open = mine;
       for (const one of strip.children) one.setAttribute("aria-pressed", String(one.dataset.name === name));
-      easel(mine, found, mask);
+      setUp(mine, found, mask);
     }
 
     const mayLeave = () => window.KG.confirm({ title: t("masks.unsaved"), text: t("masks.leave_text"), yes: t("masks.leave_yes"), danger: true });
@@ -121,95 +120,18 @@
     }
 
     /** Paint one mask; `mine` holds picture, folder and folder of masks as they were when it was opened. */
-    function easel(mine, found, mask) {
+    function setUp(mine, found, mask) {
       const name = mine.name;
-      const width = mask.naturalWidth;
-      const height = mask.naturalHeight;
-      // The mask as it will be saved: grey values in a canvas of its own.
-      const plate = h("canvas", { width, height });
-      const ink = plate.getContext("2d", { willReadFrequently: true });
-      ink.drawImage(mask, 0, 0);
-      // What one sees: the picture under a shade that the mask thins out.
-      const shade = h("canvas.kg-mask-shade", { width, height, role: "img", tabindex: "0", "aria-label": t("masks.canvas", { name }) });
-      const view = shade.getContext("2d");
-      const size = h("input", { type: "range", min: "2", max: "50", value: "12", "aria-label": t("masks.size") });
       const state = h("span.kg-small.kg-quiet", { role: "status", "data-mask-state": "" });
-      const steps = [];
-      let strokes = 0;
-      let learns = false;
-      let last = null;
-
-      function draw() {
-        const values = ink.getImageData(0, 0, width, height);
-        const shown = view.createImageData(width, height);
-        for (let i = 0; i < values.data.length; i += 4) {
-          shown.data[i] = 120;
-          shown.data[i + 2] = 60;
-          shown.data[i + 3] = 0.75 * (255 - values.data[i]);
-        }
-        view.putImageData(shown, 0, 0);
-      }
-      function keep() {
-        steps.push(ink.getImageData(0, 0, width, height));
-        if (steps.length > MOST_STEPS) steps.shift();
-        changed();
-      }
-      function changed() {
-        strokes += 1;
+      const easel = window.KG.maskEasel({ name, mask, source: found.file ? file(found.file) : null, onChange: () => {
         unsaved = true;
         state.textContent = t("masks.unsaved");
-      }
-      const place = (event) => {
-        const box = shade.getBoundingClientRect();
-        return [((event.clientX - box.left) / box.width) * width, ((event.clientY - box.top) / box.height) * height];
-      };
-      function stroke(event) {
-        const [x, y] = place(event);
-        ink.strokeStyle = learns ? "#fff" : "#000";
-        ink.lineWidth = (Number(size.value) / 100) * Math.max(width, height);
-        ink.lineCap = "round";
-        ink.beginPath();
-        ink.moveTo(...(last || [x, y]));
-        ink.lineTo(x, y + 0.01);
-        ink.stroke();
-        last = [x, y];
-        draw();
-      }
-      shade.addEventListener("pointerdown", (event) => {
-        event.preventDefault();
-        shade.setPointerCapture(event.pointerId);
-        keep();
-        last = null;
-        stroke(event);
-      });
-      shade.addEventListener("pointermove", (event) => { if (last && event.buttons) stroke(event); });
-      shade.addEventListener("pointerup", () => { last = null; });
-      function fillAll(colour) {
-        keep();
-        ink.globalCompositeOperation = "source-over";
-        ink.fillStyle = colour;
-        ink.fillRect(0, 0, width, height);
-        draw();
-      }
-      function invert() {
-        keep();
-        ink.globalCompositeOperation = "difference";
-        ink.fillStyle = "#fff";
-        ink.fillRect(0, 0, width, height);
-        ink.globalCompositeOperation = "source-over";
-        draw();
-      }
-      function back() {
-        if (!steps.length) return;
-        ink.putImageData(steps.pop(), 0, 0);
-        changed();
-        draw();
-      }
+      } });
       async function save(event) {
         const button = event.currentTarget;
         button.disabled = true;
-        const saved = strokes;
-        const answer = await server.save_mask({ ...mine, mask: plate.toDataURL("image/png").split(",")[1] });
+        const saved = easel.strokes();
+        const answer = await server.save_mask({ ...mine, mask: easel.data() });
         button.disabled = false;
         if (answer.problem) {
           tell("kg-bad", answer.problem);
@@ -217,7 +139,7 @@
         }
         // Another mask may be on the easel by now, or more have been painted on this one.
         if (open !== mine) return;
-        if (saved === strokes) unsaved = false;
+        if (saved === easel.strokes()) unsaved = false;
         state.textContent = unsaved ? t("masks.unsaved") : t("masks.saved", { path: answer.path });
         list(at);
       }
@@ -239,19 +161,11 @@
         await paint(name);
         if (answer.kept) tell("kg-good", t("masks.dropped", { path: answer.kept }));
       }
-      const brush = (value, words) => h("button.kg-button.kg-slim", { type: "button", "data-brush": words, "aria-pressed": String(value === learns), onclick: (event) => {
-        learns = value;
-        for (const one of event.currentTarget.parentElement.querySelectorAll("[data-brush]")) one.setAttribute("aria-pressed", String(one === event.currentTarget));
-      } }, t(`masks.${words}`));
-      const act = (words, work) => h("button.kg-button.kg-slim", { type: "button", "data-mask-act": words, onclick: work }, t(`masks.${words}`));
-      fill(desk,
-        h("div.kg-row", {}, h("span.kg-row", { role: "group" }, brush(true, "learn"), brush(false, "leave")), h("label.kg-row.kg-small", {}, t("masks.size"), size),
-          act("all_in", () => fillAll("#fff")), act("all_out", () => fillAll("#000")), act("invert", invert), act("back", back)),
+      fill(desk, easel.tools,
         h("p.kg-small.kg-quiet", {}, t(`masks.source_${found.source}`, { path: found.path })),
-        h("div.kg-easel", { style: `aspect-ratio:${width}/${height}` }, found.file ? h("img", { src: file(found.file), alt: name }) : null, shade),
+        easel.board, easel.spoken, easel.help,
         h("div.kg-row", {}, h("button.kg-button.kg-primary", { type: "button", id: "kg-mask-save", onclick: save }, t("masks.save")),
           found.source === "file" ? h("button.kg-button.kg-slim", { type: "button", onclick: drop }, t("masks.drop")) : null, state));
-      draw();
       desk.dataset.easel = name;
     }
 
