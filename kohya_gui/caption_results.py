@@ -10,6 +10,7 @@ from typing import Any, Final
 from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.feed import RunFeed
+from kohya_gui.locales.speaking import told
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.waiting import leave_queue, look_queued, next_queued
 from sd_scripts.errors import UserError
@@ -83,9 +84,9 @@ class CaptionResults:
             "name": summary.name,
             "state": status.state,
             "state_text": self._context.text(f"state.{status.state}"),
-            "detail": status.detail,
-            "hint": status.hint,
-            "problems": [f"{one.message} {one.hint or ''}" for one in status.problems],
+            "detail": told(status.detail),
+            "hint": told(status.hint),
+            "problems": [f"{told(one.message)} {told(one.hint)}" for one in status.problems],
             "active": status.active,
             "doing": (phase.text or phase.name) if phase else "",
             "done": phase.done if phase else 0,
@@ -94,7 +95,7 @@ class CaptionResults:
             "pages": -(-len(captions) // ROWS),
             "rows": shown,
             "more_thumbnails": budget <= 0,
-            "warnings": [f"{one.text} {one.hint or ''}" for one in feed.warnings[:20]],
+            "warnings": [f"{told(one.text)} {told(one.hint)}" for one in feed.warnings[:20]],
             "num_warnings": len(feed.warnings),
             "undo": None if status.active else _undo_state(summary.folder),
         }

@@ -19,6 +19,7 @@ from kohya_gui.jobs.remedies import diagnose
 from kohya_gui.jobs.series import Chart, Curve
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
+from kohya_gui.locales.speaking import told
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.errors import Problem
 from sd_scripts.runs.control import is_requested
@@ -113,8 +114,8 @@ class RunViews:
             "name": summary.name,
             "state": status.state,
             "state_text": self._text(f"state.{status.state}"),
-            "detail": status.detail,
-            "hint": status.hint,
+            "detail": told(status.detail),
+            "hint": told(status.hint),
             "problems": [_problem(problem) for problem in status.problems],
             "active": status.active,
             "alive": status.alive,
@@ -158,7 +159,8 @@ class RunViews:
             "more_thumbnails": budget <= 0,
             "saves": [_save(run, save) for save in feed.saves],
             "warnings": [
-                {"text": w.text, "hint": w.hint, "option": w.option} for w in feed.warnings
+                {"text": told(w.text), "hint": told(w.hint), "option": w.option}
+                for w in feed.warnings
             ],
             "phase": None
             if phase is None
@@ -213,7 +215,7 @@ def run_row(summary: RunSummary, text: Texts) -> dict[str, Any]:
         "name": summary.name,
         "state": status.state,
         "state_text": text(f"state.{status.state}"),
-        "detail": status.detail,
+        "detail": told(status.detail),
         "active": status.active,
         "busy": summary.busy,
         "created": summary.created,
@@ -231,9 +233,9 @@ def run_row(summary: RunSummary, text: Texts) -> dict[str, Any]:
 
 def _problem(problem: Problem) -> dict[str, str | None]:
     return {
-        "message": problem.message,
+        "message": told(problem.message),
         "option": problem.option,
-        "hint": problem.hint,
+        "hint": told(problem.hint),
         "severity": problem.severity,
     }
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from kohya_gui.forms.scans import Scan
 from kohya_gui.locales import Texts
+from kohya_gui.locales.speaking import told
 from sd_scripts.dataset.plan import DatasetPlan
 from sd_scripts.dataset.summary import FolderSummary, Summary, summarise
 from sd_scripts.errors import Problem
@@ -28,8 +29,8 @@ def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
     options = [name.strip() for name in (problem.option or "").split(",") if name.strip()]
     empty = [name for name in options if raw.get(name) in (None, "", False)]
     return {
-        "message": _sentence(problem.message),
-        "hint": problem.hint,
+        "message": _sentence(told(problem.message)),
+        "hint": told(problem.hint) or None,
         "fixes": _fixes(problem, options, raw),
         "options": options,
         "severity": problem.severity,

@@ -1,4 +1,5 @@
-"""The words of the page, by key: a TOML file per language, and one each for options and presets."""
+"""The words of the page, by key: a TOML file per language, and one each for options,
+presets and what trainers tell."""
 
 from __future__ import annotations
 
@@ -72,7 +73,7 @@ def _read(language: str) -> dict[str, str]:
     folder = resources.files(__package__)
     text = folder.joinpath(f"{language}.toml").read_text("utf-8")
     texts = dict(_flatten(tomllib.loads(text), ""))
-    for kind in ("options", "presets"):  # English has none: they carry it themselves
+    for kind in ("options", "presets", "problems"):  # options and presets carry their English
         more = folder.joinpath(kind, f"{language}.toml")
         if more.is_file():
             texts.update(_flatten(tomllib.loads(more.read_text("utf-8")), ""))

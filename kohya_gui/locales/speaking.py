@@ -21,6 +21,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kohya_gui.locales import ENGLISH, Texts, available_languages, load_texts
+from kohya_gui.locales.told import told_in
 
 COOKIE: Final = "kg-language"
 BROWSERS_OWN: Final = "auto"
@@ -111,6 +112,11 @@ class SpokenTexts(Texts):
         for way in _WAYS[mark[1]]:
             words = way(words)
         return words
+
+
+def told(english: str | None) -> str:
+    """Return what a trainer tells in the language that is asked for, as far as it is known."""
+    return told_in(_asked.get() or ENGLISH, english) if english else ""
 
 
 @contextmanager

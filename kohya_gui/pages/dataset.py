@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages import (
     dataset_doctor,
     dataset_masks,
@@ -103,7 +104,7 @@ class _FolderChoice:
 
 
 def _told(problem: Problem) -> dict[str, Any]:
-    return {"problem": problem.message, "hint": problem.hint}
+    return {"problem": told(problem.message), "hint": told(problem.hint)}
 
 
 PAGE: Final = Page("pictures", "nav.pictures", _build)

@@ -13,6 +13,7 @@ from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
+from kohya_gui.locales.speaking import told
 from kohya_gui.waiting import leave_queue, look_queued
 from sd_scripts.errors import UserError
 from sd_scripts.options.form_values import from_form
@@ -47,7 +48,7 @@ def in_words(
 
 
 def _row(message: str, hint: str | None) -> dict[str, str]:
-    return {"message": message, "hint": hint or ""}
+    return {"message": told(message), "hint": told(hint)}
 
 
 def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[dict[str, Any]]:
@@ -115,8 +116,8 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
     return {
         "active": status.active,
         "state": status.state,
-        "detail": status.detail,
-        "hint": status.hint or "",
+        "detail": told(status.detail),
+        "hint": told(status.hint),
         "problems": [_row(one.message, one.hint) for one in status.problems],
     }
 

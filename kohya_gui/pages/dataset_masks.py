@@ -14,6 +14,7 @@ from kohya_gui.browse import Browser
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import widget
@@ -267,7 +268,7 @@ class DatasetMasks:
 
 def _problem(error: UserError) -> Answer:
     problem = error.problems[0]
-    return {"problem": f"{problem.message} {problem.hint or ''}".strip()}
+    return {"problem": f"{told(problem.message)} {told(problem.hint)}".strip()}
 
 
 def _given(request: object, name: str) -> str:

@@ -15,6 +15,7 @@ from kohya_gui.datasets.changing import draft_edit, write_draft
 from kohya_gui.datasets.desks import RESOLUTIONS, TOKEN_LIMITS, OpenDataset, OpenDatasets
 from kohya_gui.datasets.scan import DatasetScan, Picture
 from kohya_gui.datasets.table import Table, Wish
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
@@ -72,7 +73,7 @@ def _answer(function: _Ask) -> Callable[[PictureAnswers, object], Answer]:
             return function(self, data)
         except UserError as error:
             problem = error.problems[0]
-            return {"problem": problem.message, "hint": problem.hint or ""}
+            return {"problem": told(problem.message), "hint": told(problem.hint)}
         except OSError as error:
             return {"problem": error.strerror or str(error), "hint": ""}
 

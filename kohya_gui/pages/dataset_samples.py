@@ -12,6 +12,7 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.live import Live
 from kohya_gui.forms.preparation import prepare
 from kohya_gui.jobs.launch import JOB_PAGES
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.shell import widget
 from sd_scripts.errors import UserError
@@ -70,7 +71,7 @@ class DatasetSamples:
             )
         except UserError as error:
             problem = error.problems[0]
-            return {"problem": f"{problem.message} {problem.hint or ''}"}
+            return {"problem": f"{told(problem.message)} {told(problem.hint)}"}
         return {"drawing": drawing, "ending": str(values.get("caption_extension") or "")}
 
     def _values(self, draft: Draft, folder: Path) -> dict[str, object]:

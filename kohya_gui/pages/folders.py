@@ -9,6 +9,7 @@ from typing import Any
 from kohya_gui.browse import Browser, Entry, Listing
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
+from kohya_gui.locales.speaking import told
 from sd_scripts.errors import UserError
 
 
@@ -33,8 +34,8 @@ def folder_lister(context: Context) -> Callable[[object], dict[str, Any]]:
             listing, chosen = _open(browser, Path(wanted), context)
         except UserError as error:
             problem = error.problems[0]
-            told = {"message": problem.message, "hint": problem.hint}
-            return {**_listing(_start(browser)), "places": places, "problem": told}
+            words = {"message": told(problem.message), "hint": told(problem.hint)}
+            return {**_listing(_start(browser)), "places": places, "problem": words}
         return {**_listing(listing), "places": places, "chosen": chosen}
 
     return list_folder

@@ -13,6 +13,7 @@ from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.forms.starter import starter_is_there
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.thumbnails import Thumbnails
@@ -241,7 +242,9 @@ class TryPage:
             "fraction": view.fraction,
             "before": view.before,
             "loading": view.doing.startswith("loading"),
-            "problems": [{"text": one.message, "hint": one.hint or ""} for one in view.problems],
+            "problems": [
+                {"text": told(one.message), "hint": told(one.hint)} for one in view.problems
+            ],
             "pictures": [
                 {**one.model_dump(), "painted": painted.get(number)}
                 for number, one in enumerate(order.pictures)
@@ -292,7 +295,9 @@ def _offer(offer: RunOffer) -> Answer:
 
 
 def _problems(error: UserError) -> Answer:
-    return {"problems": [f"{one.message}. {one.hint or ''}".strip() for one in error.problems]}
+    return {
+        "problems": [f"{told(one.message)}. {told(one.hint)}".strip() for one in error.problems]
+    }
 
 
 def _given(request: object, name: str) -> str:

@@ -57,6 +57,7 @@ def test_no_text_is_left_over() -> None:
         and f"'{key}'" not in MODULES
     }
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
+    put_together += ("problem.",)
     put_together += ("start.", "teach.goal.", "teach.step.", "teach.card.", "teach.word.")
     put_together += ("teach.changeable.", "teach.sum.", "teach.advice.", "teach.next.")
     put_together += (
