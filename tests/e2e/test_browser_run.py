@@ -335,3 +335,30 @@ def test_a_stop_that_was_asked_elsewhere_is_shown(
     page = view(watched, gui, run)
     request(run, "stop")
     expect(page.locator("[data-state]")).to_have_attribute("data-state", "stopping")
+
+
+def test_looks_get_rarer_where_nothing_changes_and_end_while_hidden(
+    watched: Watched, gui: Gui
+) -> None:
+    page = watched.page
+    page.clock.install(time=0)
+    page.goto(gui.page("tools"))
+    page.wait_for_function("window.KG && window.KG.every")
+    page.clock.pause_at(24 * 3600)  # from here on time passes by run_for alone
+    count = """async (wish) => {
+        window.looks = 0;
+        window.looking = window.KG.every(1000, async () => { window.looks += 1; return wish; });
+    }"""
+    found = {}
+    for wish in ("changed", "same"):
+        page.evaluate(count, wish)
+        page.clock.run_for(100_000)
+        found[wish] = page.evaluate("window.looks")
+        if wish == "changed":
+            page.evaluate("window.looking.stop()")
+    assert found["changed"] > 90
+    assert 20 < found["same"] < 60
+    page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
+    page.clock.run_for(60_000)
+    assert page.evaluate("window.looks") == found["same"]
+    page.evaluate("window.looking.stop()")

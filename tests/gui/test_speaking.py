@@ -178,3 +178,4 @@ def test_no_event_waits_in_gradios_queue(served: Served) -> None:
 
 def test_gradios_queue_sleeps(served: Served) -> None:
     assert served.blocks._queue.sleep_when_free > 0.1
+    assert served.blocks._queue.progress_update_sleep_when_free > 0.1

@@ -60,16 +60,20 @@
     else console.error(`no widget ${name}`);
   }
 
-  /** Call `work` now and then: not while the tab is hidden, slower after failures, never overlapping. */
+  /**
+   * Call `work` now and then: not while the tab is hidden, slower after failures and where nothing
+   * changes (`work` says "same"), never overlapping.
+   */
   function every(milliseconds, work) {
-    let stopped = false;
+    const ended = new AbortController();
     let failures = 0;
+    let quiet = 0;
     let timer = 0;
     let busy = false;
     let again = false;
     async function turn() {
       clearTimeout(timer);
-      if (stopped) return;
+      if (ended.signal.aborted) return;
       if (busy) {
         again = true;
         return;
@@ -79,7 +83,8 @@
         try {
           const wish = await work();
           failures = 0;
-          if (wish === "stop") stopped = true;
+          quiet = wish === "same" ? quiet + 1 : 0;
+          if (wish === "stop") ended.abort();
           if (wish === "again") again = true;
         } catch (error) {
           failures += 1;
@@ -88,15 +93,22 @@
         busy = false;
       }
       document.documentElement.classList.toggle("kg-offline", failures > 1);
-      if (!stopped) timer = setTimeout(turn, again ? 0 : milliseconds * Math.min(8, 1 + failures));
+      const slower = Math.min(8, 1 + failures) * Math.min(4, 1 + quiet / 20);
+      if (!ended.signal.aborted) timer = setTimeout(turn, again ? 0 : milliseconds * slower);
       again = false;
     }
-    const onVisible = () => {
-      if (!document.hidden) turn();
+    const now = () => {
+      quiet = 0;
+      return turn();
     };
-    document.addEventListener("visibilitychange", onVisible);
+    // Whoever comes back to the window sees how things stand now.
+    const onReturn = () => {
+      if (!document.hidden) now();
+    };
+    document.addEventListener("visibilitychange", onReturn, { signal: ended.signal });
+    window.addEventListener("focus", onReturn, { signal: ended.signal });
     turn();
-    return { now: turn, stop: () => { stopped = true; clearTimeout(timer); } };
+    return { now, stop: () => { ended.abort(); clearTimeout(timer); } };
   }
 
   // ---- numbers and times for people ----

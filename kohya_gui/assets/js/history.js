@@ -134,7 +134,7 @@
       const asked = JSON.stringify(wish);
       const answer = await server.list_runs({ ...wish, mark });
       if (asked !== JSON.stringify(wish)) return "again"; // changed while the question was on its way
-      if (answer.same) return undefined;
+      if (answer.same) return "same";
       now = answer;
       mark = now.mark;
       wish.page = now.page;

@@ -42,7 +42,7 @@
     let mark = "";
     const looking = every(3000, async () => {
       const now = await server.overview({ mark });
-      if (now.same) return;
+      if (now.same) return "same";
       mark = now.mark;
       const running = now.runs.filter((run) => run.active);
       const others = now.runs.filter((run) => !run.active);
@@ -53,6 +53,7 @@
         others.length
           ? h("section.kg-card", {}, h("div.kg-row.kg-between", {}, h("h2.kg-h", {}, t("start.recent")), h("a", { href: page("runs") }, t("runs.all"))), table(others.slice(0, 5)))
           : running.length ? null : h("div.kg-empty", {}, h("p", {}, t("start.no_runs"))));
+      return undefined;
     });
     return looking;
   };

@@ -34,14 +34,18 @@
     }
 
     const job = element.querySelector("[data-job]");
+    let shown = "null";
     every(5000, async () => {
       const now = await server.now_running();
+      if (JSON.stringify(now) === shown) return "same";
+      shown = JSON.stringify(now);
       job.hidden = !now;
-      if (!now) return;
+      if (!now) return undefined;
       job.setAttribute("href", page("runs", { run: now.id }));
       // A long name is cut; how far the run is stays in view.
       fill(job, h("span", { "aria-hidden": "true" }, "●"), h("span.kg-cut", {}, now.name), h("span.kg-fixed", {}, now.rest));
       job.title = now.name + now.rest;
+      return undefined;
     });
   };
 })();

@@ -298,7 +298,8 @@
       log.update(now.log);
       // A run that is over does not change any more; two more looks catch its last words.
       quietLooks = now.active || now.alive || stamp === "" ? 0 : quietLooks + 1;
-      return quietLooks > 2 ? "stop" : undefined;
+      if (quietLooks > 2) return "stop";
+      return now.data || now.log.lines.length ? undefined : "same";
     });
     return looking;
   };
