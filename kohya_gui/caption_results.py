@@ -11,6 +11,7 @@ from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.locales.speaking import told
+from kohya_gui.reasons import failure
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.waiting import leave_queue, look_queued, next_queued
 from sd_scripts.errors import UserError
@@ -133,7 +134,7 @@ class CaptionResults:
         try:
             stop.stop(run)
         except OSError as error:
-            return {"problem": error.strerror or str(error)}
+            return {"problem": failure(error)}
         return {}
 
     def change_back(self, request: object = None) -> dict[str, Any]:
@@ -153,7 +154,7 @@ class CaptionResults:
         except UserError as error:
             return {"problem": str(error)}
         except OSError as error:
-            return {"problem": error.strerror or str(error)}
+            return {"problem": failure(error)}
         return {}
 
 

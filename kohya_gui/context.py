@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -74,7 +75,8 @@ class Context:
     def _move_queue(self) -> None:
         with contextlib.suppress(OSError):  # told in the page that lists them
             self.store.list()  # past runs are read once, before anybody opens their page
-        told, turn = "", 0
+        told: str | None = None
+        turn = 0
         while not self._closed.wait(QUEUE_SECONDS):
             turn += 1
             try:
@@ -82,12 +84,21 @@ class Context:
                 self.trying.make_room()
                 if turn % NOTIFY_EVERY == 0:
                     self.notifier.look()
-                told = ""
+                self.queue.trouble = told = None
             except (UserError, OSError) as error:
-                # A damaged or unreachable queue is also told in the page; here once is enough.
-                if str(error) != told:
-                    told = str(error)
-                    print(f"queue: {told}", file=sys.stderr)
+                self.queue.trouble = error
+                told = _tell_once(str(error), told)
+            except Exception as error:  # noqa: BLE001 - told with its traceback; jobs still wait
+                self.queue.trouble = error
+                told = _tell_once("".join(traceback.format_exception(error)), told)
+
+
+def _tell_once(words: str, told: str | None) -> str:
+    """Tell what keeps the queue from moving on where the program was started: the page tells it
+    too, so that once is enough."""
+    if words != told:
+        print(f"queue: {words}", file=sys.stderr, flush=True)
+    return words
 
 
 def make_context(workspace_path: Path | None, language: str | None) -> Context:

@@ -20,6 +20,7 @@ from kohya_gui.jobs.series import Chart, Curve
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
 from kohya_gui.locales.speaking import told
+from kohya_gui.reasons import reason
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.errors import Problem
 from sd_scripts.runs.control import is_requested
@@ -31,6 +32,7 @@ CHART_POINTS: Final = 400
 NUM_KEPT: Final = 12
 """So many runs are followed at once; the one that was not looked at for longest is let go."""
 _THUMBNAILS_PER_LOOK: Final = 8
+_UNREAD: Final = "unread"
 
 _T = TypeVar("_T")
 
@@ -92,11 +94,17 @@ class RunViews:
         with self._lock:
             log = self._logs.get_or_make(run.id, lambda: LogTail(run.log))
         answer = self._status(summary)
-        answer["log"] = self._log(log, look.log_from)
         stamp = _stamp(run)
+        try:
+            log.poll()
+            if stamp != look.stamp:
+                feed.poll()
+        except OSError as error:  # what was read before is shown; the next look tries again
+            answer["unreadable"] = self._text("run.unreadable", reason=reason(error))
+            stamp = _UNREAD
+        answer["log"] = self._log(log, look.log_from)
         answer["stamp"] = stamp
         if stamp != look.stamp:
-            feed.poll()
             answer["data"] = self._data(run, feed)
         return answer
 
@@ -192,7 +200,6 @@ class RunViews:
 
     @staticmethod
     def _log(log: LogTail, log_from: int) -> dict[str, Any]:
-        log.poll()
         view = log.view()
         begin = max(log_from, view.first_number)
         lines = view.lines[begin - view.first_number :]

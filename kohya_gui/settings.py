@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kohya_gui.jobs.lock import file_lock
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.workspace import Workspace
 from sd_scripts.files import write_atomic
@@ -78,14 +81,28 @@ def _put_aside(path: Path, text: str) -> str:
     return f"{text} The file as it was: {aside.name}."
 
 
+def settings_lock(workspace: Workspace) -> AbstractContextManager[None]:
+    """Hold this from reading settings to writing them, so that no two changes lose each other.
+
+    Raises `UserError` when another program keeps it.
+    """
+    return file_lock(workspace.queue / "settings.lock")
+
+
 def save_settings(workspace: Workspace, settings: Settings) -> None:
     """Write the settings in one atomic step. Raises `OSError`."""
     text = json.dumps(settings.model_dump(mode="json"), ensure_ascii=False, indent=2)
     write_atomic(workspace.settings, text + "\n")
 
 
-def forget_page_defaults(workspace: Workspace, job: str) -> None:
-    """Let new forms of a job begin with the defaults again. Raises `OSError`."""
-    settings = load_settings(workspace)[0]
-    others = {name: own for name, own in settings.page_defaults.items() if name != job}
-    save_settings(workspace, settings.model_copy(update={"page_defaults": others}))
+def keep_page_defaults(workspace: Workspace, job: str, values: Mapping[str, object]) -> None:
+    """Let new forms of a job begin with these values, with none of them with the defaults again.
+
+    Raises `OSError`, and `UserError` when another program keeps the settings.
+    """
+    with settings_lock(workspace):
+        settings = load_settings(workspace)[0]
+        new = {name: own for name, own in settings.page_defaults.items() if name != job}
+        if values:
+            new[job] = dict(values)
+        save_settings(workspace, settings.model_copy(update={"page_defaults": new}))

@@ -32,7 +32,8 @@ from kohya_gui.forms.toml_pane import TomlPane, with_toml
 from kohya_gui.jobs.launch import JobRequest, commands_text
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.settings import forget_page_defaults, save_settings
+from kohya_gui.reasons import failure, reason
+from kohya_gui.settings import keep_page_defaults
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import Job, TrainingJob, WholeModelJob
@@ -112,14 +113,10 @@ class Desk:
 
     def _begin_with(self, draft: Draft | None) -> dict[str, Any]:
         """Let new forms begin with this one from now on, or (None) with the defaults again."""
-        workspace, job = self._context.workspace, self.job_type.name
-        if draft is None:
-            forget_page_defaults(workspace, job)
-        else:
+        own = {}
+        if draft is not None:
             own = {k: v for k, v in draft.values.items() if k not in OF_ONE_JOB}
-            settings = self._context.settings()
-            kept = {"page_defaults": {**settings.page_defaults, job: own}}
-            save_settings(workspace, settings.model_copy(update=kept))
+        keep_page_defaults(self._context.workspace, self.job_type.name, own)
         key = "form.begins_plain" if draft is None else "form.begins_own"
         return {"state": "said", "text": self._text(key)}
 
@@ -132,7 +129,7 @@ class Desk:
         try:
             self._context.drafts.save(draft_id, draft)
         except OSError as error:
-            return self._text("form.not_kept", reason=error.strerror or str(error))
+            return self._text("form.not_kept", reason=reason(error))
         return None
 
     def load(self, draft_id: str) -> Draft | None:
@@ -241,7 +238,7 @@ class Desk:
                 "problems": [problem_row(problem, raw) for problem in error.problems],
             }
         except OSError as error:
-            return {"state": "failed", "text": error.strerror or str(error)}
+            return {"state": "failed", "text": failure(error)}
         raise AssertionError(f"unknown action {what!r}")
 
     def _job(self, draft: Draft) -> tuple[Prepared, Job]:

@@ -82,6 +82,8 @@ class JobQueue:
     def __init__(self, workspace: Workspace, store: RunStore | None = None) -> None:
         self.workspace = workspace
         self.store = store or RunStore(workspace)
+        self.trouble: Exception | None = None
+        """What kept the newest look from moving the queue on; pages tell it."""
         self._path = workspace.queue / _FILE
         self._lock_path = workspace.queue / _LOCK
 

@@ -119,6 +119,11 @@ def told(english: str | None) -> str:
     return told_in(_asked.get() or ENGLISH, english) if english else ""
 
 
+def asked_texts() -> Texts:
+    """Return the texts in the language of the request that is being answered, else in English."""
+    return load_texts(_asked.get())
+
+
 @contextmanager
 def marking() -> Iterator[None]:
     """Let texts be marks: while pages are built."""

@@ -22,6 +22,7 @@ from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
+from kohya_gui.reasons import failure
 from sd_scripts.errors import Problem, UserError
 
 TABS: Final[tuple[ModuleType, ...]] = (
@@ -87,7 +88,7 @@ class _FolderChoice:
         except UserError as error:
             return json.dumps({"turn": turn, "folder": "", **_told(error.problems[0])}), ""
         except OSError as error:
-            problem = Problem(f"The workspace cannot be written to: {error.strerror or error}.")
+            problem = Problem(failure(error))
             return json.dumps({"turn": turn, "folder": str(real), **_told(problem)}), str(real)
         facts = {"turn": turn, "folder": str(real), "ending": usual_ending(real)}
         return json.dumps(facts), str(real)

@@ -14,6 +14,7 @@ from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
 from kohya_gui.locales.speaking import told
+from kohya_gui.reasons import failure
 from kohya_gui.waiting import leave_queue, look_queued
 from sd_scripts.errors import UserError
 from sd_scripts.options.form_values import from_form
@@ -42,7 +43,7 @@ def in_words(
         except UserError as error:
             return {"problems": [_row(one.message, one.hint) for one in error.problems]}
         except OSError as error:
-            return {"problems": [_row(error.strerror or str(error), None)]}
+            return {"problems": [_row(failure(error), None)]}
 
     return call
 

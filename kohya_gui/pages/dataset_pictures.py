@@ -19,6 +19,7 @@ from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
+from kohya_gui.reasons import failure
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.tokens import cut_off_at
 from sd_scripts.errors import UserError
@@ -75,7 +76,7 @@ def _answer(function: _Ask) -> Callable[[PictureAnswers, object], Answer]:
             problem = error.problems[0]
             return {"problem": told(problem.message), "hint": told(problem.hint)}
         except OSError as error:
-            return {"problem": error.strerror or str(error), "hint": ""}
+            return {"problem": failure(error), "hint": ""}
 
     return call
 

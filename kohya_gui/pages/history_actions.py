@@ -17,6 +17,7 @@ from kohya_gui.jobs.notes import Changed, RunNote, change_tags, read_note, write
 from kohya_gui.jobs.remedies import remedy_of
 from kohya_gui.jobs.store import RunSummary
 from kohya_gui.pages.run_actions import RunActions, given
+from kohya_gui.reasons import failure, reason
 from kohya_gui.run_view import run_row
 from sd_scripts.errors import UserError
 from sd_scripts.options.toml_file import read_toml
@@ -171,7 +172,7 @@ class HistoryActions:
             ]
             self._context.queue.add(requests)
         except (UserError, OSError) as error:
-            return {"problem": str(error)}
+            return {"problem": failure(error)}
         return {}
 
     def leave_out(self, request: object = None) -> dict[str, Any]:
@@ -188,12 +189,11 @@ class HistoryActions:
             file = decisions_for(self._context.workspace, remedy.folder, named)
             leave_out(file, remedy.folder, remedy.pictures, text("failure.left_out", run=run.name))
         except (UserError, OSError) as error:
-            return {"problem": str(error)}
+            return {"problem": failure(error)}
         return {}
 
     def _why(self, error: UserError | OSError) -> str:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        return self._context.text("runs.note_not_kept", reason=reason)
+        return self._context.text("runs.note_not_kept", reason=reason(error))
 
 
 def _row(note: RunNote) -> dict[str, Any]:

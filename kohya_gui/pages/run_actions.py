@@ -10,6 +10,7 @@ from typing import Any, Final
 from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JOB_PAGES
+from kohya_gui.reasons import failure, reason
 from kohya_gui.run_view import run_row
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
@@ -62,8 +63,8 @@ class RunActions:
         """Return the queue for the page, and what is wrong with its file."""
         try:
             content = self._context.queue.content()
-        except UserError as error:
-            return {"jobs": [], "paused": False}, str(error)
+        except (UserError, OSError) as error:
+            return {"jobs": [], "paused": False}, failure(error)
         jobs = [
             {
                 "id": job.id,
@@ -74,7 +75,14 @@ class RunActions:
             }
             for job in content.jobs
         ]
-        return {"jobs": jobs, "paused": content.paused}, None
+        return {"jobs": jobs, "paused": content.paused}, self._stuck() if jobs else None
+
+    def _stuck(self) -> str | None:
+        """Return what keeps the queue from moving on, None if nothing does."""
+        trouble = self._context.queue.trouble
+        if trouble is None:
+            return None
+        return self._context.text("queue.stuck", reason=reason(trouble))
 
     def look_run(self, request: object = None) -> dict[str, Any]:
         """Return how a run stands and what is new since the last look."""
@@ -89,7 +97,7 @@ class RunActions:
         try:
             ask(run)
         except OSError as error:
-            return {"problem": error.strerror or str(error)}
+            return {"problem": failure(error)}
         return {}
 
     def queue_action(self, request: object = None) -> dict[str, Any]:
@@ -113,7 +121,7 @@ class RunActions:
                 case _:
                     there = False
         except (UserError, OSError, ValueError) as error:
-            return {"problem": str(error)}
+            return {"problem": failure(error)}
         return {} if there else {"problem": self._context.text("queue.gone")}
 
 

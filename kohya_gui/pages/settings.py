@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -18,7 +20,9 @@ from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.settings_defaults import build_defaults
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
-from kohya_gui.settings import Settings, save_settings
+from kohya_gui.reasons import reason
+from kohya_gui.settings import Settings, save_settings, settings_lock
+from sd_scripts.errors import UserError
 
 
 def _build(context: Context) -> None:
@@ -31,6 +35,7 @@ def _build(context: Context) -> None:
         *_notifications(context),
         *_cards(context),
     ]
+    known = gr.Textbox(visible="hidden", elem_id="setting-known")
     save = gr.Button(text("settings.save"), variant="primary", elem_id="setting-save")
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
     build_defaults(context)
@@ -38,30 +43,37 @@ def _build(context: Context) -> None:
     _trackers(context)
 
     def load() -> list[Any]:
-        now = context.settings()
+        return shown(context.settings())
+
+    def shown(now: Settings) -> list[Any]:
         general = now.model_dump()
         general["roots"] = "\n".join(now.roots)
         cards = now.processes.model_dump()
-        return [*(general[name] for name in _GENERAL), *(cards[name] for name in _CARDS)]
+        boxes = [*(general[name] for name in _GENERAL), *(cards[name] for name in _CARDS)]
+        return [now.model_dump_json(), *boxes]
 
-    def keep(*given: Any) -> str:
+    def keep(before: str, *given: Any) -> list[Any]:
         values: dict[str, Any] = dict(zip(_GENERAL, given, strict=False))
         lines = str(values["roots"] or "").splitlines()
         values["roots"] = [line.strip() for line in lines if line.strip()]
         values["webhook"] = str(values["webhook"] or "").strip()
         cards = given[len(_GENERAL) :]
         values["processes"] = filled(dict(zip(_CARDS, cards, strict=True)))
-        return keep_settings(context, values)
+        said = keep_settings(context, values, before)
+        boxes = [gr.skip() for _ in (before, *given)] if said.boxes is None else shown(said.boxes)
+        if said.boxes is not None:
+            boxes[0] = context.settings().model_dump_json()
+        return [said.markup, *boxes]
 
     quick: dict[str, Any] = {
         "queue": False,
         "show_progress": "hidden",
         "api_visibility": "private",
     }
-    save.click(keep, fields, [said], **quick)
+    save.click(keep, [known, *fields], [said, known, *fields], **quick)
     blocks = gr.context.Context.root_block
     assert isinstance(blocks, gr.Blocks), "a page is built within its application"
-    blocks.load(load, None, fields, **quick)
+    blocks.load(load, None, [known, *fields], **quick)
 
 
 def _look(context: Context) -> list[Any]:
@@ -241,8 +253,18 @@ def _html(markup: str) -> None:
     gr.HTML(markup, apply_default_css=False, js_on_load=None)
 
 
-def keep_settings(context: Context, values: dict[str, Any]) -> str:
-    """Write the settings and return what to say about it, as markup."""
+@dataclass(frozen=True)
+class Said:
+    """What to say about saving, as markup, and what the page's boxes hold then (None: the same)."""
+
+    markup: str
+    boxes: Settings | None = None
+
+
+def keep_settings(context: Context, values: dict[str, Any], before: str = "") -> Said:
+    """Write the settings. `before` are those that the page was filled with, as JSON: what was not
+    changed in the page stays as others have set it meanwhile, and of what both have changed
+    nothing is written but told."""
     text = context.text
     bad = [root for root in values["roots"] if not Path(root).expanduser().is_dir()]
     if bad:
@@ -251,19 +273,41 @@ def keep_settings(context: Context, values: dict[str, Any]) -> str:
         return _said("kg-bad", text("settings.webhook_wrong"))
     values["roots"] = [str(Path(root).expanduser().absolute()) for root in values["roots"]]
     try:
-        now = context.settings().model_dump(mode="json")
-        save_settings(context.workspace, Settings.model_validate({**now, **values}))
+        with settings_lock(context.workspace):
+            now = context.settings().model_dump(mode="json")
+            mine = Settings.model_validate({**now, **values}).model_dump(mode="json")
+            base = _known(before) or now
+            wanted = [name for name in values if mine[name] != base.get(name)]
+            both = [name for name in wanted if base.get(name) != now[name] != mine[name]]
+            new = Settings.model_validate({**now, **{name: mine[name] for name in wanted}})
+            if both:
+                names = ", ".join(text(f"settings.{_LABELS.get(name, name)}") for name in both)
+                return _said("kg-bad", text("settings.changed_meanwhile", names=names), new)
+            save_settings(context.workspace, new)
     except ValidationError as error:
         # pydantic's own words begin with where; ours are behind "Value error, "
         reasons = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
         return _said("kg-bad", text("settings.not_saved", reason=reasons))
-    except OSError as error:
-        return _said("kg-bad", text("settings.not_saved", reason=error))
-    return _said("kg-good", text("settings.saved"))
+    except (UserError, OSError) as error:
+        return _said("kg-bad", text("settings.not_saved", reason=reason(error)))
+    return _said("kg-good", text("settings.saved"), new)
 
 
-def _said(tone: str, words: str) -> str:
-    return f'<p class="kg-note {tone}" role="status">{escape(words)}</p>'
+_LABELS: Final = {"processes": "cards"}
+"""Settings whose text has another name."""
+
+
+def _known(before: str) -> dict[str, Any]:
+    """Read what the page was filled with; nothing if that is not understood."""
+    try:
+        found = json.loads(before or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _said(tone: str, words: str, boxes: Settings | None = None) -> Said:
+    return Said(f'<p class="kg-note {tone}" role="status">{escape(words)}</p>', boxes)
 
 
 PAGE: Final = Page("settings", "nav.settings", _build)

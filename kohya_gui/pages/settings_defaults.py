@@ -12,7 +12,7 @@ from kohya_gui.jobs.launch import JOB_PAGES
 from kohya_gui.pages.dataset_jobs import in_words
 from kohya_gui.pages.shell import widget
 from kohya_gui.quick_gradio import gr
-from kohya_gui.settings import forget_page_defaults
+from kohya_gui.settings import keep_page_defaults
 from sd_scripts.errors import UserError
 
 Row = dict[str, Any]
@@ -50,7 +50,7 @@ class KeptDefaults:
         now = next((row for row in self.kept_defaults() if row["job"] == job), None)
         if now is not None and now["values"] != data.get("values"):
             raise UserError(text("settings.defaults_changed"))
-        forget_page_defaults(self._context.workspace, job)
+        keep_page_defaults(self._context.workspace, job, {})
         return {"text": text("settings.defaults_removed", form=self._name(job))}
 
     def _name(self, job: str) -> str:

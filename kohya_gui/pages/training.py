@@ -22,6 +22,7 @@ from kohya_gui.forms.widgets import script_facts
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import widget
 from kohya_gui.quick_gradio import gr
+from kohya_gui.reasons import failure
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import Job
 
@@ -186,12 +187,13 @@ class TrainingPage:
         # From now on the draft is this tab's; one that had it before goes on with a copy.
         tab = Tab(opened.draft_id, self._context.drafts.new_id())
         own = replace(opened.draft, about={**opened.draft.about, WRITER: tab.writer})
-        kept = self._desk.keep(opened.draft_id, own)
+        told = self._keep(own, Place(opened.draft_id, {}))
         answer = self._answer(opened.draft_id, opened.draft, opened=True)
         answer["own"] = self._desk.own_presets.rows()
         raw = full_raw(opened.draft)
         answer["notice"] = {
-            "text": opened.notice or kept or "",
+            "text": opened.notice or "",
+            **(told or {}),
             "problems": [problem_row(problem, raw) for problem in opened.problems],
         }
         return self._filled(answer, tab.mark, opened.draft, default_raw(self._job_type), "")
@@ -199,14 +201,20 @@ class TrainingPage:
     def _on_edit(self, mark: str, prompts: str | None, *raw: object) -> str:
         place = place_of(self._context.drafts, Tab.of(mark), self._job_type.name)
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
-        told = self._desk.keep(place.draft_id, of_tab(draft, place)) or self._parted(place)
+        told = self._keep(draft, place)
         answer = self._answer(place.draft_id, draft)
         if told:
-            answer["notice"] = {"text": told, "problems": [], "bad": place.parted}
+            answer["notice"] = told
         return json.dumps(answer, ensure_ascii=False)
 
-    def _parted(self, place: Place) -> str:
-        return self._text("form.parted") if place.parted else ""
+    def _keep(self, draft: Draft, place: Place) -> dict[str, Any] | None:
+        """Write a tab's draft down; return what has to be told about that, if anything."""
+        why_not = self._desk.keep(place.draft_id, of_tab(draft, place))
+        if why_not is not None:
+            return {"text": why_not, "problems": [], "bad": True, "until_kept": True}
+        if place.parted:
+            return {"text": self._text("form.parted"), "problems": [], "bad": True}
+        return None
 
     def _on_alter(
         self, event: gr.EventData, mark: str, prompts: str | None, *raw: object
@@ -230,7 +238,7 @@ class TrainingPage:
             answer["notice"] = {"text": "", "problems": rows, "bad": True}
             return self._filled(answer, mark, draft, present, prompts or "")
         new = replace(new, about={SWEEP: {}, **new.about})  # lists that are gone are gone
-        told = self._desk.keep(draft_id, of_tab(new, place)) or self._parted(place)
+        told = self._keep(new, place)
         answer = self._answer(draft_id, new)
         if what == "toml":
             answer["toml"] = [problem_row(problem, full_raw(new)) for problem in problems]
@@ -238,14 +246,14 @@ class TrainingPage:
             undo = self._context.drafts.new_id()
             self._desk.keep(undo, draft)
             rows = [problem_row(problem, full_raw(new)) for problem in problems]
-            answer["notice"] = {"text": told or notice, "problems": rows, "undo": undo}
+            answer["notice"] = {"text": notice, **(told or {}), "problems": rows, "undo": undo}
         return self._filled(answer, mark, new, present, prompts or "")
 
     def _on_act(self, event: gr.EventData, mark: str, prompts: str | None, *raw: object) -> str:
         place = place_of(self._context.drafts, Tab.of(mark), self._job_type.name)
         draft_id = place.draft_id
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
-        self._desk.keep(draft_id, of_tab(draft, place))
+        told = self._keep(draft, place)
         draft = self._desk.load(draft_id) or draft  # with what it is about
         data: Mapping[str, object] = event._data or {}
         what = str(data.get("what"))
@@ -254,8 +262,8 @@ class TrainingPage:
             self._desk.keep(draft_id, replace(draft, about={"queued": ""}))
         answer = self._answer(draft_id, draft)
         answer["result"] = result
-        if place.parted:
-            answer["notice"] = {"text": self._parted(place), "problems": [], "bad": True}
+        if told:
+            answer["notice"] = told
         return json.dumps(answer, ensure_ascii=False)
 
     def _answer(self, draft_id: str, draft: Draft, *, opened: bool = False) -> dict[str, Any]:
@@ -333,7 +341,7 @@ class TrainingPage:
         try:
             return {"text": self._desk.toml.whole(draft)}
         except OSError as error:
-            return {"problem": error.strerror or str(error)}
+            return {"problem": failure(error)}
 
     def _look_sweep(self, request: object = None) -> dict[str, Any] | None:
         """Return the runs that the lists of values in a draft make."""

@@ -16,6 +16,7 @@ from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
 from kohya_gui.locales.speaking import told
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import Page, widget
+from kohya_gui.reasons import reason
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.trying.sources import (
     RunOffer,
@@ -180,7 +181,7 @@ class TryPage:
         except UserError as error:
             return _problems(error)
         except OSError as error:
-            return {"problems": [self._text("try.cannot_write", why=error.strerror or error)]}
+            return {"problems": [self._text("try.cannot_write", why=reason(error))]}
         return {"run": placed.run_id, "order": placed.order_id}
 
     def _try_look(self, request: object = None) -> Answer:

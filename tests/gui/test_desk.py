@@ -17,6 +17,7 @@ from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from kohya_gui.reasons import failure
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.options.jobs import TrainDbJob, TrainingJob, TrainNetworkJob
 from sd_scripts.options.toml_file import read_toml
@@ -271,7 +272,7 @@ def test_a_full_disk_is_told(desk: Desk, ready: Draft, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(module, "write_atomic", refuse)
     result = acted(desk, "save", ready)
-    assert result == {"state": "failed", "text": "No space left on device"}
+    assert result == {"state": "failed", "text": failure(OSError(28, ""))}
 
 
 def edited(desk: Desk, context: Context, ready: Draft) -> tuple[str, Draft]:

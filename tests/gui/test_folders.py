@@ -39,7 +39,7 @@ def keep(context: Context, **changes: object) -> str:
         "when_busy": "queue",
         "allow_hub": False,
     }
-    return keep_settings(context, {**values, **changes})
+    return keep_settings(context, {**values, **changes}).markup
 
 
 def test_looking_begins_in_the_first_declared_folder(lister: Lister, files: Path) -> None:

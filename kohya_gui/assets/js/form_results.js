@@ -9,7 +9,7 @@
     function notice(found) {
       const holder = slot("notice");
       if (!found || (!found.text && !found.problems.length)) return;
-      fill(holder, h(`div.kg-note.${found.bad ? "kg-bad" : found.problems.length ? "kg-warn" : "kg-good"}`, { role: "status" },
+      fill(holder, h(`div.kg-note.${found.bad ? "kg-bad" : found.problems.length ? "kg-warn" : "kg-good"}`, { role: "status", "data-until-kept": Boolean(found.until_kept) },
         h("div.kg-row.kg-between", {}, h("span", {}, found.text || t("form.not_done")),
           h("span.kg-row", {},
             found.undo ? h("button.kg-button.kg-slim", { type: "button", onclick: () => { fill(holder); alter("revert", { draft: found.undo }); } }, t("form.undo")) : null,

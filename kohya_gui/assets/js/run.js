@@ -143,6 +143,7 @@
   }
 
   function troubles(now) {
+    if (now.unreadable) return h("div.kg-note.kg-bad", { role: "alert" }, now.unreadable);
     if (!now.problems.length && !["failed", "lost", "stopping"].includes(now.state)) return null;
     const bad = ["failed", "lost"].includes(now.state);
     return h(`div.kg-note.${bad ? "kg-bad" : "kg-warn"}`, { role: bad ? "alert" : "status" },
@@ -191,6 +192,7 @@
       const answer = await server.ask_run({ run: id, what });
       if (answer && answer.problem) {
         await window.KG.tell(answer.problem);
+        buttonsShown = ""; // it can be asked again
       }
       looking.now();
     }
