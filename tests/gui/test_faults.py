@@ -30,7 +30,7 @@ from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.folder import RunFolder
 from tests.support.pages import add_steps, eventually, make_run
 
-FULL = OSError(errno.ENOSPC, "No space left on device", "/work/file")
+FULL = OSError(errno.ENOSPC, "No space left on device", "a file")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def refuse(*_: object, **__: object) -> None:
 @pytest.mark.parametrize("language", available_languages())
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.EIO])
 def test_what_the_system_says_is_told_with_a_remedy(number: int, language: str) -> None:
-    error = OSError(number, "in the system's words", "/work/file")
+    error = OSError(number, "in the system's words", "a file")
     before = _asked.set(language)
     try:
         assert "in the system's words" not in reason(error)
