@@ -55,6 +55,14 @@ def failure_row(summary: RunSummary, found: Diagnosis, text: Texts) -> dict[str,
     }
 
 
+def goes_on_text(remedy: Remedy, text: Texts) -> str:
+    """Return whether a training goes on or begins anew with a remedy, or nothing."""
+    if not remedy.goes_on:
+        return ""
+    fields = {"state": remedy.state.name} if remedy.state else {}
+    return text(f"remedy_goes_on.{remedy.goes_on}", **fields)
+
+
 def _remedy(summary: RunSummary, found: Diagnosis, remedy: Remedy, text: Texts) -> dict[str, Any]:
     key = "field" if remedy.kind == "field" else remedy.name
     label = option_label(summary.job, remedy.option or "", text)
@@ -63,6 +71,7 @@ def _remedy(summary: RunSummary, found: Diagnosis, remedy: Remedy, text: Texts) 
         "kind": remedy.kind,
         "title": text(f"remedy.{key}", option=label),
         "cost": text(f"remedy_cost.{key}", option=label),
+        "goes_on": goes_on_text(remedy, text),
         "option": remedy.option,
         "changes": change_rows(summary.job, found.before, remedy.changes, text),
         "pictures": [path.name for path in remedy.pictures],

@@ -9,7 +9,7 @@ from typing import Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.leaving_out import decisions_for
-from kohya_gui.failures import change_rows
+from kohya_gui.failures import change_rows, goes_on_text
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import only_changed, raw_of_values
 from kohya_gui.forms.preparation import draft_of_file, draft_of_toml, full_raw
@@ -98,11 +98,15 @@ class Beginnings:
             draft,
             values=only_changed(self._job_type, {**before, **{key: raw[key] for key in changes}}),
         )
+        if remedy.state is not None:
+            new = replace(new, values={**new.values, RESUME: str(remedy.state)})
+            new = replace(new, about={"parent": summary.id})
         rows = change_rows(
             self._job_type.name, {k: before[k] for k in changes}, changes, self._text
         )
         told = "; ".join(f"{row['label']}: {row['before']} → {row['after']}" for row in rows)
-        return new, self._text("form.remedied", run=summary.name, changes=told)
+        notice = self._text("form.remedied", run=summary.name, changes=told)
+        return new, f"{notice} {goes_on_text(remedy, self._text)}".strip()
 
     def with_job(self, job_id: str) -> Opened:
         """Return the settings of a waiting job, which is changed when they are saved."""

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,7 +17,7 @@ from kohya_gui.jobs.memory_ladder import next_rung
 from kohya_gui.jobs.store import RunSummary
 from sd_scripts.dataset.pictures import PICTURE_SUFFIXES
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import JOBS, Job
+from sd_scripts.options.jobs import JOBS, Job, TrainingJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import job_from_toml
 from sd_scripts.options.values import replace_values, values_of
@@ -38,6 +38,26 @@ _RATES: Final = (
 )
 
 RemedyKind = Literal["draft", "field", "pictures", "sizes", "doctor"]
+GoesOn = Literal["", "same", "kept", "anew", "no_state"]
+"""What becomes of what was learned: nothing is told; training goes on from a state with the same
+result but for rounding; it goes on, learning otherwise from there; it begins anew although there is
+a state; it begins anew since there is none."""
+
+_GOES_ON: Final[Mapping[str, GoesOn]] = {
+    "workers": "same",
+    "no_compile": "same",
+    "memory-gradient_checkpointing": "same",
+    "memory-cache_latents": "kept",
+    "memory-mixed_precision": "kept",
+    "memory-batch": "kept",
+    "memory-resolution": "kept",
+    "memory-optimizer": "anew",
+    "memory-text_encoder": "anew",
+    "memory-fused": "anew",
+    "memory-quantize": "anew",
+}
+"""By the remedy's name. A state holds what learns and the optimizer's memory of it: these must stay
+of the same kind."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,7 @@ class Remedy:
 
     "draft": the run's settings with `changes`; "field": the settings, at `option`; "pictures":
     leave out `pictures` of `folder`; "sizes": make room on the disk; "doctor": look at the machine.
+    `state` is what the training goes on from, None where it begins anew.
     """
 
     name: str
@@ -54,6 +75,8 @@ class Remedy:
     option: str | None = None
     folder: Path | None = None
     pictures: tuple[Path, ...] = ()
+    goes_on: GoesOn = ""
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +109,16 @@ def diagnose(summary: RunSummary) -> Diagnosis | None:
     if not options and why is not None and why.option:
         options = [why.option]
     words = f"{told}\n{why.cause}" if why else told
-    remedies = tuple(_remedies(kind, job, options, words)) if job else ()
+    found = _remedies(kind, job, options, words) if job else []
+    if isinstance(job, TrainingJob):
+        state = _last_state(summary, job)
+        found = [_going_on(remedy, state) for remedy in found]
     before = values_of(job) if job else {}
     return Diagnosis(
         kind=kind,
         log=tuple(line for line in _last_lines(tail) if line.strip()),
-        remedies=remedies,
-        before={name: before.get(name) for one in remedies for name in one.changes},
+        remedies=tuple(found),
+        before={name: before.get(name) for one in found for name in one.changes},
         free_bytes=_free_bytes(summary) if kind == "disk_full" else None,
     )
 
@@ -104,6 +130,23 @@ def remedy_of(summary: RunSummary, name: str) -> Remedy:
         if remedy.name == name:
             return remedy
     raise UserError("This remedy does not fit the run.", hint="Open the run again.")
+
+
+def _last_state(summary: RunSummary, job: TrainingJob) -> Path | None:
+    """Return the last state of a run that is still there: its own, else what it resumed from."""
+    resumed = job.saving.resume
+    for state in (summary.status.resume_from, Path(resumed).expanduser() if resumed else None):
+        if state is not None and state.is_dir():
+            return state
+    return None
+
+
+def _going_on(remedy: Remedy, state: Path | None) -> Remedy:
+    """Return a remedy with what becomes of what was learned so far."""
+    way = _GOES_ON.get(remedy.name, "")
+    if not way or state is None:
+        return replace(remedy, goes_on="no_state" if way else "")
+    return replace(remedy, goes_on=way, state=None if way == "anew" else state)
 
 
 _WORDS: Final = (

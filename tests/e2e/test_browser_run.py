@@ -170,6 +170,7 @@ def test_a_remedy_is_a_button_to_settings_with_the_change(watched: Watched, gui:
     remedy = page.locator(".kg-remedy").first
     expect(remedy).to_contain_text("Encode the pictures beforehand")
     expect(remedy.locator("tbody td")).to_have_text(["off", "on"])
+    expect(remedy.locator("[data-goes-on]")).to_contain_text("no state was saved")
     expect(page.locator(".kg-last-lines")).to_contain_text("the trainer is up")
     remedy.get_by_role("link").click()
     watched.wait_for_form()

@@ -137,6 +137,22 @@ def test_resume_with_fewer_pictures_than_the_epoch_had_seen(job: TinyJob) -> Non
     )
 
 
+def test_what_spares_memory_can_be_changed_on_the_way(job: TinyJob) -> None:
+    """All that the remedies for full memory say can be gone on with, at once."""
+    first = {"cache_latents": None, "resolution": 128, "max_train_epochs": 1}
+    assert job.run("first", save_every_n_steps=2, save_state=True, **first) == 0
+    lighter = {
+        "gradient_checkpointing": True,
+        "mixed_precision": "bf16",
+        "train_batch_size": 1,
+        "gradient_accumulation_steps": 2,
+        "max_data_loader_n_workers": 0,
+    }
+    state = job.place / "first" / "state" / "cat-step00000002-state"
+    assert job.run("second", resume=str(state), max_train_epochs=1, **lighter) == 0
+    assert sorted(job.losses("second")) == [3, 4]
+
+
 def test_another_optimizer_is_refused_before_any_work(job: TinyJob) -> None:
     assert job.run("first", save_state=True, max_train_epochs=1) == 0
     assert job.run("second", resume=str(job.place / "first"), optimizer_type="Lion") == 2

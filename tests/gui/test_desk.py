@@ -374,5 +374,12 @@ def test_a_remedy_opens_the_settings_with_the_change_and_starts_nothing(
     assert opened.draft.values["cache_latents"] is True
     assert "off → on" in opened.notice
     assert opened.draft.values["output_name"] == "mycat"
+    assert opened.draft.values["resume"] == str(past.state / "step10")
+    assert opened.draft.about == {"parent": past.id}
+    assert "Goes on from the state “step10”" in opened.notice
+    shutil.rmtree(past.state)
+    without = desk.begin({"from": past.id, "remedy": "memory-cache_latents"})
+    assert "resume" not in without.draft.values
+    assert "no state was saved" in without.notice
     assert "does not fit" in desk.begin({"from": past.id, "remedy": "rate"}).notice
     assert len(context.store.list()) == 1

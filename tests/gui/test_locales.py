@@ -64,6 +64,7 @@ def test_no_text_is_left_over() -> None:
         "job_name.",
         "remedy.",
         "remedy_cost.",
+        "remedy_goes_on.",
         "teach.machine_",
         "try.field_",
         "captioning.",

@@ -28,6 +28,7 @@
     if (!now.page && one.kind !== "sizes" && one.kind !== "doctor") return null;
     return h("li.kg-remedy", {}, h("div.kg-row.kg-between", {}, h("strong", {}, one.title), act[one.kind]()),
       h("p.kg-quiet.kg-small", {}, one.cost),
+      one.goes_on ? h("p.kg-small", { "data-goes-on": "" }, one.goes_on) : null,
       one.changes.length ? window.KG.changeTable(one.changes) : null,
       one.pictures.length ? h("p.kg-small", {}, one.pictures.join(", ")) : null);
   }

@@ -88,6 +88,29 @@ def test_out_of_memory_takes_the_next_rung(workspace: Workspace, end: EndEvent) 
     assert later.remedies[0].changes == {"mixed_precision": "bf16"}
 
 
+@pytest.mark.parametrize(
+    ("values", "name", "goes_on"),
+    [
+        ({}, "memory-cache_latents", "kept"),
+        ({"cache_latents": True}, "memory-gradient_checkpointing", "same"),
+        (
+            {"cache_latents": True, "gradient_checkpointing": True, "mixed_precision": "bf16"},
+            "memory-optimizer",
+            "anew",
+        ),
+    ],
+)
+def test_a_state_is_gone_on_from_where_it_fits(
+    workspace: Workspace, tmp_path: Path, values: dict[str, object], name: str, goes_on: str
+) -> None:
+    end = EndEvent(status="failed", reason="CUDA out of memory")
+    assert failed(workspace, end, **values).remedies[0].goes_on == "no_state"
+    # The run had saved nothing itself, but was gone on with from a state.
+    resumed = failed(workspace, end, resume=str(tmp_path), **values).remedies[0]
+    assert (resumed.name, resumed.goes_on) == (name, goes_on)
+    assert resumed.state == (None if goes_on == "anew" else tmp_path)
+
+
 def test_a_crash_that_only_its_log_tells_of(workspace: Workspace) -> None:
     log = "step 3\rstep 4\nTraceback (most recent call last):\n  x\nMemoryError: no room\n"
     found = failed(workspace, None, log, max_data_loader_n_workers=4)
