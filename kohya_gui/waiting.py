@@ -58,9 +58,11 @@ def _words(
     context: Context, job: QueuedJob, before: Sequence[QueuedJob], runs: Sequence[RunSummary]
 ) -> str:
     """Return which run a job waits for if it is next on its device, else its place."""
-    name, device = job.request.name, job.request.device
-    place = 1 + sum(one.request.device == device and one.problem is None for one in before)
-    busy = next((one for one in runs if one.busy and one.device == device), None)
+    lanes, name = context.queue.lanes(), job.request.name
+    wanted = lanes.wanted(job.request)
+    waiting = [one for one in before if one.problem is None]
+    place = 1 + sum(bool(lanes.wanted(one.request) & wanted) for one in waiting)
+    busy = next((one for one in runs if one.busy and lanes.held(one.device) & wanted), None)
     if place == 1 and busy is not None:
         return context.text("queue.waits_for", name=name, other=busy.name)
     return context.text("form.queued", name=name, place=place)

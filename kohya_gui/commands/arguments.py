@@ -80,6 +80,12 @@ def _add_submit(words: _Words) -> None:
     )
     parser.add_argument("--job", default="train_network", choices=job_names(), help="which trainer")
     parser.add_argument("--name", default="", help="what the run is called")
+    parser.add_argument(
+        "--device",
+        default="",
+        metavar="CARD",
+        help="where there are several graphics cards: the one to use, as cuda:1 (the first free)",
+    )
     way = parser.add_mutually_exclusive_group()
     way.add_argument("--start", action="store_true", help="start it now, or refuse")
     way.add_argument("--check", action="store_true", help="only tell what is wrong with it")

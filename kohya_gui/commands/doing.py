@@ -16,6 +16,7 @@ from kohya_gui.arguments import WORKSPACE_VARIABLE
 from kohya_gui.commands.arguments import command_parser
 from kohya_gui.commands.follow import follow
 from kohya_gui.jobs import stop
+from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.notify import Notifier, webhook_address
 from kohya_gui.jobs.queue import JobQueue, Queued, Refused, Submitted
 from kohya_gui.jobs.store import RunStore, RunSummary
@@ -144,8 +145,7 @@ class _Commands:
         if flags.check:
             self._tell({"state": "good"}, "The values of the job are in order.", given)
             return EXIT_OK
-        settings, _ = load_settings(self._workspace)
-        request = given.request(settings.processes, allow_hub=settings.allow_hub)
+        (request,) = self._requests(jobs)
         match self._queue.submit(request, "refuse" if flags.start else "queue"):
             case Submitted(run=run, text=words):
                 self._tell({"state": "started", "run": run.id}, f"{words} ({run.id})", given)
@@ -158,6 +158,14 @@ class _Commands:
             case Refused(text=words):
                 raise UserError(words, hint="Without --start it waits for its turn.")
         return EXIT_OK
+
+    def _requests(self, jobs: Sequence[Given]) -> list[JobRequest]:
+        settings, _ = load_settings(self._workspace)
+        device = self._queue.lanes().device(self._flags.device)
+        return [
+            job.request(settings.processes, allow_hub=settings.allow_hub, device=device)
+            for job in jobs
+        ]
 
     def _submit_several(self, jobs: Sequence[Given]) -> int:
         """Let the runs that lists of values make wait in the queue, all or none."""
@@ -172,9 +180,7 @@ class _Commands:
                 f"Lists of values make {len(jobs)} runs of this job, which start in their turn.",
                 hint="Leave out --start and --follow: they then wait in the queue.",
             )
-        settings, _ = load_settings(self._workspace)
-        requests = [job.request(settings.processes, allow_hub=settings.allow_hub) for job in jobs]
-        queued = self._queue.add(requests)
+        queued = self._queue.add(self._requests(jobs))
         rows = "\n".join(f"  {one.request.name} ({one.id})" for one in queued)
         words = f"{len(jobs)} runs wait in the queue, with the tag #{jobs[0].tags[0]}:\n{rows}"
         told = several_told(jobs, [one.id for one in queued])

@@ -256,6 +256,13 @@ class Desk:
         chosen = self._context.settings().processes
         return chosen if issubclass(self.job_type, WholeModelJob) else chosen.sharing_nothing()
 
+    @property
+    def can_start(self) -> bool:
+        """Tell whether a device is free for a job of this kind."""
+        name = self.job_type.name
+        empty = JobRequest(job_name=name, config_toml="", name=name, processes=self._processes)
+        return self._context.queue.is_free(empty)
+
     def _show(self, draft: Draft) -> dict[str, Any]:
         prepared, job = self._job(draft)
         example = f"{safe_name(prepared.name)}-{time.strftime('%Y%m%d-%H%M%S')}"

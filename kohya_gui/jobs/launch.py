@@ -66,8 +66,9 @@ _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLIN
 class JobRequest(BaseModel):
     """A job that can be started now or later. It lies on the disk, so `env` must hold no secrets.
 
-    `config_toml` is the complete job; `parent` the id of the run it continues; jobs of one
-    `device` run one after the other; `allow_hub` lets it download; `tags` find the run again.
+    `config_toml` is the complete job; `parent` the id of the run it continues; `device` a graphics
+    card ("default": the first that is free), or a name of its own for jobs that wait for no card
+    but for each other; `allow_hub` lets it download; `tags` find the run again.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,7 +137,11 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         RUN_VARIABLE: str(run.path),
     }
-    variables |= card_variables(request.processes)
+    cards = card_variables(request.processes)
+    if request.processes.gpu_ids and "CUDA_VISIBLE_DEVICES" not in variables:
+        # The numbers are those of the driver's tool; CUDA by itself counts the fastest card first.
+        variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    variables |= cards
     variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
     return variables | request.env
 

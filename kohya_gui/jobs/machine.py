@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -15,6 +16,7 @@ import psutil
 from sd_scripts.runs.machine import usable_cores
 
 _TIMEOUT_SECONDS: Final = 5.0
+_KNOWN_SECONDS: Final = 60
 _FIELDS: Final = "name,memory.total,memory.free"
 
 Kind = Literal["nvidia", "apple", "processor"]
@@ -51,14 +53,31 @@ def _first_card() -> Machine | None:
     tool = _tool()
     if tool is None:
         return None
-    command = [tool, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]
+    return read_cards(_asked(tool, _FIELDS))
+
+
+def card_numbers() -> tuple[str, ...]:
+    """Return the numbers of all NVIDIA cards; the driver's tool is asked once a minute."""
+    return _numbers_at(int(time.monotonic() // _KNOWN_SECONDS))
+
+
+@lru_cache(maxsize=1)
+def _numbers_at(_: int) -> tuple[str, ...]:
+    tool = _tool()
+    lines = _asked(tool, "index").split() if tool else []
+    return tuple(line for line in lines if line.isdecimal())
+
+
+def _asked(tool: str, fields: str) -> str:
+    """Return what the driver's tool says of each card, a line each; nothing if it does not work."""
+    command = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # a driver that does not answer trains nothing either
-    return read_cards(answer.stdout) if answer.returncode == 0 else None
+        return ""  # a driver that does not answer trains nothing either
+    return answer.stdout if answer.returncode == 0 else ""
 
 
 def read_cards(text: str) -> Machine | None:

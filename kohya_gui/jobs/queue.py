@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kohya_gui.jobs.lanes import Lanes
 from kohya_gui.jobs.launch import JobRequest, start_request
 from kohya_gui.jobs.lock import file_lock
 from kohya_gui.jobs.stop import processes_of
@@ -79,9 +80,15 @@ class Refused:
 class JobQueue:
     """The queue of one workspace. Any number of threads and programs may use it at once."""
 
-    def __init__(self, workspace: Workspace, store: RunStore | None = None) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: RunStore | None = None,
+        lanes: Callable[[], Lanes] = Lanes.here,
+    ) -> None:
         self.workspace = workspace
         self.store = store or RunStore(workspace)
+        self.lanes = lanes
         self.trouble: Exception | None = None
         """What kept the newest look from moving the queue on; pages tell it."""
         self._path = workspace.queue / _FILE
@@ -107,28 +114,47 @@ class JobQueue:
         Jobs of a paused queue hold nobody up who starts one by hand. Raises `UserError` when it
         cannot be started (it is not kept then).
         """
+        lanes = self.lanes()
         with file_lock(self._lock_path):
             content = self._read()
             runs = self.store.list()
-            busy = [run for run in runs if run.busy and run.device == request.device]
-            waiting = [job for job in content.jobs if _waits_for(job, request.device)]
+            held, wanted = _held(lanes, runs), lanes.wanted(request)
+            waiting = [job for job in content.jobs if job.problem is None]
             waiting = [job for job in waiting if not _was_started(job, runs)]
-            if not busy and (content.paused or not waiting):
-                run = start_request(self.workspace, request)
+            for job in () if content.paused else waiting:
+                held |= lanes.claimed(job.request, held)
+            if (placed := lanes.place(request, held)) is not None:
+                run = start_request(self.workspace, placed)
                 return Submitted(run, f"“{request.name}” was started.")
-            reason = _busy_text(busy, len(waiting))
+            busy = [run for run in runs if run.busy and lanes.held(run.device) & wanted]
+            before = [job for job in waiting if lanes.wanted(job.request) & wanted]
+            reason = _busy_text(busy, len(before))
             if when_busy == "refuse":
                 text = f"{reason} Stop it or wait for its end, then start again."
                 return Refused(text, tuple(run.id for run in busy))
             job = _new_job(request)
             self._write(content, (*content.jobs, job))
-            position = len(waiting) + 1
+            position = len(before) + 1
             place = "next" if position == 1 else f"number {position}"
             text = f"{reason} “{request.name}” is {place} in the queue and starts by itself."
             return Queued(job.id, position, text)
 
+    def is_free(self, request: JobRequest) -> bool:
+        """Tell whether a job could be started beside what is at work."""
+        lanes = self.lanes()
+        try:
+            return lanes.place(request, _held(lanes, self.store.list())) is not None
+        except UserError:
+            return True  # what is wrong with it is told when it is started
+
     def add(self, requests: Sequence[JobRequest]) -> list[QueuedJob]:
-        """Put jobs at the end of the queue, all or none; they start by themselves in their turn."""
+        """Put jobs at the end of the queue, all or none; they start by themselves in their turn.
+
+        Raises `UserError` for one that can never start here.
+        """
+        lanes = self.lanes()
+        for request in requests:
+            lanes.check(request)
         with file_lock(self._lock_path):
             content = self._read()
             new = [_new_job(request) for request in requests]
@@ -144,24 +170,29 @@ class JobQueue:
         content = self._read()
         if not content.jobs or content.paused:
             return []
+        lanes = self.lanes()
         with file_lock(self._lock_path):
             content = self._read()
             if content.paused:
                 return []
             runs = self.store.list()
-            busy = {run.device for run in runs if run.busy}
+            held = _held(lanes, runs)
             started: list[RunFolder] = []
             left: list[QueuedJob] = []
             for place, job in enumerate(content.jobs):
-                device = job.request.device
                 if _was_started(job, runs):
                     continue  # by a program that died before it could take it off the list
-                if device in busy or job.problem is not None:
+                if job.problem is not None:
                     left.append(job)
                     continue
                 try:
-                    started.append(start_request(self.workspace, job.request, queue_id=job.id))
-                    busy.add(device)
+                    placed = lanes.place(job.request, held)
+                    if placed is None:
+                        held |= lanes.claimed(job.request, held)
+                        left.append(job)
+                        continue
+                    started.append(start_request(self.workspace, placed, queue_id=job.id))
+                    held |= lanes.held(placed.device)
                 except UserError as error:
                     left.append(job.model_copy(update={"problem": str(error)}))
                 # At once: a start that is not written down would be made twice.
@@ -203,6 +234,19 @@ class JobQueue:
             return jobs
 
         return self._change(job_id, shifted)
+
+    def give(self, job_id: str, device: str) -> bool:
+        """Let a waiting job run on a device ("" for any); False as `move`. Raises `UserError`."""
+        lanes = self.lanes()
+        device = lanes.device(device)
+
+        def given(jobs: list[QueuedJob], at: int) -> list[QueuedJob]:
+            request = jobs[at].request.model_copy(update={"device": device})
+            lanes.check(request)
+            jobs[at] = jobs[at].model_copy(update={"request": request, "problem": None})
+            return jobs
+
+        return self._change(job_id, given)
 
     def retry(self, job_id: str) -> bool:
         """Let a job that could not be started try again; False when it is not there."""
@@ -275,8 +319,9 @@ def _new_job(request: JobRequest) -> QueuedJob:
     return QueuedJob(id=secrets.token_hex(8), queued=time.time(), request=request)
 
 
-def _waits_for(job: QueuedJob, device: str) -> bool:
-    return job.request.device == device and job.problem is None
+def _held(lanes: Lanes, runs: Sequence[RunSummary]) -> frozenset[str]:
+    """Return the lanes that something is at work on."""
+    return frozenset().union(*(lanes.held(run.device) for run in runs if run.busy))
 
 
 def _was_started(job: QueuedJob, runs: list[RunSummary]) -> bool:

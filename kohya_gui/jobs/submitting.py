@@ -30,13 +30,16 @@ class Given:
     warnings: tuple[Problem, ...]
     tags: tuple[str, ...] = ()
 
-    def request(self, processes: Processes, *, allow_hub: bool) -> JobRequest:
+    def request(
+        self, processes: Processes, *, allow_hub: bool, device: str = "default"
+    ) -> JobRequest:
         """Return what the queue takes. Only trainings are shared out among processes."""
         trains = isinstance(self.job, TrainingJob)
         return JobRequest(
             job_name=self.job.name,
             config_toml=job_to_toml(self.job),
             name=self.name,
+            device=device,
             processes=processes if trains else Processes(),
             allow_hub=allow_hub,
             tags=self.tags,

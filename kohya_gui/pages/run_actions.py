@@ -64,7 +64,7 @@ class RunActions:
         try:
             content = self._context.queue.content()
         except (UserError, OSError) as error:
-            return {"jobs": [], "paused": False}, failure(error)
+            return {"jobs": [], "paused": False, "lanes": []}, failure(error)
         jobs = [
             {
                 "id": job.id,
@@ -72,10 +72,13 @@ class RunActions:
                 "job": self._context.text.optional(f"job_name.{job.request.job_name}", ""),
                 "page": JOB_PAGES.get(job.request.job_name),
                 "problem": job.problem,
+                "device": job.request.device,
             }
             for job in content.jobs
         ]
-        return {"jobs": jobs, "paused": content.paused}, self._stuck() if jobs else None
+        lanes = self._context.queue.lanes().names if jobs else ()
+        queue = {"jobs": jobs, "paused": content.paused, "lanes": list(lanes)}
+        return queue, self._stuck() if jobs else None
 
     def _stuck(self) -> str | None:
         """Return what keeps the queue from moving on, None if nothing does."""
@@ -115,6 +118,8 @@ class RunActions:
                     there = queue.shift(job_id, 1)
                 case "move":
                     there = queue.move(job_id, int(given(request, "position") or "1"))
+                case "give":
+                    there = queue.give(job_id, given(request, "device"))
                 case "pause" | "go_on" as what:
                     queue.pause(what == "pause")
                     there = True

@@ -280,7 +280,7 @@ class TrainingPage:
 
     def _busy(self) -> dict[str, str] | None:
         running = self._context.store.running()
-        if not running:
+        if not running or self._desk.can_start:
             return None
         queues = self._context.settings().when_busy == "queue"
         key = "form.busy_queue" if queues else "form.busy_refuse"

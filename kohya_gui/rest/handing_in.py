@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kohya_gui.context import Context
+from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from kohya_gui.jobs.submitting import Given, given_jobs, several_told
 from kohya_gui.jobs.told import problems_told
@@ -32,18 +33,18 @@ class HandingIn:
             hint = f"One of {', '.join(WAYS)}."
             raise refusal(400, f"do={way} is not known.", option="do", hint=hint)
         jobs = await self._given(request)
-        return await run_in_threadpool(self._do, way, jobs)
+        device = request.query_params.get("device", "")
+        return await run_in_threadpool(self._do, way, jobs, device)
 
-    def _do(self, way: str, jobs: Sequence[Given]) -> Response:
+    def _do(self, way: str, jobs: Sequence[Given], device: str) -> Response:
+        requests = self._requests(jobs, device)
         if len(jobs) > 1:
-            return self._do_several(way, jobs)
+            return self._do_several(way, jobs, requests)
         (given,) = jobs
         told = {"name": given.name, "problems": problems_told(given.warnings)}
         if way == "check":
             return JSONResponse({"state": "good", **told})
-        settings = self._context.settings()
-        request = given.request(settings.processes, allow_hub=settings.allow_hub)
-        match self._context.queue.submit(request, "queue" if way == "queue" else "refuse"):
+        match self._context.queue.submit(requests[0], "queue" if way == "queue" else "refuse"):
             case Submitted(run=run, text=text):
                 return JSONResponse({"state": "started", "run": run.id, "text": text, **told}, 201)
             case Queued(id=job, position=place, text=text):
@@ -53,15 +54,22 @@ class HandingIn:
                 raise refusal(409, text, hint="do=queue lets it wait for its turn.")
         raise AssertionError("submit knows three answers")
 
-    def _do_several(self, way: str, jobs: Sequence[Given]) -> Response:
+    def _requests(self, jobs: Sequence[Given], device: str) -> list[JobRequest]:
+        settings, lane = self._context.settings(), self._context.queue.lanes().device(device)
+        return [
+            job.request(settings.processes, allow_hub=settings.allow_hub, device=lane)
+            for job in jobs
+        ]
+
+    def _do_several(
+        self, way: str, jobs: Sequence[Given], requests: Sequence[JobRequest]
+    ) -> Response:
         """Let the runs that lists of values make wait in the queue, all or none."""
         if way == "check":
             return JSONResponse({"state": "good", **several_told(jobs)})
         if way == "start":
             text = f"Lists of values make {len(jobs)} runs of this job; they start in their turn."
             raise refusal(400, text, option="do", hint="do=queue lets them wait.")
-        settings = self._context.settings()
-        requests = [job.request(settings.processes, allow_hub=settings.allow_hub) for job in jobs]
         queued = self._context.queue.add(requests)
         told = several_told(jobs, [one.id for one in queued])
         return JSONResponse({"state": "queued", **told}, 202)

@@ -40,6 +40,12 @@ class QueueRoutes:
         self._there(self._queue.retry(request.path_params["job"]))
         return self._told(request)
 
+    def give(self, request: Request) -> Response:
+        """Let a waiting job run on `device`: a card, as cuda:1, or default for the first free."""
+        device = request.query_params.get("device", "")
+        self._there(self._queue.give(request.path_params["job"], device))
+        return self._told(request)
+
     def move(self, request: Request) -> Response:
         """Put a waiting job at `position` (1 is next)."""
         position = max(1, number_given(request, "position", 1))

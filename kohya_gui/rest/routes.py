@@ -63,6 +63,7 @@ def addresses(context: Context) -> list[Address]:
         Address("DELETE", "/queue/{job}", queue.remove),
         Address("POST", "/queue/{job}/retry", queue.retry),
         Address("POST", "/queue/{job}/move", queue.move),
+        Address("POST", "/queue/{job}/device", queue.give),
     ]
 
     def contents(_: Request) -> Response:

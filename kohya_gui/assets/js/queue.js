@@ -13,6 +13,15 @@
     let dragged = null;
     const button = (key, text, label, onclick, more = {}) => h("button.kg-button.kg-slim", { type: "button", "data-key": key, "aria-label": label, onclick, ...more }, text);
 
+    /** On a machine with several graphics cards: which one a job shall have. */
+    function devices(job) {
+      if (!queue.lanes.length && job.device === "default") return null;
+      const known = [...new Set(["default", ...queue.lanes, job.device])].filter((one) => one === "default" || one.startsWith("cuda:"));
+      if (!known.includes(job.device)) return null;
+      return h("select.kg-input.kg-select", { "data-key": `device-${job.id}`, "aria-label": t("queue.device_of", { name: job.name }), onchange: (event) => act("give", { id: job.id, device: event.currentTarget.value }) },
+        known.map((one) => h("option", { value: one, selected: one === job.device }, one === "default" ? t("queue.any_device") : one)));
+    }
+
     function row(job, at) {
       const name = { name: job.name };
       const node = h("li", { "data-waiting": job.id, draggable: jobs.length > 1 ? "true" : null },
@@ -21,6 +30,7 @@
           h("strong", {}, job.name), " ", h("span.kg-quiet.kg-small", {}, job.job),
           job.problem ? h("div.kg-note.kg-bad", {}, job.problem) : null),
         h("span.kg-row", {},
+          devices(job),
           job.problem ? button(`retry-${job.id}`, t("queue.retry"), t("queue.retry_of", name), () => act("retry", { id: job.id })) : null,
           at ? button(`up-${job.id}`, t("queue.up"), t("queue.up_of", name), () => act("up", { id: job.id })) : null,
           at < jobs.length - 1 ? button(`down-${job.id}`, t("queue.down"), t("queue.down_of", name), () => act("down", { id: job.id })) : null,
@@ -55,7 +65,7 @@
     return h("section.kg-card", { "data-queue": paused ? "paused" : "open" },
       h("div.kg-row.kg-between", {}, h("h2.kg-h", {}, t("queue.title", { n: jobs.length })),
         button("pause", paused ? t("queue.go_on") : t("queue.pause"), null, () => act(paused ? "go_on" : "pause"))),
-      paused ? h("div.kg-note.kg-warn", { role: "status" }, t("queue.paused")) : h("p.kg-quiet.kg-small", {}, t("queue.lead")),
+      paused ? h("div.kg-note.kg-warn", { role: "status" }, t("queue.paused")) : h("p.kg-quiet.kg-small", {}, queue.lanes.length ? t("queue.lead_cards", { n: queue.lanes.length }) : t("queue.lead")),
       jobs.length ? h("ol.kg-queue", {}, jobs.map(row)) : null);
   };
 

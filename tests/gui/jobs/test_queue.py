@@ -92,15 +92,6 @@ def test_a_failed_job_does_not_hold_up_the_next(workspace: Workspace) -> None:
     wait_for_state(new, "finished")
 
 
-def test_devices_do_not_wait_for_each_other(workspace: Workspace) -> None:
-    queue = JobQueue(workspace)
-    one = fake_request("one", steps=LONG).model_copy(update={"device": "cuda:0"})
-    other = fake_request("other", steps=1).model_copy(update={"device": "cuda:1"})
-    started(queue.submit(one))
-    assert isinstance(queue.submit(one), Queued)
-    started(queue.submit(other))
-
-
 def test_the_queue_survives_a_restart(workspace: Workspace) -> None:
     first = JobQueue(workspace)
     run = started(first.submit(fake_request("a", steps=LONG)))
