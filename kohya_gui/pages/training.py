@@ -116,6 +116,7 @@ class TrainingPage:
                 self._form.place(spec.name, hidden_at_first=spec.tier != "basic")
 
     def _make_bridge(self) -> gr.HTML:
+        own = ["sweep"] if self._desk.sweep.is_offered else []
         facts = {
             "options": {
                 spec.name: script_facts(spec, self._text) for spec in self._form.specs.values()
@@ -126,7 +127,7 @@ class TrainingPage:
             ],
             "configs": str(self._context.workspace.path / "configs"),
             "tier": self._context.settings().tier,
-            "slots": [step.slot for step in first_steps(self._job_type) if step.slot],
+            "slots": [*(step.slot for step in first_steps(self._job_type) if step.slot), *own],
             "stays": self.stays,
             "sweep": self._desk.sweep.options(),
         }
