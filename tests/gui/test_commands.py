@@ -234,3 +234,18 @@ def test_a_wrong_value_in_a_list_queues_nothing(
     assert all("network_dim" in one["message"] for one in problems)
     assert any("network_dim--1" in one["message"] for one in problems)
     assert JobQueue(workspace).items() == []
+
+
+def test_a_job_is_handed_in_for_one_of_several_cards(
+    workspace: Workspace,
+    job_file: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    queue = JobQueue(workspace)
+    make_run(workspace.path, "at work", device="cuda:1")
+    problem = told(capsys, EXIT_USER, "submit", job_file, "--device", "cuda:9")["problems"][0]
+    assert problem["option"] == "device"
+    assert told(capsys, EXIT_OK, "submit", job_file, "--device", "cuda:1")["state"] == "queued"
+    assert [job.request.device for job in queue.items()] == ["cuda:1"]

@@ -128,6 +128,11 @@ def test_a_job_waits_and_the_queue_is_worked_on(served: Served, client: httpx.Cl
         assert [job["name"] for job in moved["jobs"]] == ["second", "first"]
         assert client.post("/queue/pause").json()["paused"] is True
         assert client.post(f"/queue/{second}/retry").status_code == 200
+        device = {"device": "cuda:99"}
+        assert problems(client.post(f"/queue/{second}/device", params=device), 422)
+        assert problems(client.post("/jobs", params=device, content=GOOD), 422)
+        same = client.post(f"/queue/{second}/device", params={"device": "default"}).json()
+        assert same["jobs"][0]["device"] == "default"
         for job in (second, first.json()["id"]):
             assert client.delete(f"/queue/{job}").status_code == 200
         assert client.post("/queue/continue").json() == {"paused": False, "jobs": []}
