@@ -90,9 +90,11 @@ class RunStore:
         if not plain or any(mark in run_id for mark in ("/", "\\", ":", "\x00")):
             return None
         path = self.workspace.runs / run_id
-        if path.is_symlink() or not path.is_dir():
+        try:
+            there = path.is_dir() and not path.is_symlink()
+        except OSError:  # longer than any name on this disk
             return None
-        return RunFolder(path)
+        return RunFolder(path) if there else None
 
     def summary(self, run_id: str) -> RunSummary | None:
         """Return the row of one run, or None."""

@@ -10,7 +10,8 @@ from kohya_gui.browse import Browser, Entry, Listing
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.locales.speaking import told
-from sd_scripts.errors import UserError
+from kohya_gui.reasons import failure
+from sd_scripts.errors import Problem, UserError
 
 
 def browse_roots(context: Context) -> tuple[Path, ...]:
@@ -32,13 +33,17 @@ def folder_lister(context: Context) -> Callable[[object], dict[str, Any]]:
             return {**_listing(_start(browser)), "places": places}
         try:
             listing, chosen = _open(browser, Path(wanted), context)
-        except UserError as error:
-            problem = error.problems[0]
+        except (UserError, OSError) as error:  # the latter: a name longer than the disk knows
+            problem = _problem(error)
             words = {"message": told(problem.message), "hint": told(problem.hint)}
             return {**_listing(_start(browser)), "places": places, "problem": words}
         return {**_listing(listing), "places": places, "chosen": chosen}
 
     return list_folder
+
+
+def _problem(error: UserError | OSError) -> Problem:
+    return error.problems[0] if isinstance(error, UserError) else Problem(failure(error))
 
 
 def _start(browser: Browser) -> Listing:
