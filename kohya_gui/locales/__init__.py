@@ -69,7 +69,8 @@ def language_names() -> dict[str, str]:
 
 
 @cache
-def _read(language: str) -> dict[str, str]:
+def own_texts(language: str) -> dict[str, str]:
+    """Return the texts that stand in a language's own files. Not to be changed by the caller."""
     folder = resources.files(__package__)
     text = folder.joinpath(f"{language}.toml").read_text("utf-8")
     texts = dict(_flatten(tomllib.loads(text), ""))
@@ -105,4 +106,4 @@ def load_texts(language: str | None = None) -> Texts:
             option="language",
             hint=f"Choose one of: {', '.join(known)}.",
         )
-    return Texts(chosen, {**_read(ENGLISH), **_read(chosen)})
+    return Texts(chosen, {**own_texts(ENGLISH), **own_texts(chosen)})

@@ -309,6 +309,8 @@ class TeachAnswers:
     def teach_caption(self, data: Mapping[str, Any]) -> Answer:
         """Describe the pictures that have no caption yet, as a job."""
         project = self._project(data)
+        if data.get("revision") not in (None, project.revision):
+            raise ChangedError(project)  # before a job is begun that nobody would follow
         look = self._workshop.look(project)
         fixed: dict[str, object] = {
             "train_data_dir": project.folder,

@@ -121,6 +121,7 @@ def test_a_job_that_waits_is_followed_once_the_other_has_ended(page: Page, gui: 
     page.click("#kg-prepare-look")
     waits = page.locator("#kg-dataset-prepare [data-queued]")
     expect(waits).to_contain_text("starts by itself when “other pictures” has ended")
+    expect(page.locator("#kg-prepare-look")).to_be_disabled()  # or a second one would wait, too
     waits.get_by_role("button", name="Remove prepare").click()
     expect(page.locator("#kg-dataset-prepare [data-ended=gone]")).to_be_visible()
     page.click("#kg-prepare-look")

@@ -16,7 +16,7 @@ from kohya_gui.forms.layout import FIRST_STEPS
 from kohya_gui.forms.option_words import english_words
 from kohya_gui.forms.presets import presets_of
 from kohya_gui.jobs.processes import Processes
-from kohya_gui.locales import ENGLISH, _read, available_languages, load_texts
+from kohya_gui.locales import ENGLISH, available_languages, load_texts, own_texts
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.schema import option_specs
@@ -124,7 +124,7 @@ def test_a_language_without_texts_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.parametrize("language", available_languages())
 def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
-    texts, english = _read(language), _read(ENGLISH)
+    texts, english = own_texts(language), own_texts(ENGLISH)
     missing, extra = english.keys() - texts.keys(), texts.keys() - english.keys()
     optional = {key for key in extra if key.startswith((*OF_OPTIONS, "preset."))}
     assert (sorted(missing), sorted(extra - optional)) == ([], [])
@@ -134,7 +134,7 @@ def test_a_language_lacks_no_text_and_has_none_too_many(language: str) -> None:
 def test_every_other_language_names_and_explains_every_option() -> None:
     words = english_words()
     for language in set(available_languages()) - {ENGLISH}:
-        texts = _read(language)
+        texts = own_texts(language)
         given = {key for key in texts if key.startswith(OF_OPTIONS)}
         found = (language, sorted(words.keys() - given), sorted(given - words.keys()))
         assert found == (language, [], [])
@@ -146,7 +146,7 @@ def test_every_other_language_names_and_explains_every_preset() -> None:
     words = preset_words.english_words()
     assert len(words) > 50
     for language in set(available_languages()) - {ENGLISH}:
-        given = {key for key in _read(language) if key.startswith("preset.")}
+        given = {key for key in own_texts(language) if key.startswith("preset.")}
         assert (language, words.keys() ^ given) == (language, set())
 
 

@@ -66,6 +66,7 @@ CHECKS: dict[str, Check] = {
     "patterns": lambda root: Result(patterns.check(root)),
     "links": lambda root: Result(links.check(root)),
     "docs": python("-m", "sd_scripts.options.docs", "--check"),
+    "words": python("-m", "tools.gate.stale_texts"),
 }
 
 

@@ -27,9 +27,13 @@
       go.disabled = true;
       if (following) following.stop();
       const begun = await server.doctor_start({ folder: mine, raw: form.values() });
-      go.disabled = false;
       if (mine !== folder()) return;
-      following = window.KG.jobs.follow(note, begun, server.doctor_state, server.doctor_stop, read);
+      // Until it has ended, waiting or at work, a second one would do the same again.
+      go.disabled = !begun.problems;
+      following = window.KG.jobs.follow(note, begun, server.doctor_state, server.doctor_stop, () => {
+        go.disabled = false;
+        read();
+      });
     }
 
     async function turn(again) {
@@ -123,6 +127,7 @@
 
     window.KG.dataset.onFolder(() => {
       if (following) following.stop();
+      go.disabled = false;
       whole.clear();
       form.suggest("caption_extension", window.KG.dataset.ending);
       fill(note);

@@ -27,10 +27,16 @@
       if (!folder) return;
       if (following) following.stop();
       const asked = mark();
-      make.disabled = true;
+      looked = "";
+      check();
+      look.disabled = true;
       fill(shown);
       const begun = await server.prepare_start({ folder, raw: form.values(), dry });
+      if (folder !== window.KG.dataset.folder) return;
+      // Until it has ended, waiting or at work, a second one would do the same again.
+      look.disabled = !begun.problems;
       following = window.KG.jobs.follow(note, begun, server.prepare_state, server.prepare_stop, (state) => {
+        look.disabled = false;
         looked = dry && state.state === "finished" ? asked : "";
         check();
         if (state.folders) show(state);
@@ -46,6 +52,8 @@
 
     window.KG.dataset.onFolder(() => {
       form.suggest("caption_extension", window.KG.dataset.ending);
+      if (following) following.stop();
+      look.disabled = false;
       looked = "";
       check();
       fill(note);

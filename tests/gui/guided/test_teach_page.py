@@ -219,6 +219,9 @@ def test_captions_that_wait_in_the_queue_are_found_again(
     assert begun["queued"] == job.id
     known = answers.teach_open(ask)["project"]
     assert (known["caption_queued"], known["caption_run"]) == (job.id, "")
+    # A page that has not seen this yet begins no second job.
+    assert answers.teach_caption(ask)["stale"]["caption_queued"] == job.id
+    assert context.queue.items() == [job]
 
 
 def test_results_are_picked_and_faults_prepare_the_next_run(
