@@ -2,7 +2,7 @@
 
 `kohya_gui/locales/seen/english.toml` holds a short hash of the English that each translation was
 made of, by key; languages that are behind have a table of their own. The gate compares. After
-translations were looked at (and changed if need be), `python -m tools.gate.stale_texts --seen KEY …`
+translations were looked at (and changed if need be), `python -m tools.gate.stale_texts --seen KEY`
 notes the English of now; `--new` notes translations that were added.
 """
 
