@@ -89,7 +89,7 @@
       if (answer.result && answer.result.own) desk.own = answer.result.own;
       desk.drawAll();
       if (answer.notice) desk.notice(answer.notice);
-      else slot("notice").querySelector("[data-until-kept]")?.remove();
+      else desk.slot("notice")?.querySelector("[data-until-kept]")?.remove();
       if (answer.opened && window.KG.fieldWish) {
         desk.goTo(window.KG.fieldWish);
         window.KG.fieldWish = null;
