@@ -47,6 +47,7 @@ SCRIPTS: Final = (
     "form_insight",
     "form_side",
     "form_filter",
+    "form_course",
     "form_sweep",
     "form_toml",
     "run",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.forms import option_words
+from kohya_gui.forms.course import course_report
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import changed_names
 from kohya_gui.forms.preparation import Prepared, prepare
@@ -161,6 +162,7 @@ class Live:
             "family": self._family(insight),
             "data": data_report(insight.data, self._text),
             "steps": self._steps(insight),
+            "course": course_report(insight.reading, insight.arithmetic),
             "next": self._next(insight),
             "name": insight.prepared.name,
         }

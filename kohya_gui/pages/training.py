@@ -24,7 +24,7 @@ from kohya_gui.pages.shell import widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.reasons import failure
 from sd_scripts.errors import UserError
-from sd_scripts.options.jobs import Job
+from sd_scripts.options.jobs import Job, TrainingJob
 
 
 def build_training_page(context: Context, job_type: type[Job]) -> None:
@@ -114,9 +114,11 @@ class TrainingPage:
             )
             for spec in section.options:
                 self._form.place(spec.name, hidden_at_first=spec.tier != "basic")
+            if section.group == "optimizer":
+                self._html('<div data-slot="course"></div>')
 
     def _make_bridge(self) -> gr.HTML:
-        own = ["sweep"] if self._desk.sweep.is_offered else []
+        own = ["course", "sweep"] if issubclass(self._job_type, TrainingJob) else []
         facts = {
             "options": {
                 spec.name: script_facts(spec, self._text) for spec in self._form.specs.values()

@@ -9,14 +9,10 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from sd_scripts.errors import UserError
+from sd_scripts.options.course import steps_of
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
 from sd_scripts.options.scheduler_table import TORCH_SCHEDULERS, TorchSchedulerEntry
-
-
-def steps_of(amount: float, total_steps: int) -> int:
-    """Turn an amount of steps into a count: whole numbers are steps, below one is a fraction."""
-    return int(amount * total_steps) if amount < 1 else int(amount)
 
 
 def _specific(job: TrainingJob, total_steps: int, warmup: int) -> dict[str, Any]:

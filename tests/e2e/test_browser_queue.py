@@ -122,6 +122,7 @@ def test_lists_of_values_become_runs_that_are_told_and_queued(
     file.write_text(f"{text}output_name = 'many'\nnetwork_dim = [4, 8]\n", "utf-8")
     page.set_input_files("[data-open-file]", file)
     expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 2 runs:")
+    expect(page.locator("[data-course=done]")).to_have_text("It is 0.001 at every step.")
     page.locator("[data-sweep-add]").click()
     page.locator("[data-sweep-option]").last.fill("seed")
     page.locator("[data-sweep-values]").last.fill("1, 2, wrong")

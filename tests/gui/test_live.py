@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kohya_gui.context import Context
+from kohya_gui.forms.course import MAX_POINTS
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.live import Live
 from tests.support.tiny_models import make_tiny_checkpoint
@@ -53,6 +54,30 @@ def test_the_family_is_told_as_soon_as_a_model_is_chosen(live: Live, tiny: Path)
     assert report["family"]["family"] == "sd1"
     assert "Stable Diffusion 1" in report["family"]["text"]
     assert report["next"]["option"] == "train_data_dir"
+
+
+def test_the_course_of_the_learning_rate_is_drawn_from_the_steps(
+    live: Live, tiny: Path, pictures: Path
+) -> None:
+    assert settled(live, {})["course"] == {"state": "none"}
+    values: dict[str, object] = {
+        "pretrained_model_name_or_path": str(tiny),
+        "train_data_dir": str(pictures),
+        "max_train_steps": "2000",
+        "learning_rate": "1e-4",
+        "unet_lr": "2e-4",
+        "lr_scheduler": "cosine",
+        "lr_warmup_steps": "101",
+    }
+    course = settled(live, values)["course"]
+    assert (course["state"], course["total"], course["even"]) == ("done", 2000, False)
+    assert (course["first"], course["highest"], course["highest_step"]) == (0.0, 2e-4, 102)
+    assert 0 < course["last"] < 1e-8
+    assert len(course["points"]) <= MAX_POINTS + 2
+    even = settled(live, {**values, "lr_scheduler": "constant", "lr_warmup_steps": ""})["course"]
+    assert (even["even"], even["last"]) == (True, 2e-4)
+    wrong = settled(live, {**values, "lr_scheduler": "piecewise_constant"})["course"]
+    assert wrong == {"state": "unknown"}
 
 
 @pytest.mark.parametrize("content", [b"", b"no safetensors", None])

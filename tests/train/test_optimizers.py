@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sd_scripts.errors import UserError
+from sd_scripts.options.course import course_of, steps_of
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS
 from sd_scripts.options.scheduler_table import SCHEDULERS, SchedulerName, TorchSchedulerName
@@ -21,7 +22,7 @@ from sd_scripts.train.optimizers import (
     describe_optimizer,
     learning_rates,
 )
-from sd_scripts.train.schedulers import build_scheduler, load_schedule, steps_of
+from sd_scripts.train.schedulers import build_scheduler, load_schedule
 
 RATE = 0.1
 TOTAL = 20
@@ -240,6 +241,48 @@ def test_every_schedule_runs(name: SchedulerName) -> None:
 def test_schedules_follow_their_formulas(name: str, values: dict[str, Any], formula: Any) -> None:
     expected = [RATE * formula(step) for step in range(TOTAL)]
     assert rates_of(name, **values) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        *((name, {}) for name in get_args(SchedulerName) if name != "adafactor"),
+        ("constant_with_warmup", {"lr_warmup_steps": 0.25}),
+        ("linear", {"lr_warmup_steps": 4}),
+        ("cosine", {"lr_warmup_steps": 4}),
+        ("cosine_with_restarts", {"lr_warmup_steps": 3, "lr_scheduler_num_cycles": 3}),
+        ("polynomial", {"lr_warmup_steps": 4, "lr_scheduler_power": 2}),
+        ("inverse_sqrt", {"lr_warmup_steps": 4}),
+        ("inverse_sqrt", {"lr_warmup_steps": 4, "lr_scheduler_timescale": 7}),
+        ("cosine_with_min_lr", {"lr_warmup_steps": 4, "lr_scheduler_num_cycles": 3}),
+        (
+            "warmup_stable_decay",
+            {
+                "lr_warmup_steps": 4,
+                "lr_decay_steps": 0.4,
+                "lr_scheduler_min_lr_ratio": 0.2,
+                "lr_scheduler_num_cycles": 3,
+            },
+        ),
+    ],
+)
+def test_what_a_page_draws_is_what_is_trained_with(name: str, values: dict[str, Any]) -> None:
+    job = job_of(lr_scheduler=name, **{**NEEDED.get(name, {}), **values})
+    course = course_of(job.optimizer, TOTAL)
+    assert course is not None
+    drawn = [RATE * course(step) for step in range(TOTAL)]
+    assert drawn == pytest.approx(rates_of(name, **values), rel=1e-6, abs=1e-9)
+
+
+def test_what_only_a_library_knows_is_not_drawn() -> None:
+    for values in (
+        {"lr_scheduler": "adafactor", "optimizer_type": "Adafactor"},
+        {"lr_scheduler_type": "StepLR", "lr_scheduler_args": ["step_size=5"]},
+    ):
+        assert course_of(job_of(**values).optimizer, TOTAL) is None
+    free = course_of(job_of(optimizer_type="AdamWScheduleFree", lr_scheduler="cosine").optimizer, 9)
+    assert free is not None
+    assert free(8) == 1.0
 
 
 def test_warm_up_as_a_share() -> None:

@@ -51,7 +51,7 @@
     })();
   };
 
-  const order = ["results", "fields", "presets", "bar", "insight", "side", "filter", "sweep", "toml"];
+  const order = ["results", "fields", "presets", "bar", "insight", "course", "side", "filter", "sweep", "toml"];
 
   /** What all parts share: what they need to know, and what each of them offers to the others. */
   function begin({ trigger, props, server, watch }, facts) {
