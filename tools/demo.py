@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Final
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from kohya_gui.forms.starter import RECIPE, REPEATS, TRIGGER
-from kohya_gui.jobs.launch import start_run
+from kohya_gui.forms.starter import RECIPE, REPEATS, TRIGGER, shared_out
+from kohya_gui.guided.machine import look_at_machine
+from kohya_gui.jobs.launch import JobRequest, start_request
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import atomic_path, write_atomic
@@ -116,12 +118,20 @@ def add_trigger(pictures: Path) -> None:
         write_atomic(file, "".join(f"{with_trigger(line)}\n" for line in lines if line))
 
 
-def train_values(folder: Path, steps: int | None = None) -> dict[str, object]:
+def processes_here() -> Processes:
+    """Return how the training is shared out: on a processor among two cores, if there are two."""
+    machine = look_at_machine()
+    return Processes(num_processes=1 if machine.has_card else min(2, machine.cores))
+
+
+def train_values(
+    folder: Path, steps: int | None = None, num_processes: int = 1
+) -> dict[str, object]:
     """Return the options of the training, all paths below `folder`; `steps` shortens it."""
     total = steps or RECIPE["max_train_steps"]
     assert isinstance(total, int)
     return {
-        **RECIPE,
+        **shared_out(RECIPE, num_processes),
         "train_data_dir": str(folder / "pictures"),
         "reg_data_dir": str(folder / "class"),
         "enable_wildcard": True,
@@ -136,7 +146,9 @@ def train_values(folder: Path, steps: int | None = None) -> dict[str, object]:
 
 def prompt_lines() -> str:
     """Return the previews' prompts, as a prompt file has them."""
-    return "".join(f"{text} --w 128 --h 128 --s 20 --l 4 --d 42\n" for text in PROMPTS)
+    return "".join(
+        f"{text} --w 128 --h 128 --s 12 --ss dpmsolver++ --l 4 --d 42\n" for text in PROMPTS
+    )
 
 
 @dataclass
@@ -206,10 +218,20 @@ def follow(run: RunFolder, progress: Progress) -> None:
             control.request(run, "stop")
 
 
-def do_job(workspace: Workspace, job_name: str, values: Mapping[str, object]) -> Progress:
-    """Run a job to its end in a process of its own. Raises `UserError` if it fails."""
-    toml = job_to_toml(job_from_values(JOBS[job_name], values))
-    run = start_run(workspace, job_name, toml, f"demo-{job_name}")
+def do_job(
+    workspace: Workspace,
+    job_name: str,
+    values: Mapping[str, object],
+    processes: Processes | None = None,
+) -> Progress:
+    """Run a job to its end in processes of its own. Raises `UserError` if it fails."""
+    request = JobRequest(
+        job_name=job_name,
+        config_toml=job_to_toml(job_from_values(JOBS[job_name], values)),
+        name=f"demo-{job_name}",
+        processes=processes or Processes(),
+    )
+    run = start_request(workspace, request)
     progress = Progress(sys.stdout.isatty(), run)
     follow(run, progress)
     status = derive_status(run)
@@ -290,7 +312,9 @@ def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> i
     add_trigger(pictures)
     show_captions(pictures)
     print("2. Training", flush=True)
-    training = do_job(workspace, "train_network", train_values(folder, steps))
+    processes = processes_here()
+    values = train_values(folder, steps, processes.num_processes)
+    training = do_job(workspace, "train_network", values, processes)
     if not training.saved:
         print("The trial was stopped before anything was learned.", file=sys.stderr)
         return EXIT_FAULT

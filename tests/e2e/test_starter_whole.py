@@ -12,7 +12,15 @@ from sd_scripts.options.toml_file import job_from_toml
 from sd_scripts.options.values import replace_values
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 from sd_scripts.train.methods import make_method
-from tests.e2e.starter_trial import KIND, SUBJECT, judge, picture_folders, score, starter_model
+from tests.e2e.starter_trial import (
+    KIND,
+    SUBJECT,
+    judge,
+    picture_folders,
+    score,
+    starter_model,
+    train,
+)
 from tests.support.jobs import TinyJob
 from tools.starter import trial
 from tools.starter.generate import load_model
@@ -38,7 +46,7 @@ def dreambooth(place: Path, *, prior: bool) -> trial.Scores:
     options |= {"learning_rate": 2e-4, "stop_text_encoder_training": -1, "min_timestep": 200}
     options["save_model_as"] = "diffusers_safetensors"
     job = TinyJob(place, STARTER_MODEL, options, TrainDbJob)
-    assert job.run() == 0
+    train(job)
     return score(trial.painter(load_model(place / "output" / "cat")))
 
 
@@ -62,7 +70,7 @@ def test_textual_inversion_moves_towards_the_subject(tmp_path: Path) -> None:
         "max_train_steps": 100,
     }
     job = TinyJob(tmp_path, STARTER_MODEL, options, TrainTextualInversionJob)
-    assert job.run() == 0
+    train(job)
     robots = [Image.open(path) for path in sorted((STARTER_PICTURES / SUBJECT).glob("*.png"))]
     made = job_from_toml(
         TrainTextualInversionJob, (tmp_path / "run" / "config.toml").read_text("utf-8")

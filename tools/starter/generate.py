@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +50,6 @@ def load_model(path: Path) -> LoadedModel:
     return FAMILIES[resolved.family].load(path, LoadOptions(resolved=resolved))
 
 
-@torch.no_grad()
 def generate(
     model: LoadedModel,
     prompts: Sequence[str],
@@ -58,16 +60,36 @@ def generate(
     """Return a 128 px picture for each prompt and seed, the same in batches of any length.
 
     Works with what is attached to the model, such as a LoRA; `progress` is told how many
-    pictures are done.
+    pictures are done. On a processor each thread paints batches of its own: it waits less for
+    the others than when all work at one batch.
     """
+    lanes = torch.get_num_threads() if model.unet.device.type == "cpu" else 1
+    length = min(way.batch, max(1, math.ceil(len(prompts) / lanes)))
+    parts = [slice(first, first + length) for first in range(0, len(prompts), length)]
 
     def encode(texts: list[str]) -> TextConditioning:
         return model.family.encode_text(model, texts)
 
-    pictures: list[Image.Image] = []
-    for first in range(0, len(prompts), way.batch):
-        part = slice(first, first + way.batch)
+    def paint_part(part: slice) -> list[Image.Image]:
         asked = [way.prompt(text) for text in prompts[part]]
-        pictures += paint(model, asked, seeds[part], encode)
-        progress(len(pictures))
+        with torch.no_grad():
+            return paint(model, asked, seeds[part], encode)
+
+    pictures: list[Image.Image] = []
+    with _painters(lanes) as painters:
+        for painted in painters.map(paint_part, parts):
+            pictures += painted
+            progress(len(pictures))
     return pictures
+
+
+@contextmanager
+def _painters(lanes: int) -> Iterator[ThreadPoolExecutor]:
+    """Start painters that compute with one thread each; torch's number of threads is put back."""
+    before = torch.get_num_threads()
+    each = before // lanes
+    try:
+        with ThreadPoolExecutor(lanes, initializer=torch.set_num_threads, initargs=(each,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)
