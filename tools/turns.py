@@ -26,6 +26,7 @@ class Side:
     name: str
     process: subprocess.Popen[str]
     seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
 
     def ask(self, line: str) -> Any:
@@ -70,17 +71,25 @@ def take_turns(sides: Sequence[Side], rounds: int, steps: int) -> None:
     """Let all sides do `steps` at a time, after a round that warms up; who begins changes."""
     for number in range(rounds + 1):
         for side in sides if number % 2 else reversed(sides):
-            seconds = side.ask(f"step {steps}")
+            taken = side.ask(f"step {steps}")
             if number:
-                side.seconds += seconds
+                side.seconds += [seconds for seconds, _ in taken]
+                side.processor_seconds += [processor for _, processor in taken]
 
 
 def compared(ours: Side, bare: Side) -> dict[str, float]:
-    """Return medians, peaks and ratios of two sides."""
+    """Return medians, peaks and ratios of two sides.
+
+    The ratio of the processor time that both got is what is left to say on a crowded machine.
+    """
+    processor = [statistics.median(side.processor_seconds) for side in (ours, bare)]
     return {
         "ours_seconds": ours.median,
         "bare_seconds": bare.median,
         "ratio": ours.median / bare.median,
+        "ours_processor_seconds": processor[0],
+        "bare_processor_seconds": processor[1],
+        "processor_ratio": processor[0] / processor[1],
         "ours_peak_gb": ours.peak_bytes / 1e9,
         "bare_peak_gb": bare.peak_bytes / 1e9,
         "memory_ratio": ours.peak_bytes / bare.peak_bytes,
@@ -120,10 +129,11 @@ def serve(
             return
 
 
-def _timed(step: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _timed(step: Callable[[], object]) -> tuple[float, float]:
+    """Do a step; returns its seconds, and those that the processor worked on it."""
+    began, worked = time.perf_counter(), time.process_time()
     step()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - worked
 
 
 def _answer(stream: TextIO, value: Any) -> None:

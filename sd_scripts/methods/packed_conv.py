@@ -78,7 +78,7 @@ class PackedConv:
         weight = self.pack().to(x.dtype)
         around = self._neighbourhoods(x, (height, width))
         if pixels > _FEW_PIXELS:
-            rows = functional.linear(around, weight, bias)
+            rows = self._right_product(around, weight, bias)
         else:
             rows = self._left_product(weight, around).t().contiguous()
             if bias is not None:
@@ -91,14 +91,18 @@ class PackedConv:
         if batch * height * width > self.most_pixels:
             return self._plain_backward(grad, x_shape)
         grad_rows, weight = grad.permute(0, 2, 3, 1).reshape(-1, out), self.pack().to(grad.dtype)
-        if self._by_onednn(weight) and len(grad_rows) <= _FEW_PIXELS:
-            around = (weight.t() @ grad_rows.t().contiguous()).t().contiguous()
-        else:
-            around = grad_rows @ weight
+        around = self._right_product(grad_rows, weight.t(), None)
         return self._folded(around, (height, width), x_shape)
 
     def _by_onednn(self, weight: Tensor) -> bool:
         return self.onednn and weight.dtype == torch.float32
+
+    def _right_product(self, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Return rows · weightᵀ + bias, one row for each row."""
+        if self._by_onednn(weight):
+            found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
+            return found
+        return functional.linear(rows, weight, bias)
 
     def _left_product(self, weight: Tensor, around: Tensor) -> Tensor:
         """Return W · aroundᵀ, [out, pixels]."""

@@ -1,9 +1,10 @@
-"""A frozen weight kept twice in oneDNN's own orders: for the product, and for its gradient.
+"""Frozen weights by oneDNN: in an order of its own for each product, or read as they are.
 
 oneDNN's fastest kernels read weights in blocks, in another order for each of the two products, and
 bring a plain weight into that order at every call. Here both are made once and the plain weight is
 let go. PyTorch's own products of plain float32 matrices come from another library, which on some
-processors takes twice as long, so Linears gain as well.
+processors takes twice as long. There oneDNN is faster for a Linear already where it reads the plain
+weight (`DirectLinear`), which takes no memory.
 
 Convolutions give pictures with channels last, in which these kernels work.
 """
@@ -140,6 +141,42 @@ class PackedLinearPair(_Pair):
         return self if device == self.device else PlainLinear(self.dense().to(device))
 
 
+class DirectLinear:
+    """A Linear's weight [out, in] as it is, for oneDNN's products."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight.detach()
+
+    @property
+    def device(self) -> torch.device:
+        """Always the CPU."""
+        return torch.device("cpu")
+
+    def dense(self) -> Tensor:
+        """Return the weight itself."""
+        return self._weight
+
+    def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
+        """Return x Wᵀ + bias, [rows, out]."""
+        if x.dtype != self._weight.dtype:
+            return PlainLinear(self._weight).product(x, bias)
+        return _linear(x, self._weight, bias)
+
+    def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
+        """Return grad W, [rows, in]."""
+        if grad.dtype != self._weight.dtype:
+            return PlainLinear(self._weight).backward_product(grad, x_shape)
+        return _linear(grad, self._weight.t(), None)
+
+    def to_device(self, device: torch.device) -> DirectLinear | PlainLinear:
+        """Return it on a device; elsewhere than on a CPU it is plain."""
+        return self if device == self.device else PlainLinear(self._weight.to(device))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """It never changes: all copies share it."""
+        return self
+
+
 def _ordered_matrix(matrix: Tensor) -> Tensor:
     found: Tensor = torch.ops.mkldnn._reorder_linear_weight(matrix.contiguous(), _ROWS)
     return found
@@ -164,14 +201,20 @@ def can_pair(dtype: torch.dtype) -> bool:
     )
     shape = ConvShape((1, 1), (1, 1), (1, 1))
     conv = PackedConvPair(weight, shape), PlainConv(weight, shape)
-    linear = PackedLinearPair(weight[:, :, 0, 0]), PlainLinear(weight[:, :, 0, 0])
+    matrix = weight[:, :, 0, 0].contiguous()
+    linear = PackedLinearPair(matrix), PlainLinear(matrix)
+    direct = DirectLinear(matrix), PlainLinear(matrix)
     rows, grad_rows = x.flatten(2)[0].t(), grad.flatten(2)[0].t()
     try:
         return all(
             _close(pair.product(x, None), plain.product(x, None))
             and _close(pair.backward_product(grad, x.shape), plain.backward_product(grad, x.shape))
             and torch.equal(pair.dense(), plain.dense())
-            for pair, plain, x, grad in ((*conv, x, grad), (*linear, rows, grad_rows))
+            for pair, plain, x, grad in (
+                (*conv, x, grad),
+                (*linear, rows, grad_rows),
+                (*direct, rows, grad_rows),
+            )
         )
     except (AttributeError, NotImplementedError, RuntimeError):
         return False  # a build without them

@@ -1,10 +1,11 @@
 """Which frozen weights of a base are packed for the CPU, and whether that pays on this machine.
 
-Two forms. A pair (`packed_pair.py`) is the fastest, and takes the weight's memory once more; rows
-of a matrix (`packed_conv.py`) take none. What a pair saves grows with the pixels that a weight is
-used on, and in a U-Net the small weights are the ones that see many pixels. So pairs are made of
-the smallest weights first, as far as a share of the base's memory goes. That order depends on
-nothing but the model: a run that is resumed chooses as the one before.
+Three forms. A pair (`packed_pair.py`) is the fastest, and takes the weight's memory once more; rows
+of a matrix (`packed_conv.py`) and Linears that oneDNN reads as they are take none. What a pair
+saves grows with the pixels that a weight is used on, and in a U-Net the small weights are the ones
+that see many pixels. So pairs are made of the smallest weights first, as far as a share of the
+base's memory goes. That order depends on nothing but the model: a run that is resumed chooses as
+the one before.
 """
 
 from __future__ import annotations
@@ -28,13 +29,18 @@ from sd_scripts.methods.frozen import (
 )
 from sd_scripts.methods.layer import NetworkLayer
 from sd_scripts.methods.packed_conv import PackedConv
-from sd_scripts.methods.packed_pair import PackedConvPair, PackedLinearPair, can_pair
+from sd_scripts.methods.packed_pair import (
+    DirectLinear,
+    PackedConvPair,
+    PackedLinearPair,
+    can_pair,
+)
 
 Wanted = Literal["auto", "on", "off"]
 Frozen = nn.Linear | nn.Conv2d
 _Module = TypeVar("_Module", nn.Linear, nn.Conv2d)
 
-_OUTPUTS_PER_PIXEL: Final = 4
+_OUTPUTS_PER_PIXEL: Final = 8
 """A 3x3 convolution is packed as rows for batches of at most one pixel to so many output channels.
 Beyond that the product takes so much longer than reordering the weight that nothing is won."""
 
@@ -58,7 +64,7 @@ _clock: Final = time.perf_counter if sys.platform == "win32" else time.process_t
 
 
 class Gain(NamedTuple):
-    """Seconds that a layer's two products take with its weight plain, as rows and as a pair.
+    """Seconds that a layer's two products take with its weight plain and in the other forms.
 
     What a layer cannot have, or this machine has no use for, takes for ever.
     """
@@ -66,6 +72,7 @@ class Gain(NamedTuple):
     plain: float
     rows: float = float("inf")
     pair: float = float("inf")
+    direct: float = float("inf")
 
     @property
     def rows_pay(self) -> bool:
@@ -74,22 +81,29 @@ class Gain(NamedTuple):
 
     @property
     def pair_pays(self) -> bool:
-        """Whether a pair is much faster than the plain weight, and no slower than rows."""
-        return self.pair <= min(_WORTH_MEMORY * self.plain, self.rows)
+        """Whether a pair is much faster than the plain weight, and no slower than what is free."""
+        return self.pair <= min(_WORTH_MEMORY * self.plain, self.rows, self.direct)
+
+    @property
+    def direct_pays(self) -> bool:
+        """Whether oneDNN is clearly faster with the plain weight."""
+        return self.direct <= _WORTH * self.plain
 
 
 class Forms(NamedTuple):
-    """Which forms are used: pairs of convolutions, pairs of Linears, rows of other convolutions."""
+    """Which forms are used: pairs of convolutions and Linears, and for the others rows, direct."""
 
     conv_pairs: bool
     linear_pairs: bool
     conv_rows: bool
+    linear_direct: bool
 
 
 _FORM_OF: Final[dict[type, str]] = {
     PackedConvPair: "conv_pairs",
     PackedLinearPair: "linear_pairs",
     PackedConv: "conv_rows",
+    DirectLinear: "linear_direct",
 }
 
 
@@ -117,7 +131,10 @@ def pack_base(
         return "Frozen weights: as they are, none of them can be packed"
     pairs = can_pair(convs[0].weight.dtype)
     if wanted == "on":
-        forms, told = Forms(pairs, pairs, conv_rows=True), "as pack_frozen_weights asks"
+        forms, told = (
+            Forms(pairs, pairs, conv_rows=True, linear_direct=pairs),
+            "as pack_frozen_weights asks",
+        )
     elif before is not None:
         names = [name for name in before if pairs or name == "conv_rows"]
         forms = Forms(*(name in names for name in Forms._fields))
@@ -136,7 +153,7 @@ def _measured_forms(chosen: Sequence[Frozen], *, pairs: bool) -> tuple[Forms, st
     conv = measured(_most_common([m for m in chosen if isinstance(m, nn.Conv2d)]), pair=pairs)
     linears = [module for module in chosen if isinstance(module, nn.Linear)]
     linear = measured(_most_common(linears), pair=True) if pairs and linears else Gain(0.0)
-    forms = Forms(conv.pair_pays, linear.pair_pays, conv.rows_pay)
+    forms = Forms(conv.pair_pays, linear.pair_pays, conv.rows_pay, linear.direct_pays)
     told = (
         f"since a convolution of the U-Net takes {min(conv.rows, conv.pair) * 1000:.0f} ms so, "
         f"and {conv.plain * 1000:.0f} ms as it is"
@@ -157,12 +174,18 @@ def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) ->
             allowed -= module.weight.nbytes
             store(module, stored)
             pairs += 1
-    rest = [module for module in chosen if isinstance(module, nn.Conv2d) and can_store(module)]
-    for conv in rest if forms.conv_rows else ():
+    rest = [module for module in chosen if can_store(module)]
+    convs = [m for m in rest if isinstance(m, nn.Conv2d)] if forms.conv_rows else []
+    linears = [m for m in rest if isinstance(m, nn.Linear)] if forms.linear_direct else []
+    for conv in convs:
         store(conv, packed(conv, conv.weight, onednn=onednn))
+    for linear in linears:
+        store(linear, DirectLinear(linear.weight))
     told = [f"{pairs} packed for the processor, in the orders of both products"] if pairs else []
-    if rest and forms.conv_rows:
-        told.append(f"{len(rest)} convolutions packed for the processor as rows")
+    if convs:
+        told.append(f"{len(convs)} convolutions packed for the processor as rows")
+    if linears:
+        told.append(f"{len(linears)} Linears read as they are by oneDNN")
     return ", ".join(told)
 
 
@@ -236,6 +259,7 @@ def measured(module: Frozen, *, pair: bool) -> Gain:
         forms["rows"] = packed(module, weight.clone(), onednn=pair)
     else:
         forms["plain"] = PlainLinear(weight)
+        forms["direct"] = DirectLinear(weight) if pair else None
     inputs = list(_inputs(module))
     times: dict[str, list[float]] = {name: [] for name, form in forms.items() if form}
     for _ in range(_ROUNDS):

@@ -19,7 +19,12 @@ from sd_scripts.methods.frozen import (
     StoredWeight,
     store,
 )
-from sd_scripts.methods.packed_pair import PackedConvPair, PackedLinearPair, can_pair
+from sd_scripts.methods.packed_pair import (
+    DirectLinear,
+    PackedConvPair,
+    PackedLinearPair,
+    can_pair,
+)
 
 pytestmark = pytest.mark.skipif(
     not can_pair(torch.float32), reason="this build of PyTorch has no such products"
@@ -70,6 +75,7 @@ def test_both_products_are_the_linears_for_any_number_of_rows(dtype: torch.dtype
     pair, plain = PackedLinearPair(weight), PlainLinear(weight)
     for rows in (77, 1, 300):
         assert_same_products(pair, plain, torch.randn(rows, 20, dtype=dtype))
+        assert_same_products(DirectLinear(weight), plain, torch.randn(rows, 20, dtype=dtype))
     assert pair.is_packed
     assert torch.equal(pair.dense(), weight)
 
@@ -108,6 +114,23 @@ def test_a_packed_module_moves_and_copies_and_saves_its_weight() -> None:
         assert torch.equal(module.state_dict()["weight"], weight)
         assert torch.equal(copy.deepcopy(module).weight, weight)
         assert module.to("meta").weight.shape == weight.shape
+
+
+def test_a_linear_that_is_read_as_it_is_moves_copies_and_takes_other_dtypes() -> None:
+    linear = nn.Linear(4, 6).requires_grad_(False)
+    weight, again = linear.weight, nn.Linear(4, 6).requires_grad_(False)
+    store(linear, DirectLinear(weight))
+    assert linear.weight.data_ptr() == weight.data_ptr(), "no copy"
+    again.load_state_dict(linear.state_dict())
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(copy.deepcopy(linear)(x), again(x))
+    assert linear.to("meta").weight.shape == weight.shape
+    direct = DirectLinear(weight)
+    wide = x.double()
+    found = direct.product(wide, None)
+    torch.testing.assert_close(found, wide @ weight.double().t())
+    grad = torch.randn(5, 6, dtype=torch.float64)
+    torch.testing.assert_close(direct.backward_product(grad, x.shape), grad @ weight.double())
 
 
 def test_products_in_another_dtype_leave_the_weight_as_it_is() -> None:

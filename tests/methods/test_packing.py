@@ -17,7 +17,12 @@ from sd_scripts.methods.frozen import ConvShape, FrozenBase, FrozenConv2d, Plain
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
 from sd_scripts.methods.lycoris_layers import FullLayer, LycorisShape
 from sd_scripts.methods.packed_conv import PackedConv
-from sd_scripts.methods.packed_pair import PackedConvPair, PackedLinearPair, can_pair
+from sd_scripts.methods.packed_pair import (
+    DirectLinear,
+    PackedConvPair,
+    PackedLinearPair,
+    can_pair,
+)
 from sd_scripts.methods.packing import Gain, pack_base
 from tests.support.tiny_models import tiny_model
 
@@ -33,7 +38,7 @@ WALKS: list[dict[str, Any]] = [
 
 def frozen_conv(walk: dict[str, Any], dtype: torch.dtype = torch.float64) -> nn.Conv2d:
     torch.manual_seed(1)
-    return nn.Conv2d(4, 6, **walk).to(dtype).requires_grad_(False)
+    return nn.Conv2d(4, 8, **walk).to(dtype).requires_grad_(False)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -140,6 +145,7 @@ def test_a_packed_unet_learns_what_the_plain_one_learns() -> None:
         ("auto", Gain(1.0, 0.5), True, "500 ms"),
         ("auto", Gain(1.0, pair=0.5), True, "500 ms"),
         ("auto", Gain(1.0, 1.0, 0.9), False, "not pay"),
+        ("auto", Gain(1.0, direct=1.0), False, "not pay"),
         ("on", Gain(1.0, 2.0, 2.0), True, "pack_frozen_weights"),
         ("off", Gain(1.0, 0.5, 0.5), False, "not packed"),
     ],
@@ -163,16 +169,18 @@ def test_auto_packs_where_it_was_measured_to_pay(
 def test_pairs_take_the_smallest_weights_first_and_no_more_than_their_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(packing, "_SHARE", {torch.float32: 0.5})
     large, small = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 3)
-    strided, linear = nn.Conv2d(8, 2, 3, stride=2), nn.Linear(8, 8)
+    strided, linear, wide = nn.Conv2d(8, 2, 3, stride=2), nn.Linear(8, 8), nn.Linear(8, 100)
     timed = nn.ModuleDict({"time_emb_proj": nn.Linear(8, 1)})
-    base = nn.Sequential(large, small, strided, linear, timed).requires_grad_(False)
+    base = nn.Sequential(large, small, strided, linear, wide, timed).requires_grad_(False)
+    monkeypatch.setattr(packing, "_allowed_bytes", lambda parts: 4 * (8 * 4 * 9 + 8 * 8 + 10))
     told = pack_base([base], "on")
-    kinds = [type(getattr(module, "stored", None)) for module in (large, small, strided, linear)]
-    assert kinds == [PackedConv, PackedConvPair, PackedConv, PackedLinearPair]
+    chosen = (large, small, strided, linear, wide)
+    kinds = [type(getattr(module, "stored", None)) for module in chosen]
+    assert kinds == [PackedConv, PackedConvPair, PackedConv, PackedLinearPair, DirectLinear]
     assert type(timed["time_emb_proj"]) is nn.Linear
     assert "2 packed" in told
+    assert "1 Linears" in told
     assert "2 convolutions" in told
 
 
@@ -194,7 +202,15 @@ def test_rows_by_onednn_are_the_convolution() -> None:
 
 
 @pytest.mark.skipif(not can_pair(torch.float32), reason="no pairs in this build of PyTorch")
-@pytest.mark.parametrize("before", [(), ("conv_rows",), ("conv_pairs", "linear_pairs")])
+@pytest.mark.parametrize(
+    "before",
+    [
+        (),
+        ("conv_rows",),
+        ("conv_pairs", "linear_pairs"),
+        ("conv_pairs", "conv_rows", "linear_direct"),
+    ],
+)
 def test_a_resumed_run_packs_as_before_without_measuring(
     before: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
