@@ -22,7 +22,7 @@ TRIGGER = "zwx robot"
 KIND = "object"
 PROCESSES = Processes(num_processes=2)
 PROJECT = Path(__file__).parents[2]
-ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=12)
+ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=20)
 
 
 def picture_folders(place: Path) -> dict[str, object]:
