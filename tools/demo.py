@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Final
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from kohya_gui.guided.machine import look_at_machine
-
 from kohya_gui.forms.starter import RECIPE, REPEATS, TRIGGER, shared_out
 from kohya_gui.jobs.launch import JobRequest, start_request
+from kohya_gui.jobs.machine import look_at_machine
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kohya_gui.jobs.machine import Machine
 from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.events import EndEvent, SaveEvent, StartEvent, StepEvent
@@ -34,6 +35,30 @@ def test_the_jobs_are_valid_and_the_starter_has_their_pictures(tmp_path: Path) -
     known = list((tmp_path / "class" / "1_thing").glob("*.png"))
     assert len(known) == len(SUBJECTS)
     assert all(picture.with_suffix(".txt").is_file() for picture in known)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_processes_see_as_many_pictures_in_a_step_together(
+    num_processes: int, tmp_path: Path
+) -> None:
+    values = demo.train_values(tmp_path, num_processes=num_processes)
+    assert values["train_batch_size"] == demo.RECIPE["train_batch_size"] / num_processes  # type: ignore[operator]
+    assert values["max_train_steps"] == demo.RECIPE["max_train_steps"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (Machine("processor", "", 1, 1, cores=1), 1),
+        (Machine("processor", "", 1, 1, cores=8), 2),
+        (Machine("nvidia", "", 1, 1, cores=8), 1),
+    ],
+)
+def test_a_training_on_a_processor_is_shared_out_among_two_cores(
+    machine: Machine, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "look_at_machine", lambda: machine)
+    assert demo.processes_here().num_processes == expected
 
 
 def test_the_trigger_takes_the_place_of_the_wider_word(tmp_path: Path) -> None:

@@ -86,6 +86,23 @@ def test_pictures_do_not_depend_on_their_batch(tiny_folder: Path, sampler: str) 
     assert counted == [2]
 
 
+def test_threads_paint_pictures_of_their_own_and_in_order(tiny_folder: Path) -> None:
+    model = load_model(tiny_folder)
+    asked = (["a cat", "a dog", "a cup"], [1, 2, 3], Way(2, 4.0, "ddim"))
+    counted: list[int] = []
+    alone, before = generate(model, *asked), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        together = generate(model, *asked, counted.append)
+        assert torch.get_num_threads() == 2, "as before"
+    finally:
+        torch.set_num_threads(before)
+    for first, second in zip(alone, together, strict=True):
+        difference = np.asarray(first, np.int16) - np.asarray(second, np.int16)
+        assert abs(difference).max() <= 1
+    assert counted == [2, 3]
+
+
 def test_pictures_are_those_of_the_stock_pipeline(tiny_folder: Path) -> None:
     """The same seed, sampler, steps and guidance give the same picture in diffusers."""
     model = load_model(tiny_folder)
