@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -55,12 +55,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start_gui(workspace: Path, port: int) -> tuple[subprocess.Popen[bytes], float]:
-    """Start the GUI; return its process and the seconds until the LoRA page was answered."""
+def start_gui(
+    workspace: Path, port: int, errors: IO[bytes] | None = None
+) -> tuple[subprocess.Popen[bytes], float]:
+    """Start the GUI; return its process and the seconds until the LoRA page was answered.
+
+    What it tells on its error output goes to `errors`.
+    """
     command = [sys.executable, "-m", "kohya_gui", "--headless", "--server_port", str(port)]
     command += ["--workspace", str(workspace)]
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
     opener = build_opener(ProxyHandler({}))
     while True:
         try:
