@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from functools import cache
 from pathlib import Path
 
-from kohya_gui.forms.starter import REPEATS, shared_out
-from kohya_gui.jobs.processes import Processes, launcher
+from kohya_gui.forms.starter import REPEATS
 from sd_scripts.families.base import LoadedModel
 from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
-from tests.support.jobs import TinyJob
 from tools.starter import trial
 from tools.starter.generate import load_model
 from tools.starter.judge_model import Judge
@@ -20,9 +16,7 @@ from tools.starter.judge_model import Judge
 SUBJECT = "robot"
 TRIGGER = "zwx robot"
 KIND = "object"
-PROCESSES = Processes(num_processes=2)
-PROJECT = Path(__file__).parents[2]
-ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=20)
+ASKED = trial.Trial(SUBJECT, with_trigger=TRIGGER, without_trigger=KIND, count=12)
 
 
 def picture_folders(place: Path) -> dict[str, object]:
@@ -33,19 +27,6 @@ def picture_folders(place: Path) -> dict[str, object]:
     ):
         shutil.copytree(STARTER_PICTURES / source, place / name)
     return {"train_data_dir": str(place / "pictures"), "reg_data_dir": str(place / "class")}
-
-
-def train(job: TinyJob, name: str = "run", **changes: object) -> None:
-    """Do a job as the trial run does: shared out among two processes with a core each."""
-    options = shared_out(job.values(**changes), PROCESSES.num_processes)
-    command = [*launcher(PROCESSES), "-m", f"sd_scripts.{job.job_type.name}"]
-    variables = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [*command, *job.arguments(**options), "--run_dir", str(job.place / name)],
-        check=False, capture_output=True, encoding="utf-8", errors="replace", timeout=300,
-        env=os.environ | variables, cwd=PROJECT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def starter_model() -> LoadedModel:

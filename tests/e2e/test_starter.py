@@ -13,11 +13,10 @@ from sd_scripts.families.base import LoadedModel
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.toml_file import job_from_toml
 from sd_scripts.shipped import STARTER_MODEL
-from tests.e2e.starter_trial import TRIGGER, picture_folders, score, starter_model, train
+from tests.e2e.starter_trial import TRIGGER, picture_folders, score, starter_model
 from tests.support.jobs import TinyJob
 from tools.starter import trial
 
-pytestmark = pytest.mark.usefixtures("both_cores")
 STEPS = 200
 
 
@@ -51,9 +50,9 @@ def starter_job(place: Path, **options: object) -> TinyJob:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory: pytest.TempPathFactory) -> TinyJob:
-    """A LoRA of the robot."""
+    """A LoRA of the robot, trained in this process."""
     job = starter_job(tmp_path_factory.mktemp("lora"))
-    train(job, save_every_n_steps=STEPS - 40, save_state=True)
+    assert job.run(save_every_n_steps=STEPS - 40, save_state=True) == 0
     return job
 
 
@@ -78,7 +77,7 @@ def test_a_lora_of_strength_zero_is_the_base(learned: TinyJob, base: LoadedModel
 
 def test_a_resumed_run_paints_the_same_picture(learned: TinyJob, base: LoadedModel) -> None:
     state = learned.place / "run" / "state" / f"cat-step{STEPS - 40:08d}-state"
-    train(learned, "resumed", resume=str(state), output_name="resumed")
+    assert learned.run("resumed", resume=str(state), output_name="resumed") == 0
     scenes, painted = trial.scenes_of(TRIGGER, 2), []
     for name in ("cat", "resumed"):
         with trial.trained_network(lora_job(learned), lora_file(learned, name), base):
@@ -95,7 +94,7 @@ def test_a_lycoris_algorithm_learns_the_subject(tmp_path: Path, base: LoadedMode
         conv_alpha=None,
         max_train_steps=160,
     )
-    train(job)
+    assert job.run() == 0
     with trial.trained_network(lora_job(job), lora_file(job), base):
         scores = score(trial.painter(base))
     assert scores.with_trigger >= 0.7, scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,20 +13,11 @@ from sd_scripts.options.toml_file import job_from_toml
 from sd_scripts.options.values import replace_values
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 from sd_scripts.train.methods import make_method
-from tests.e2e.starter_trial import (
-    KIND,
-    SUBJECT,
-    judge,
-    picture_folders,
-    score,
-    starter_model,
-    train,
-)
+from tests.e2e.starter_trial import KIND, SUBJECT, judge, picture_folders, score, starter_model
 from tests.support.jobs import TinyJob
 from tools.starter import trial
 from tools.starter.generate import load_model
 
-pytestmark = pytest.mark.usefixtures("both_cores")
 COMMON: dict[str, object] = {
     "resolution": 128,
     "max_train_epochs": None,
@@ -37,8 +29,10 @@ COMMON: dict[str, object] = {
 }
 
 
-def dreambooth(place: Path, *, prior: bool) -> trial.Scores:
+@cache
+def dreambooth(root: Path, *, prior: bool) -> trial.Scores:
     """Teach the whole model the robot, with or without class pictures; return what it can."""
+    place = root / ("with" if prior else "without")
     folders = picture_folders(place)
     if not prior:
         del folders["reg_data_dir"]
@@ -46,15 +40,24 @@ def dreambooth(place: Path, *, prior: bool) -> trial.Scores:
     options |= {"learning_rate": 2e-4, "stop_text_encoder_training": -1, "min_timestep": 200}
     options["save_model_as"] = "diffusers_safetensors"
     job = TinyJob(place, STARTER_MODEL, options, TrainDbJob)
-    train(job)
+    assert job.run() == 0
     return score(trial.painter(load_model(place / "output" / "cat")))
 
 
-def test_dreambooth_learns_and_forgets_less_with_prior_preservation(tmp_path: Path) -> None:
-    with_prior = dreambooth(tmp_path / "with", prior=True)
-    without = dreambooth(tmp_path / "without", prior=False)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where both trainings of Dreambooth are; the first test that needs one does it."""
+    return tmp_path_factory.mktemp("dreambooth")
+
+
+def test_dreambooth_learns_with_prior_preservation(root: Path) -> None:
+    with_prior = dreambooth(root, prior=True)
     assert with_prior.with_trigger >= 0.6, with_prior
     assert with_prior.without_trigger <= 0.1, with_prior
+
+
+def test_dreambooth_forgets_more_without_prior_preservation(root: Path) -> None:
+    with_prior, without = dreambooth(root, prior=True), dreambooth(root, prior=False)
     assert with_prior.lost + 0.1 < without.lost, (with_prior, without)
 
 
@@ -70,7 +73,7 @@ def test_textual_inversion_moves_towards_the_subject(tmp_path: Path) -> None:
         "max_train_steps": 100,
     }
     job = TinyJob(tmp_path, STARTER_MODEL, options, TrainTextualInversionJob)
-    train(job)
+    assert job.run() == 0
     robots = [Image.open(path) for path in sorted((STARTER_PICTURES / SUBJECT).glob("*.png"))]
     made = job_from_toml(
         TrainTextualInversionJob, (tmp_path / "run" / "config.toml").read_text("utf-8")
