@@ -112,8 +112,8 @@ class Workshop:
         self._live = Live(context.scans, context.workspace, context.text)
 
     # ---- what is there ----
-    def look(self, project: Project) -> Look:
-        """Look at model and pictures without waiting."""
+    def look(self, project: Project, *, again: bool = False) -> Look:
+        """Look at model and pictures without waiting; with `again`, as they are just now."""
         folder = Path(project.folder) if project.folder else None
         decisions = place_of(self._context.workspace, folder).decisions if folder else None
         facts = Facts(
@@ -130,7 +130,10 @@ class Workshop:
         values |= {name: value for name, value in given.items() if value}
         if facts.decisions is not None:
             values["picture_decisions"] = str(facts.decisions)
-        insight = self._live.look(draft_of(values, ()))
+        draft = draft_of(values, ())
+        if again:
+            self._live.look_again(draft)
+        insight = self._live.look(draft)
         found = insight.model.found if insight.model is not None else None
         model = found if isinstance(found, ModelInfo) else None
         plan = insight.plan

@@ -272,9 +272,12 @@ class TeachAnswers:
 
     @in_words
     def teach_words(self, data: Mapping[str, Any]) -> Answer:
-        """Return how the pictures and their captions stand, and a word to begin with."""
+        """Return how the pictures and their captions stand, and a word to begin with.
+
+        `again`: captions were changed since the last look.
+        """
         project = self._project(data)
-        look = self._workshop.look(project)
+        look = self._workshop.look(project, again=bool(data.get("again")))
         if look.working:
             return {"working": True}
         problems = errors_among(look.insight.problems)

@@ -1,4 +1,4 @@
-"""What end-to-end tests share: a tiny model and pictures, a browser, both cores."""
+"""What end-to-end tests share: a tiny model, pictures, a browser."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from playwright.sync_api import Browser
 
 from tests.support.jobs import TinyJob, draw_pictures
@@ -44,12 +43,3 @@ def watched(browser: Browser) -> Iterator[Watched]:
     assert found.errors == []
     assert found.outside == []
     context.close()
-
-
-@pytest.fixture(scope="module")
-def both_cores() -> Iterator[None]:
-    """Two threads for real trainings; elsewhere one test has one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)

@@ -16,7 +16,15 @@ from sd_scripts.runs.events import CaptionEvent, EventWriter
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.record import read_record, write_record
 from sd_scripts.shipped import STARTER_TAGGER
-from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, make_run, running_gui
+from tests.support.pages import (
+    PATIENCE_MS,
+    Gui,
+    Watched,
+    eventually,
+    make_run,
+    running_gui,
+    tab_to,
+)
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
@@ -226,15 +234,6 @@ def test_a_mask_is_painted_and_saved_beside_the_pictures(watched: Watched, gui: 
         assert mask.getpixel((mask.width // 2, mask.height // 2)) == 255
         assert mask.getpixel((1, 1)) == 0
     assert picture.read_bytes() == before
-
-
-def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until a control has the focus."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
-            return
-    raise AssertionError(f"{selector} is not reached by Tab")
 
 
 def test_a_mask_is_painted_by_the_keyboard_alone(watched: Watched, gui: Gui) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +16,17 @@ from kohya_gui.workspace import open_workspace
 from sd_scripts.errors import Problem
 from sd_scripts.runs.events import EndEvent, EventWriter
 from sd_scripts.shipped import STARTER_PICTURES
+from tests.support.axe import violations
 from tests.support.pages import (
     PATIENCE_MS,
     Gui,
     Watched,
     add_sample,
+    add_save,
     eventually,
     make_run,
     running_gui,
+    tab_to,
 )
 
 pytestmark = pytest.mark.browser
@@ -144,3 +148,84 @@ def test_the_tab_that_writes_last_is_told(watched: Watched, gui: Gui) -> None:
     kept = projects.load(project.id)
     assert kept is not None
     assert (kept.goal, kept.name) == ("person", "from elsewhere")
+
+
+def press(page: Page, selector: str) -> None:
+    """Go to a control by Tab and press it."""
+    expect(page.locator(selector).first).to_be_enabled()
+    tab_to(page, selector)
+    page.keyboard.press("Enter")
+
+
+def told_of_step(page: Page, name: str) -> None:
+    """A new step has the focus on its question, and axe finds nothing wrong with it."""
+    at_step(page, name)
+    expect(page.locator(f"[data-now={name}] h2").first).to_be_focused()
+    assert violations(page) == []
+
+
+def test_by_keyboard_alone_with_captions_and_a_new_start_of_the_gui(
+    watched: Watched, gui: Gui
+) -> None:
+    page = watched.page
+    page.goto(gui.page("teach"))
+    at_step(page, "goal")
+    assert violations(page) == []
+    press(page, "[data-goal=object]")
+    told_of_step(page, "pictures")
+    tab_to(page, ".kg-teach-file")
+    files = sorted((STARTER_PICTURES / "robot").glob("*.png"))[:4]
+    page.set_input_files(".kg-teach-file", files)  # the system's own dialog
+    expect(page.locator(".kg-teach-tiles img")).to_have_count(4)
+    expect(page.locator("#kg-teach-verdict")).to_contain_text("4 pictures are used")
+    assert violations(page) == []
+    press(page, "#kg-teach-next")
+    told_of_step(page, "words")
+    expect(page.locator("#kg-teach-counted")).to_have_attribute("data-missing", "4")
+    # The GUI is ended and started again: the page goes on at its step.
+    address = page.url
+    page.goto("about:blank")
+    gui.stop()
+    gui.start()
+    page.goto(address)
+    at_step(page, "words")
+    tab_to(page, "#kg-teach-word")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("zwx")
+    tab_to(page, "#kg-teach-engine")
+    page.keyboard.press("End")
+    expect(page.locator("#kg-teach-engine")).to_have_value("tags")
+    press(page, "#kg-teach-caption")
+    expect(page.locator("#kg-teach-counted")).to_have_attribute("data-missing", "0")
+    expect(page.locator(".kg-teach-captions textarea").first).to_have_value(
+        re.compile("background")
+    )
+    assert violations(page) == []
+    press(page, "#kg-teach-next")
+    told_of_step(page, "ready")
+    tab_to(page, "[role=radio]")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-card=quick]")).to_be_visible()
+    expect(page.locator(".kg-teach-models [aria-checked=true]")).to_be_focused()
+    press(page, "[data-card=quick]")
+    expect(page.locator("[data-card=quick][aria-checked=true]")).to_be_focused()
+    assert violations(page) == []
+    expect(page.locator("#kg-teach-start")).to_be_enabled()
+    tab_to(page, "#kg-teach-start")
+
+
+@pytest.mark.parametrize(("step", "drawn"), [("watch", "img"), ("pick", "[data-pick]")])
+def test_the_last_steps_keep_nobody_out(watched: Watched, gui: Gui, step: str, drawn: str) -> None:
+    run = make_run(gui.workspace, f"done-{step}", alive=False)
+    add_sample(run, 10, 0, "a photo of zwx")
+    add_save(run, 30)
+    with EventWriter(run.events) as events:
+        events.emit(EndEvent(status="finished", reason="All done."))
+    project = Projects(open_workspace(gui.workspace)).new(
+        step=step, run=run.id, folder=str(run.path), trigger="zwx", name="mycat"
+    )
+    page = watched.page
+    page.goto(gui.page(f"teach?project={project.id}"))
+    at_step(page, step)
+    expect(page.locator(f"[data-now={step}] {drawn}").first).to_be_visible()
+    assert violations(page) == []

@@ -146,6 +146,15 @@ class Watched:
         self.page.wait_for_function("document.documentElement.dataset.kgReady === 'form'")
 
 
+def tab_to(page: Page, selector: str) -> None:
+    """Press Tab until a control has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
+            return
+    raise AssertionError(f"{selector} is not reached by Tab")
+
+
 def make_run(
     workspace: Path, name: str, *, alive: bool = True, steps: int = 30, device: str = "default"
 ) -> RunFolder:

@@ -3,7 +3,7 @@
   "use strict";
   const { t, h, fill, page } = window.KG;
   const steps = {};
-  window.KG.teach = { steps, problems, field, row };
+  window.KG.teach = { steps, problems, field, row, refill };
 
   /** Show mistakes, whichever way the server names them. */
   function problems(answer) {
@@ -22,6 +22,14 @@
     return h("div.kg-row", {}, ...children);
   }
 
+  /** Replace what is in a place; who worked in it by keyboard stays in it, at what is chosen or the first button. */
+  function refill(place, ...children) {
+    const within = place.contains(document.activeElement);
+    fill(place, ...children);
+    const to = within && (place.querySelector("[aria-checked=true]") || place.querySelector("button:enabled, a"));
+    if (to) to.focus();
+  }
+
   window.KG.widgets.teach = ({ element, props, server }) => {
     const holder = element.firstElementChild;
     const facts = JSON.parse(props.facts);
@@ -30,6 +38,7 @@
     const stepper = h("nav.kg-teach-steps", { "aria-label": t("teach.steps") });
     let project = null;
     let shown = null;
+    let drawn = "";
     fill(holder, stepper, note, body);
 
     const titleOf = (name) => facts.steps.find(([step]) => step === name)[1];
@@ -83,11 +92,17 @@
       shown = null;
       drawSteps();
       const name = project ? project.step : "goal";
+      const moved = drawn && drawn !== name;
+      drawn = name;
       document.title = `${titleOf(name)} · ${t("teach.title")}`;
       const card = h("section.kg-card.kg-teach-card", { "data-now": name, "aria-label": titleOf(name) });
       fill(body, card);
       if (name === "goal") goals(card);
       else shown = steps[name](card, tools);
+      // A new step is read from its question on; what had the focus is gone.
+      const question = card.querySelector("h2");
+      question.tabIndex = -1;
+      if (moved) question.focus();
       document.documentElement.dataset.kgReady = `teach ${name}`;
     }
 

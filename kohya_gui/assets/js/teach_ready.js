@@ -5,8 +5,9 @@
 
   window.KG.teach.steps.ready = (card, tools) => {
     const { server, facts, ask } = tools;
-    const { problems, field, row } = window.KG.teach;
+    const { problems, field, row, refill } = window.KG.teach;
     const models = h("div.kg-teach-models", { role: "radiogroup", "aria-label": t("teach.model") });
+    const other = h("div");
     const about = h("div", { "aria-live": "polite" });
     const name = h("input.kg-input", { type: "text", id: "kg-teach-name", value: tools.project.name, maxlength: "80", autocomplete: "off", onchange: () => tools.set({ name: name.value.trim() }) });
     const machine = h("p.kg-quiet");
@@ -24,7 +25,7 @@
     let now = null;
 
     fill(card, h("h2.kg-teach-question", {}, t("teach.ready_question")), h("p.kg-quiet.kg-why", {}, t("teach.ready_why")),
-      models, about, machine, changes, cards,
+      models, other, about, machine, changes, cards,
       field(t("teach.name"), name, t("teach.name_info")),
       details, said,
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("words") }, t("teach.back")), row(check, start)));
@@ -39,7 +40,8 @@
         const path = await window.KG.choose({ kind: "file_or_folder", title: t("teach.model"), start: present, list: server.list_folder, back: browse });
         if (path) choose(path);
       } }, t("teach.other_model"));
-      fill(models, list.map((one) => h("button.kg-teach-choice", { type: "button", role: "radio", "aria-checked": String(one.file === present), title: one.file, onclick: () => choose(one.file) }, one.name)), browse);
+      refill(models, list.map((one) => h("button.kg-teach-choice", { type: "button", role: "radio", "aria-checked": String(one.file === present), title: one.file, onclick: () => choose(one.file) }, one.name)));
+      refill(other, browse);
     }
 
     async function choose(path) {
@@ -76,7 +78,7 @@
       const list = now.changes || [];
       const longer = now.length && now.length !== 1;
       fill(changes, list.length || longer ? h("div.kg-note", {}, h("strong", {}, t("teach.changed")), h("ul", {}, list.map((one) => h("li", {}, `${one.label}: ${one.after}`)), longer ? h("li", {}, t("teach.changed_length", { n: now.length })) : null)) : null);
-      fill(cards, (now.cards || []).map(oneCard));
+      refill(cards, (now.cards || []).map(oneCard));
       const chosen = (now.cards || []).find((one) => one.card === tools.project.card);
       start.disabled = !chosen || !chosen.fits_disk;
       check.disabled = !chosen;

@@ -6,7 +6,7 @@
 
   window.KG.teach.steps.words = (card, tools) => {
     const { server, ask } = tools;
-    const { problems, field, row } = window.KG.teach;
+    const { problems, field, row, refill } = window.KG.teach;
     const folder = tools.project.folder;
     const goal = tools.goal();
     const word = h("input.kg-input", { type: "text", id: "kg-teach-word", value: tools.project.trigger, spellcheck: "false", autocomplete: "off", maxlength: "60" });
@@ -15,6 +15,7 @@
     const becomes = h("p.kg-quiet");
     const counted = h("div", { "aria-live": "polite" });
     const job = h("div", { "aria-live": "polite" });
+    const offer = h("div");
     const grid = h("ul.kg-teach-captions");
     const more = h("p");
     const next = h("button.kg-button.kg-primary", { type: "button", id: "kg-teach-next", disabled: true, onclick: () => leave("ready") }, t("teach.next"));
@@ -24,13 +25,14 @@
     let looking = null;
     let following = null;
     let drawn = "";
+    let offered = 0;
 
     fill(card, h("h2.kg-teach-question", {}, t("teach.words_question")), h("p.kg-quiet.kg-why", {}, t("teach.words_why")),
       h("div.kg-teach-pair", {}, field(t("teach.word"), word, t("teach.word_info")), field(t("teach.kind"), kind, t("teach.kind_info"))),
       reading, becomes,
       h("h3.kg-h", {}, t("teach.captions_title")),
       h("p.kg-teach-rule", {}, h("strong", {}, t("teach.rule")), " ", goal.changeable),
-      counted, job, grid, more,
+      counted, job, offer, grid, more,
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => leave("pictures") }, t("teach.back")), next));
 
     // ---- the word ----
@@ -68,10 +70,13 @@
     }
 
     // ---- captions ----
-    function count() {
+    /** Ask how many captions there are; `again` after some were changed. */
+    function count(again = false) {
       if (looking) looking.stop();
+      let anew = again;
       looking = every(500, async () => {
-        const now = await ask("teach_words");
+        const now = await ask("teach_words", { again: anew });
+        anew = false;
         if (stopped) return "stop";
         if (now.working) return undefined;
         if (now.problems) {
@@ -94,7 +99,13 @@
       const missing = now.count - now.captions;
       fill(counted, h(`div.kg-note.${missing ? "kg-warn" : "kg-good"}`, { id: "kg-teach-counted", "data-missing": String(missing) },
         missing ? t("teach.captions_missing", { n: missing, of: now.count }) : t("teach.captions_all", { n: now.count })));
-      if (!missing || following) return;
+      if (!missing || following) {
+        withdraw();
+        return;
+      }
+      // What is chosen there stays while nothing is different.
+      if (offered === missing) return;
+      offered = missing;
       const engine = h("select.kg-input", { id: "kg-teach-engine" }, ["sentences", "tags"].map((name) => h("option", { value: name, selected: name === tools.project.engine }, t(`teach.engine_${name}`))));
       const model = h("input.kg-input", { type: "text", id: "kg-teach-captioner", value: tools.project.caption_model, spellcheck: "false", autocomplete: "off" });
       const browse = h("button.kg-button", { type: "button", onclick: async () => {
@@ -102,9 +113,14 @@
         if (path) model.value = path;
       } }, t("dataset.browse"));
       const go = h("button.kg-button", { type: "button", id: "kg-teach-caption", onclick: () => describe(engine.value, model.value) }, t("teach.describe", { n: missing }));
-      fill(job, h("div.kg-teach-sunk", {}, field(t("teach.engine"), engine),
+      fill(offer, h("div.kg-teach-sunk", {}, field(t("teach.engine"), engine),
         field(t("teach.captioner"), model, t("teach.captioner_info")), row(browse, go)),
       h("p.kg-quiet.kg-small", {}, t("teach.captions_optional")));
+    }
+
+    function withdraw() {
+      offered = 0;
+      fill(offer);
     }
 
     async function describe(engine, model) {
@@ -119,10 +135,12 @@
     }
 
     function follow(begun) {
+      const within = offer.contains(document.activeElement);
+      withdraw();
       if (begun.queued) {
         const gone = () => {
           following = null;
-          count();
+          count(true);
         };
         following = window.KG.jobs.wait(job, begun.queued, { look: server.look_results, stop: server.stop_run, started: (run) => follow({ run }), gone });
         return;
@@ -132,6 +150,7 @@
       fill(job, told, h("div.kg-progress", {}, bar), row(
         h("button.kg-button", { type: "button", onclick: () => server.stop_run({ run: begun.run }) }, t("dataset.stop")),
         h("a.kg-small", { href: page("runs", { run: begun.run }) }, t("dataset.log"))));
+      if (within) job.querySelector("button").focus();
       following = every(800, async () => {
         const now = await server.look_results({ run: begun.run, page: 0 });
         if (stopped) return "stop";
@@ -142,9 +161,9 @@
         const bad = now.state === "failed" || now.state === "lost";
         const result = bad ? h("div.kg-note.kg-bad", { role: "alert" }, now.detail, " ", now.hint || "", now.problems.map((one) => h("p", {}, one)))
           : h("div.kg-note.kg-good", { role: "status" }, now.detail, " ", now.undo ? h("button.kg-button.kg-slim", { type: "button", onclick: () => back(begun.run, now.undo.what) }, t(`captioning.${now.undo.what}`)) : null);
-        fill(job, result);
+        refill(job, result);
         drawn = "";
-        count();
+        count(true);
         return "stop";
       });
     }
@@ -153,7 +172,7 @@
       const answer = await server.change_back({ run, what });
       fill(job, h(`p.kg-note${answer.problem ? ".kg-bad" : ""}`, { role: "status" }, answer.problem || answer.text));
       drawn = "";
-      count();
+      count(true);
     }
 
     // ---- the grid ----
