@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from kohya_gui.locales.speaking import asked_texts
+from kohya_gui.locales.speaking import asked_texts, told
 
 _KEYS: Final = {
     errno.ENOSPC: "disk.full",
@@ -40,5 +40,5 @@ def reason(error: Exception) -> str:
 def failure(error: Exception) -> str:
     """Return a whole sentence about what failed; words meant for people stay as they are."""
     if not isinstance(error, OSError):
-        return str(error)
+        return told(str(error))
     return asked_texts()("disk.failed", reason=reason(error))

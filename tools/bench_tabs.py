@@ -175,8 +175,10 @@ def used(gui: psutil.Process) -> float:
 def main(argv: Sequence[str] | None = None) -> int:
     """Open the tabs, work in them, print what was found; 1 when anything was lost or at fault."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--tabs", type=int, default=20)
-    count = max(12, parser.parse_args(argv).tabs)
+    parser.add_argument(
+        "--tabs", type=int, default=20, help="at least 20, so that all pages are open"
+    )
+    count = max(20, parser.parse_args(argv).tabs)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         workspace = open_workspace(Path(folder) / "work")
         run, port, log = make_run(workspace.path), free_port(), Path(folder) / "gui.log"

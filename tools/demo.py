@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from kohya_gui.forms.starter import RECIPE, REPEATS, TRIGGER, shared_out
+from kohya_gui.forms.starter import PROMPT_SETTINGS, RECIPE, REPEATS, TRIGGER, shared_out
 from kohya_gui.jobs.launch import JobRequest, start_request
 from kohya_gui.jobs.machine import look_at_machine
 from kohya_gui.jobs.processes import Processes
@@ -119,9 +119,15 @@ def add_trigger(pictures: Path) -> None:
 
 
 def processes_here() -> Processes:
-    """Return how the training is shared out: on a processor among two cores, if there are two."""
+    """Return how the training is shared out: on a processor among two cores, if there are two.
+
+    PyTorch for Windows lacks what processes on one machine meet by.
+    """
+    import torch  # the judge needs it as well
+
     machine = look_at_machine()
-    return Processes(num_processes=1 if machine.has_card else min(2, machine.cores))
+    alone = machine.has_card or torch.cuda.is_available() or sys.platform == "win32"
+    return Processes(num_processes=1 if alone else min(2, machine.cores))
 
 
 def train_values(
@@ -146,9 +152,7 @@ def train_values(
 
 def prompt_lines() -> str:
     """Return the previews' prompts, as a prompt file has them."""
-    return "".join(
-        f"{text} --w 128 --h 128 --s 12 --ss dpmsolver++ --l 4 --d 42\n" for text in PROMPTS
-    )
+    return "".join(f"{text} {PROMPT_SETTINGS}\n" for text in PROMPTS)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from sd_scripts.options.values import job_from_values
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 
 TRIGGER: Final = "zwx"
-_PROMPT_SETTINGS: Final = "--w 128 --h 128 --s 12 --ss dpmsolver++ --l 4 --d 42"
+PROMPT_SETTINGS: Final = "--w 128 --h 128 --s 12 --ss dpmsolver++ --l 4 --d 42"
 RECIPE: Final[dict[str, object]] = {
     "pretrained_model_name_or_path": str(STARTER_MODEL),
     "caption_extension": ".txt",
@@ -62,7 +62,7 @@ def starter_draft() -> Draft:
     }
     form = to_form(job_from_values(TrainNetworkJob, values))
     prompts = "\n".join(
-        f"{words} {_PROMPT_SETTINGS}"
+        f"{words} {PROMPT_SETTINGS}"
         for words in (
             f"a large {TRIGGER} robot on a blue background",
             f"a small {TRIGGER} robot on a yellow background",

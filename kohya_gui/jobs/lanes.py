@@ -72,7 +72,7 @@ class Lanes:
         """Raise `UserError` for a job that can never be placed on this machine."""
         if request.device.startswith(_CARD):
             self.device(request.device)
-        if not self.names or not self.wanted(request) & self._all:
+        if not self.names or not (request.device == ANY or request.device.startswith(_CARD)):
             return  # one lane takes what it gets, and other devices are no cards
         missing = [card for card in _named(request) if card not in self.cards]
         if missing:

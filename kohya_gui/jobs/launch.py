@@ -15,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -144,18 +143,6 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     variables |= cards
     variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
     return variables | request.env
-
-
-def start_run(
-    workspace: Workspace,
-    job_name: str,
-    config_toml: str,
-    name: str,
-    env: Mapping[str, str] | None = None,
-) -> RunFolder:
-    """Start a job at once, whatever else runs (the queue's `submit` looks first)."""
-    request = JobRequest(job_name=job_name, config_toml=config_toml, name=name, env=dict(env or {}))
-    return start_request(workspace, request)
 
 
 def start_request(

@@ -65,7 +65,14 @@ def card_numbers() -> tuple[str, ...]:
 def _numbers_at(_: int) -> tuple[str, ...]:
     tool = _tool()
     lines = _asked(tool, "index").split() if tool else []
-    return tuple(line for line in lines if line.isdecimal())
+    found = tuple(line for line in lines if line.isdecimal())
+    if tool and found:
+        _last_seen[tool] = found
+    return found or _last_seen.get(tool or "", ())  # a driver that is busy has its cards still
+
+
+_last_seen: Final[dict[str, tuple[str, ...]]] = {}
+"""The cards that a driver's tool told last."""
 
 
 def _asked(tool: str, fields: str) -> str:

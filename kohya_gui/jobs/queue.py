@@ -185,8 +185,9 @@ class JobQueue:
                 if job.problem is not None:
                     left.append(job)
                     continue
+                begun = any(run.queue_id == job.id and run.busy for run in runs)
                 try:
-                    placed = lanes.place(job.request, held)
+                    placed = None if begun else lanes.place(job.request, held)
                     if placed is None:
                         held |= lanes.claimed(job.request, held)
                         left.append(job)

@@ -136,7 +136,7 @@ def variants(name: str, axes: Sequence[Axis]) -> tuple[Variant, ...]:
         if len(own) > _LONGEST_NAME or own in found:
             own = f"{safe_name(name)[:60]}-{len(found) + 1}"
         # Files of the same name would take each other's place where runs share a folder.
-        found[own] = Variant(own, {_NAME: own, **changes})
+        found[own] = Variant(own, {**changes, _NAME: own})
     return tuple(found.values())
 
 

@@ -31,7 +31,7 @@ from sd_scripts.runs.folder import RunFolder
 JOB: Final = TryPromptsJob.name
 DEVICE: Final = "try it"
 """Its lane of the queue: no other job waits for it."""
-_HARMLESS: Final = frozenset({JOB, "check_pictures", "prepare_pictures"})
+_HARMLESS: Final = frozenset({JOB, "check_pictures", "prepare_pictures", "slice_dylora"})
 """Jobs that need no graphics card."""
 _ATTEMPTS: Final = 3
 _JOURNALS: Final = 50

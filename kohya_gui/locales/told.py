@@ -17,6 +17,7 @@ from kohya_gui.locales import ENGLISH, load_texts
 PREFIX: Final = "problem."
 _MAX_LENGTH: Final = 2000
 """Longer texts are somebody's traceback, not a sentence."""
+_NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
 
 
 @cache
@@ -35,7 +36,8 @@ def _fixed(template: str) -> str:
 
 def _pattern(template: str) -> re.Pattern[str]:
     """Return what fits a template: its first letter may be a capital, a field called `word` is one
-    word, and a field behind a sentence may be missing (there was no name to tell)."""
+    word, one called `path_named` holds a slash, and a field behind a sentence may be missing (there
+    was no name to tell)."""
     pieces: list[str] = []
     for fixed, field, *_ in string.Formatter().parse(template):
         words = re.escape(fixed)
@@ -43,10 +45,16 @@ def _pattern(template: str) -> re.Pattern[str]:
             words = f"[{fixed[0].lower()}{fixed[0].upper()}]{re.escape(fixed[1:])}"
         pieces.append(words)
         if field:
-            pieces.append(f"(?P<{field}>{'[^ ]+' if field.startswith('word') else '.+?'})")
+            pieces.append(f"(?P<{field}>{_what_fits(field)})")
     pattern = "".join(pieces)
     pattern = re.sub(r"(?<=\\\.)(\\ \(\?P<\w+>\.\+\?\))$", r"(?:\1)?", pattern)
     return re.compile(pattern, re.DOTALL)
+
+
+def _what_fits(field: str) -> str:
+    if field.startswith("word"):
+        return "[^ ]+"
+    return r"\S*[/\\].*?" if field == "path_named" else ".+?"
 
 
 @lru_cache(maxsize=4096)
@@ -68,6 +76,8 @@ def _filled(language: str, english: str) -> str | None:
     for key, pattern in _templates():
         if found := pattern.fullmatch(english):
             values = {name: value or "" for name, value in found.groupdict().items()}
+            if any(_NEXT_SENTENCE.search(value) for value in values.values()):
+                continue  # it is more than this template says
             words = load_texts(language)(key, **values).strip()
             return words[:1].upper() + words[1:] if english[:1].isupper() else words
     return None

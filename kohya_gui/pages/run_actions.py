@@ -10,6 +10,7 @@ from typing import Any, Final
 from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JOB_PAGES
+from kohya_gui.locales.speaking import told
 from kohya_gui.reasons import failure, reason
 from kohya_gui.run_view import run_row
 from sd_scripts.errors import UserError
@@ -71,7 +72,7 @@ class RunActions:
                 "name": job.request.name,
                 "job": self._context.text.optional(f"job_name.{job.request.job_name}", ""),
                 "page": JOB_PAGES.get(job.request.job_name),
-                "problem": job.problem,
+                "problem": told(job.problem),
                 "device": job.request.device,
             }
             for job in content.jobs

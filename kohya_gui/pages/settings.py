@@ -43,14 +43,15 @@ def _build(context: Context) -> None:
     _trackers(context)
 
     def load() -> list[Any]:
-        return shown(context.settings())
+        now = context.settings()
+        return shown(now, now)
 
-    def shown(now: Settings) -> list[Any]:
+    def shown(now: Settings, stored: Settings) -> list[Any]:
         general = now.model_dump()
         general["roots"] = "\n".join(now.roots)
         cards = now.processes.model_dump()
         boxes = [*(general[name] for name in _GENERAL), *(cards[name] for name in _CARDS)]
-        return [now.model_dump_json(), *boxes]
+        return [stored.model_dump_json(), *boxes]
 
     def keep(before: str, *given: Any) -> list[Any]:
         values: dict[str, Any] = dict(zip(_GENERAL, given, strict=False))
@@ -60,10 +61,9 @@ def _build(context: Context) -> None:
         cards = given[len(_GENERAL) :]
         values["processes"] = filled(dict(zip(_CARDS, cards, strict=True)))
         said = keep_settings(context, values, before)
-        boxes = [gr.skip() for _ in (before, *given)] if said.boxes is None else shown(said.boxes)
-        if said.boxes is not None:
-            boxes[0] = context.settings().model_dump_json()
-        return [said.markup, *boxes]
+        if said.boxes is None or said.stored is None:
+            return [said.markup, *(gr.skip() for _ in (before, *given))]
+        return [said.markup, *shown(said.boxes, said.stored)]
 
     quick: dict[str, Any] = {
         "queue": False,
@@ -255,10 +255,12 @@ def _html(markup: str) -> None:
 
 @dataclass(frozen=True)
 class Said:
-    """What to say about saving, as markup, and what the page's boxes hold then (None: the same)."""
+    """What to say about saving, as markup; what the page's boxes hold then (None: the same), and
+    what is stored."""
 
     markup: str
     boxes: Settings | None = None
+    stored: Settings | None = None
 
 
 def keep_settings(context: Context, values: dict[str, Any], before: str = "") -> Said:
@@ -274,7 +276,8 @@ def keep_settings(context: Context, values: dict[str, Any], before: str = "") ->
     values["roots"] = [str(Path(root).expanduser().absolute()) for root in values["roots"]]
     try:
         with settings_lock(context.workspace):
-            now = context.settings().model_dump(mode="json")
+            stored = context.settings()
+            now = stored.model_dump(mode="json")
             mine = Settings.model_validate({**now, **values}).model_dump(mode="json")
             base = _known(before) or now
             wanted = [name for name in values if mine[name] != base.get(name)]
@@ -282,7 +285,7 @@ def keep_settings(context: Context, values: dict[str, Any], before: str = "") ->
             new = Settings.model_validate({**now, **{name: mine[name] for name in wanted}})
             if both:
                 names = ", ".join(text(f"settings.{_LABELS.get(name, name)}") for name in both)
-                return _said("kg-bad", text("settings.changed_meanwhile", names=names), new)
+                return _said("kg-bad", text("settings.changed_meanwhile", names=names), new, stored)
             save_settings(context.workspace, new)
     except ValidationError as error:
         # pydantic's own words begin with where; ours are behind "Value error, "
@@ -290,7 +293,7 @@ def keep_settings(context: Context, values: dict[str, Any], before: str = "") ->
         return _said("kg-bad", text("settings.not_saved", reason=reasons))
     except (UserError, OSError) as error:
         return _said("kg-bad", text("settings.not_saved", reason=reason(error)))
-    return _said("kg-good", text("settings.saved"), new)
+    return _said("kg-good", text("settings.saved"), new, new)
 
 
 _LABELS: Final = {"processes": "cards"}
@@ -306,8 +309,10 @@ def _known(before: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(tone: str, words: str, boxes: Settings | None = None) -> Said:
-    return Said(f'<p class="kg-note {tone}" role="status">{escape(words)}</p>', boxes)
+def _said(
+    tone: str, words: str, boxes: Settings | None = None, stored: Settings | None = None
+) -> Said:
+    return Said(f'<p class="kg-note {tone}" role="status">{escape(words)}</p>', boxes, stored)
 
 
 PAGE: Final = Page("settings", "nav.settings", _build)

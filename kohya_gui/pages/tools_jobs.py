@@ -10,6 +10,7 @@ from typing import Any, Final
 from kohya_gui.browse import Browser
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
+from kohya_gui.jobs.lanes import ANY
 from kohya_gui.jobs.store import RunSummary
 from kohya_gui.pages.dataset_jobs import (
     Answer,
@@ -113,7 +114,7 @@ class ToolJobs:
             if file not in offer.files:
                 raise UserError(text("tools.file_gone"))
             values["network_weights"] = file
-        return start_job(self._context, RankLossesJob, {}, values, f"{run.name} losses", run.device)
+        return start_job(self._context, RankLossesJob, {}, values, f"{run.name} losses", ANY)
 
     @in_words
     def rank_state(self, data: Mapping[str, Any]) -> Answer:

@@ -169,7 +169,9 @@ def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) ->
     pairs = 0
     for module in sorted(chosen, key=lambda module: module.weight.numel()):
         wanted = forms.conv_pairs if isinstance(module, nn.Conv2d) else forms.linear_pairs
-        stored = paired(module) if wanted and module.weight.nbytes <= allowed else None
+        stored = (
+            paired(module, module.weight) if wanted and module.weight.nbytes <= allowed else None
+        )
         if stored is not None:
             allowed -= module.weight.nbytes
             store(module, stored)
@@ -228,12 +230,15 @@ def packed(conv: nn.Conv2d, weight: Tensor, *, onednn: bool = False) -> PackedCo
     return PackedConv(weight, ConvShape.of(conv), most, onednn=onednn)
 
 
-def paired(module: Frozen) -> StoredWeight | None:
-    """Return a weight that is kept in both orders from its first use on; None if it cannot be."""
+def paired(module: Frozen, weight: Tensor) -> StoredWeight | None:
+    """Return `weight`, shaped like the module's, to be kept in both orders from its first use on.
+
+    None if it cannot be.
+    """
     if isinstance(module, nn.Linear):
-        return PackedLinearPair(module.weight)
+        return PackedLinearPair(weight)
     shape = ConvShape.of(module)
-    return PackedConvPair(module.weight, shape) if shape.stride == (1, 1) else None
+    return PackedConvPair(weight, shape) if shape.stride == (1, 1) else None
 
 
 def _most_common(modules: Sequence[_Module]) -> _Module:
@@ -253,7 +258,10 @@ def measured(module: Frozen, *, pair: bool) -> Gain:
     one's fastest time counts, without the first.
     """
     weight = module.weight
-    forms: dict[str, StoredWeight | None] = {"pair": paired(module) if pair else None}
+    # A pair lets its weight go once both orders are made: the module's own is used later.
+    forms: dict[str, StoredWeight | None] = {
+        "pair": paired(module, weight.clone()) if pair else None
+    }
     if isinstance(module, nn.Conv2d):
         forms["plain"] = PlainConv(weight, ConvShape.of(module))
         forms["rows"] = packed(module, weight.clone(), onednn=pair)

@@ -127,6 +127,8 @@ def test_lists_of_values_become_runs_that_are_told_and_queued(
     page.locator("[data-sweep-option]").last.fill("seed")
     page.locator("[data-sweep-values]").last.fill("1, 2, wrong")
     expect(page.locator("[data-sweep-problems]")).to_contain_text("wrong")
+    page.locator("[data-sweep-values]").last.fill('"1", "2"')
+    expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 4 runs:")
     page.locator("[data-sweep-values]").last.fill("1, 2, 3")
     expect(page.locator("[data-sweep-runs]")).to_have_text("This makes 6 runs:")
     expect(page.locator(".kg-sweep-runs li").first).to_contain_text("many-network_dim-4-seed-1")

@@ -116,3 +116,16 @@ def test_what_a_beginner_meets_is_told_in_the_language(language: str, tmp_path: 
     assert len(problems) >= 8
     english = [one.message for one in problems if told_in(language, one.message) == one.message]
     assert english == []
+
+
+@pytest.mark.parametrize(
+    "english",
+    ["LoRA to take the rank from: there is no", "there is no noise offset to adapt"],
+)
+def test_a_sentence_that_only_begins_like_a_template_stays_english(english: str) -> None:
+    assert told_in("de", english) == english
+
+
+def test_a_field_does_not_swallow_the_next_sentence() -> None:
+    other = "Something else that nobody translated"
+    assert told_in("de", f"there is no /pictures/a. {other}").endswith(other)

@@ -47,8 +47,12 @@ def test_only_files_of_the_training_are_measured(jobs: ToolJobs, context: Contex
     saved.touch()
     [offer] = jobs.rank_offers({})["runs"]
     assert offer["files"] == [{"path": str(saved), "name": "robot.safetensors"}]
-    assert "problems" in jobs.rank_start({"run": run.id, "file": "/etc/passwd"})
-    assert "problems" in jobs.rank_start({"run": "../robot", "file": ""})
+    for data, key in (
+        ({"run": run.id, "file": "/etc/passwd"}, "tools.file_gone"),
+        ({"run": "../robot", "file": ""}, "tools.no_run"),
+    ):
+        [problem] = jobs.rank_start(data)["problems"]
+        assert context.text(key) in problem["message"]
 
 
 def test_pictures_whose_captions_help_least_come_first(jobs: ToolJobs, context: Context) -> None:

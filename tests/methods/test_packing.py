@@ -228,6 +228,25 @@ def test_a_small_model_is_left_as_it_is_without_measuring() -> None:
     assert type(conv) is nn.Conv2d
 
 
+@pytest.mark.skipif(not can_pair(torch.float32), reason="no pairs in this build of PyTorch")
+@pytest.mark.parametrize("kind", ["conv", "linear"])
+def test_measuring_keeps_what_was_written_into_a_mapped_weight(kind: str, tmp_path: Path) -> None:
+    """As base_weights does: the file's pages are private, and hold what was merged into them."""
+    path = tmp_path / "base.safetensors"
+    shape = (256, 256, 3, 3) if kind == "conv" else (1024, 1024)
+    save_file({"weight": torch.randn(shape)}, path)
+    with safe_open(path, framework="pt") as file:
+        weight = file.get_tensor("weight")
+    module: nn.Conv2d | nn.Linear = (
+        nn.Conv2d(256, 256, 3, padding=1) if kind == "conv" else nn.Linear(1024, 1024)
+    )
+    module.weight = nn.Parameter(weight, requires_grad=False)
+    module.weight.add_(1.0)
+    merged = module.weight.clone()
+    packing.measured(module, pair=True)
+    assert torch.equal(module.weight, merged)
+
+
 def test_measuring_leaves_the_convolution_plain() -> None:
     conv = frozen_conv(WALKS[0], torch.float32)
     gain = packing.measured(conv, pair=can_pair(torch.float32))

@@ -34,7 +34,7 @@
     }
 
     /** Values with commas between them; one that holds commas itself stands in quotes. */
-    const valuesOf = (text) => [...text.trim().replace(/^\[|\]$/g, "").matchAll(/"([^"]*)"|'([^']*)'|[^,\n]+/g)].map((found) => (found[1] ?? found[2] ?? found[0]).trim()).filter(Boolean);
+    const valuesOf = (text) => [...text.trim().replace(/^\[|\]$/g, "").matchAll(/\s*(?:"([^"]*)"|'([^']*)'|([^,\n]+))/g)].map((found) => (found[1] ?? found[2] ?? found[3]).trim()).filter(Boolean);
     const shown = (value) => (/,/.test(value) ? `"${value}"` : value);
 
     function lists() {
@@ -70,6 +70,8 @@
     // What is typed goes into the draft a moment after the last key, with all that stands in the form.
     function edited() {
       typing = true;
+      result.querySelector("[data-sweep-start]")?.remove(); // it would queue what was there before
+      seen = "";
       clearTimeout(timer);
       fill(said);
       timer = setTimeout(() => {

@@ -9,7 +9,7 @@
   const EDGES = { Home: ["x", 0], End: ["x", 1], PageUp: ["y", 0], PageDown: ["y", 1] };
 
   /**
-   * Return { tools, board, help, data, strokes }: the nodes, the painted PNG (base64), and how often it was changed.
+   * Return { tools, board, help, spoken, data, strokes }: the nodes, the painted PNG (base64), and how often it was changed.
    * `mask` is an image of grey values, `source` the address of the picture below (or null); `onChange` is called after each change.
    */
   window.KG.maskEasel = ({ name, mask, source, onChange }) => {

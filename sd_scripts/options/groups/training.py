@@ -270,10 +270,7 @@ class PerformanceOptions(Options):
         Opt(
             "Pack frozen weights",
             typical="auto",
-            cost=(
-                "With a LoRA at 256 px, a step took 0.87 of the time of a bare loop in "
-                "32 bits and 0.96 in bf16 (docs/figures.md)."
-            ),
+            cost="What it gains differs by processor; docs/figures.md has what was measured.",
             tier="expert",
             choice_help=(
                 ("auto", "where a short measurement at the start says that it pays"),

@@ -57,6 +57,11 @@ def test_a_job_gets_the_first_free_card_or_the_one_that_is_wished() -> None:
     assert placed(TWO, job("pictures"), "pictures") is None
 
 
+def test_a_card_that_is_not_there_is_told_and_does_not_mean_the_processor() -> None:
+    with pytest.raises(UserError, match="no graphics card 2 on this machine"):
+        TWO.place(job(gpu_ids="2"), frozenset(["cuda:0"]))
+
+
 def test_several_processes_get_as_many_cards_at_once() -> None:
     assert placed(THREE, job(num_processes=2)) == ("cuda:0,cuda:1", "0,1")
     assert placed(THREE, job(num_processes=2), "cuda:1") == ("cuda:0,cuda:2", "0,2")

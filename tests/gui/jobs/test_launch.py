@@ -20,7 +20,6 @@ from kohya_gui.jobs.launch import (
     command_text,
     environment_for,
     start_request,
-    start_run,
 )
 from kohya_gui.jobs.notes import read_note
 from kohya_gui.pages.registry import PAGES
@@ -59,7 +58,7 @@ def test_one_process_is_started_without_the_launcher(tmp_path: Path) -> None:
 
 def test_only_known_jobs_are_run(workspace: Workspace) -> None:
     with pytest.raises(UserError, match="no job 'os'"):
-        start_run(workspace, "os", "", "x")
+        start_request(workspace, JobRequest(job_name="os", config_toml="", name="x"))
     assert list(workspace.runs.iterdir()) == []
 
 
@@ -113,7 +112,6 @@ def test_a_run_goes_from_start_to_end(workspace: Workspace) -> None:
     assert read_record(run) == record
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
 def test_a_run_has_the_tags_of_its_request(workspace: Workspace) -> None:
     request = fake_request(steps=1).model_copy(update={"tags": ("#two words", "one")})
     run = start_request(workspace, request)
@@ -121,6 +119,7 @@ def test_a_run_has_the_tags_of_its_request(workspace: Workspace) -> None:
     wait_for_state(run, "finished")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are POSIX")
 def test_a_run_has_its_own_session_and_holds_no_pipe(workspace: Workspace) -> None:
     run = start_request(workspace, fake_request(steps=1000))
     pid = derive_status(run).pid

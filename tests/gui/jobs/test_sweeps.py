@@ -51,6 +51,9 @@ def test_every_combination_is_a_run_with_a_name_of_its_own() -> None:
 
 
 def test_names_stay_apart_where_values_look_alike_or_are_long() -> None:
+    named = (Axis("output_name", ("a", "b")), Axis("network_dim", (4, 8)))
+    files = [one.changes["output_name"] for one in variants("cat", named)]
+    assert len(set(files)) == 4, "no run replaces another one's file"
     alike = variants("a", (Axis("vae", ("/one/m.pt", "/two/m.pt")),))
     assert len({one.name for one in alike}) == 2
     long = variants("a", (Axis("metadata_title", ("x" * 99, "y" * 99)),))
@@ -88,7 +91,7 @@ def test_lists_survive_their_text() -> None:
         "train_data_dir": ["/one, two", "/three"],
     }
     plain, axes = take_lists(TrainNetworkJob, read_toml(lists_toml(TrainNetworkJob, wanted)))
-    assert [axis.option for axis in axes] == list(wanted)
+    assert {axis.option: list(axis.values) for axis in axes} == wanted
     assert lists_toml(TrainNetworkJob, {"network_dim": ["eight"]}) == 'network_dim = ["eight"]\n'
     assert plain["resolution"] == "512,512"
 
