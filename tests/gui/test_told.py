@@ -46,7 +46,7 @@ def test_every_template_is_found_and_told(language: str) -> None:
     english, other = load_texts(), load_texts(language)
     for key in KEYS:
         fields = [name for _, name, *_ in string.Formatter().parse(english(key)) if name]
-        values = {name: f"«{name}.x»" for name in fields}
+        values = {name: f"«/{name}.x»" for name in fields}
         text = told_in(language, english(key, **values))
         assert all(value in text for value in values.values()), key
         assert text != english(key, **values) or other(key) == english(key), key

@@ -91,7 +91,8 @@ def test_lists_survive_their_text() -> None:
         "train_data_dir": ["/one, two", "/three"],
     }
     plain, axes = take_lists(TrainNetworkJob, read_toml(lists_toml(TrainNetworkJob, wanted)))
-    assert {axis.option: list(axis.values) for axis in axes} == wanted
+    read = {"network_dim": [8, 16], "conv_dim": [4, 8], "text_encoder_lr": [[1e-5], [5e-5]]}
+    assert {axis.option: list(axis.values) for axis in axes} == wanted | read
     assert lists_toml(TrainNetworkJob, {"network_dim": ["eight"]}) == 'network_dim = ["eight"]\n'
     assert plain["resolution"] == "512,512"
 
