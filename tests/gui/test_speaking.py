@@ -104,13 +104,13 @@ def test_files_of_languages_are_named_by_their_codes() -> None:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A page with a second language, made for the test: every text in capitals between stars."""
     folder = tmp_path_factory.mktemp("languages")
-    english = locales._read("en")
+    english = locales.own_texts("en")
 
     def read(language: str) -> dict[str, str]:
         return english if language == "en" else {key: f"*{key}*" for key in english}
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(locales, "_read", read)
+    patch.setattr(locales, "own_texts", read)
     for module in (locales, speaking):
         patch.setattr(module, "available_languages", lambda: ("en", "xx"))
     load_texts.cache_clear()

@@ -186,7 +186,8 @@ def mended(values: dict[str, object], kept: dict[str, object]) -> TrainNetworkJo
 def kept_values(draw: st.DrawFn, spec: OptionSpec) -> dict[str, object]:
     """A value of one option, and what it needs beside it."""
     value = draw(values_for(spec))
-    beside = CHOICE_COMPANIONS.get(value, {}) if isinstance(value, str) else {}
+    chosen = isinstance(value, str) and spec.kind != "text"  # a title may be called "StepLR"
+    beside = CHOICE_COMPANIONS.get(value, {}) if chosen else {}
     return {spec.name: value, **COMPANIONS.get(spec.name, {}), **beside}
 
 
