@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from tools.bench_step import make_pictures
-from tools.turns import Side, compared, open_side, show, take_turns
+from tools.turns import Side, Taken, compared, open_side, show, take_turns
 
 WORKER: Final = "tools.bench_trainers_worker"
 LIBRARY: Final = ("locon", "loha", "lokr", "glora", "diag-oft", "ia3")
@@ -55,10 +55,10 @@ def one_after_another(
         for name in names if number % 2 else reversed(names):
             side = open_side(name, [case, *arguments], WORKER)
             side.ask("step 1")
-            side.seconds = side.ask(f"step {steps}")
+            side.taken = side.work(steps)
             side.close()
             if name in found:
-                side.seconds += found[name].seconds
+                side.taken += found[name].taken
                 side.peak_bytes = max(side.peak_bytes, found[name].peak_bytes)
             found[name] = side
     return compared(*(found[name] for name in sides_of(case)))
@@ -67,14 +67,14 @@ def one_after_another(
 def within_one(arguments: Sequence[str], rounds: int, steps: int) -> dict[str, float]:
     """Measure two loops on the same weights and optimizer, since two whole models do not fit."""
     side = open_side("both", ["full", *arguments], WORKER)
-    seconds: dict[str, list[float]] = {"ours": [], "bare": []}
+    found: dict[str, list[Taken]] = {"ours": [], "bare": []}
     for number in range(rounds + 1):
-        for name in seconds if number % 2 else reversed(seconds):
+        for name in found if number % 2 else reversed(found):
             side.ask(f"turn {name}")
-            taken = side.ask(f"step {steps}")
-            seconds[name] += taken if number else []
+            taken = side.work(steps)
+            found[name] += taken if number else []
     side.close()
-    ours, bare = (Side(name, side.process, seconds[name]) for name in seconds)
+    ours, bare = (Side(name, side.process, taken) for name, taken in found.items())
     ours.peak_bytes = bare.peak_bytes = side.peak_bytes
     return compared(ours, bare)
 
@@ -84,7 +84,7 @@ def peaks(arguments: Sequence[str], steps: int) -> dict[str, float]:
     found = {}
     for optimizer in SMALL_OPTIMIZERS:
         side = open_side("ours", ["memory", *arguments, optimizer], WORKER)
-        side.seconds = side.ask(f"step {steps}")
+        side.taken = side.work(steps)
         side.close()
         found[f"{optimizer}_peak_gb"] = side.peak_bytes / 1e9
         found[f"{optimizer}_seconds"] = side.median

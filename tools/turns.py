@@ -14,19 +14,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from sd_scripts.runs.machine import settle_process
 
 
+class Taken(NamedTuple):
+    """Seconds that a step took, and those that the processor worked on it."""
+
+    seconds: float
+    processor: float
+
+
 @dataclass
 class Side:
-    """One process that works on request."""
+    """One process that works on request, and what its steps took."""
 
     name: str
     process: subprocess.Popen[str]
-    seconds: list[float] = field(default_factory=list)
-    processor_seconds: list[float] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
     peak_bytes: int = 0
 
     def ask(self, line: str) -> Any:
@@ -40,6 +46,10 @@ class Side:
                 return json.loads(answer[1:])
         raise RuntimeError(f"{self.name} ended: exit code {self.process.wait()}")
 
+    def work(self, steps: int) -> list[Taken]:
+        """Have it do steps; returns what each took, which is not kept."""
+        return [Taken(*each) for each in self.ask(f"step {steps}")]
+
     def close(self) -> None:
         """Note the peak of its memory, and end it."""
         self.peak_bytes = max(self.peak_bytes, int(self.ask("peak")))
@@ -48,7 +58,12 @@ class Side:
     @property
     def median(self) -> float:
         """The median of its seconds a step."""
-        return statistics.median(self.seconds)
+        return statistics.median(each.seconds for each in self.taken)
+
+    @property
+    def processor_median(self) -> float:
+        """The median of the processor's seconds a step."""
+        return statistics.median(each.processor for each in self.taken)
 
 
 def environment() -> dict[str, str]:
@@ -71,10 +86,9 @@ def take_turns(sides: Sequence[Side], rounds: int, steps: int) -> None:
     """Let all sides do `steps` at a time, after a round that warms up; who begins changes."""
     for number in range(rounds + 1):
         for side in sides if number % 2 else reversed(sides):
-            taken = side.ask(f"step {steps}")
+            taken = side.work(steps)
             if number:
-                side.seconds += [seconds for seconds, _ in taken]
-                side.processor_seconds += [processor for _, processor in taken]
+                side.taken += taken
 
 
 def compared(ours: Side, bare: Side) -> dict[str, float]:
@@ -82,14 +96,13 @@ def compared(ours: Side, bare: Side) -> dict[str, float]:
 
     The ratio of the processor time that both got is what is left to say on a crowded machine.
     """
-    processor = [statistics.median(side.processor_seconds) for side in (ours, bare)]
     return {
         "ours_seconds": ours.median,
         "bare_seconds": bare.median,
         "ratio": ours.median / bare.median,
-        "ours_processor_seconds": processor[0],
-        "bare_processor_seconds": processor[1],
-        "processor_ratio": processor[0] / processor[1],
+        "ours_processor_seconds": ours.processor_median,
+        "bare_processor_seconds": bare.processor_median,
+        "processor_ratio": ours.processor_median / bare.processor_median,
         "ours_peak_gb": ours.peak_bytes / 1e9,
         "bare_peak_gb": bare.peak_bytes / 1e9,
         "memory_ratio": ours.peak_bytes / bare.peak_bytes,
@@ -129,11 +142,10 @@ def serve(
             return
 
 
-def _timed(step: Callable[[], object]) -> tuple[float, float]:
-    """Do a step; returns its seconds, and those that the processor worked on it."""
+def _timed(step: Callable[[], object]) -> Taken:
     began, worked = time.perf_counter(), time.process_time()
     step()
-    return time.perf_counter() - began, time.process_time() - worked
+    return Taken(time.perf_counter() - began, time.process_time() - worked)
 
 
 def _answer(stream: TextIO, value: Any) -> None:

@@ -182,12 +182,12 @@ class JobQueue:
             for place, job in enumerate(content.jobs):
                 if _was_started(job, runs):
                     continue  # by a program that died before it could take it off the list
-                if job.problem is not None:
+                begun = any(run.queue_id == job.id and run.busy for run in runs)
+                if begun or job.problem is not None:
                     left.append(job)
                     continue
-                begun = any(run.queue_id == job.id and run.busy for run in runs)
                 try:
-                    placed = None if begun else lanes.place(job.request, held)
+                    placed = lanes.place(job.request, held)
                     if placed is None:
                         held |= lanes.claimed(job.request, held)
                         left.append(job)
@@ -329,7 +329,7 @@ def _was_started(job: QueuedJob, runs: list[RunSummary]) -> bool:
     """Tell whether a process was made from this queued job.
 
     A run folder alone is no proof: the program may have died before it made the process. While
-    such a folder is young its run counts as at work and the device as busy, so the job waits; then
+    such a folder is young its run counts as at work, so the job waits, whatever card is free; then
     the processes themselves are asked, since the program may also have died right after.
     """
     made = [run for run in runs if run.queue_id == job.id]

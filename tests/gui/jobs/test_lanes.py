@@ -18,7 +18,7 @@ from kohya_gui.jobs.queue import JobQueue, Queued, Submitted
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.runs.record import read_record
+from sd_scripts.runs.record import RunRecord, read_record, write_record
 from tests.gui.jobs.conftest import fake_request, wait_for_state
 
 LONG = 100_000
@@ -175,3 +175,38 @@ def test_cards_are_those_that_this_program_may_see(monkeypatch: pytest.MonkeyPat
     assert Lanes.here({"CUDA_VISIBLE_DEVICES": ""}) == Lanes()
     assert Lanes.here({"CUDA_VISIBLE_DEVICES": "-1"}) == Lanes()
     machine._numbers_at.cache_clear()
+
+
+def test_a_driver_that_does_not_answer_has_its_cards_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["0\n1\n", "", "0\n1\n2\n"]
+
+    def tool(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        answer = answers.pop(0)
+        return subprocess.CompletedProcess(command, 0 if answer else 9, answer, "")
+
+    monkeypatch.setattr(machine, "_tool", lambda: "a driver's tool")
+    monkeypatch.setattr(subprocess, "run", tool)
+    found = []
+    for minute in range(3):
+        machine._numbers_at.cache_clear()
+        found.append(machine._numbers_at(minute))
+    machine._numbers_at.cache_clear()
+    assert found == [("0", "1"), ("0", "1"), ("0", "1", "2")]
+
+
+def test_a_start_that_is_not_proven_yet_is_not_made_again_on_another_card(
+    workspace: Workspace,
+) -> None:
+    """A program died between the run folder and the process; the folder holds one card only."""
+    queue = JobQueue(workspace, lanes=lambda: TWO)
+    queue.pause(True)
+    first, second = queue.add([job(), job()])
+    half = RunFolder.create(workspace.runs, "half", "")
+    write_record(half, RunRecord(name="half", queue_id=first.id, device="cuda:0"))
+    queue.pause(False)
+    [started] = queue.advance()
+    try:
+        assert read_record(started).queue_id == second.id
+        assert [one.id for one in queue.items()] == [first.id], "it waits, and is not lost"
+    finally:
+        stop.kill(started)
