@@ -152,7 +152,6 @@ def test_the_tab_that_writes_last_is_told(watched: Watched, gui: Gui) -> None:
 
 def press(page: Page, selector: str) -> None:
     """Go to a control by Tab and press it."""
-    expect(page.locator(selector).first).to_be_enabled()
     tab_to(page, selector)
     page.keyboard.press("Enter")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from sd_scripts.runs.events import EventWriter, SampleEvent, SaveEvent, StartEvent, StepEvent
 from sd_scripts.runs.folder import RunFolder
@@ -147,7 +147,8 @@ class Watched:
 
 
 def tab_to(page: Page, selector: str) -> None:
-    """Press Tab until a control has the focus."""
+    """Wait until a control is there to be used, then press Tab until it has the focus."""
+    expect(page.locator(selector).first).to_be_enabled()
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("wanted => document.activeElement.matches(wanted)", selector):
