@@ -22,6 +22,9 @@ from sd_scripts.runs.machine import let_file_pages_go
 _ROWS: Final = 64
 """How many rows a Linear's order is made for. It is the same for all above very few; one number
 for all keeps results from depending on the size of the first picture."""
+_SIDE: Final = 64
+"""For pictures of this height and width a convolution's order is made: a resumed run, which may
+begin with another bucket, then has the same order and so the same last bits."""
 
 
 class _Pair:
@@ -81,7 +84,7 @@ class PackedConvPair(_Pair):
             return PlainConv(self.dense(), self.shape).product(x, bias)
         padding = list(self.shape.padding)
         if self._forward is None:
-            self._forward = self._ordered(self.dense(), padding, x)
+            self._forward = self._ordered(self.dense(), padding)
             self._let_plain_go()
         return self._convolution(x, self._forward, bias, padding)
 
@@ -91,7 +94,7 @@ class PackedConvPair(_Pair):
             return PlainConv(self.dense(), self.shape).backward_product(grad, x_shape)
         if self._backward is None:
             turned = self.dense().flip(2, 3).transpose(0, 1).contiguous()
-            self._backward = self._ordered(turned, self._back_padding, grad)
+            self._backward = self._ordered(turned, self._back_padding)
             self._let_plain_go()
         return self._convolution(grad, self._backward, None, self._back_padding)
 
@@ -99,9 +102,10 @@ class PackedConvPair(_Pair):
         """Return it on a device; elsewhere than on a CPU it is plain."""
         return self if device == self.device else PlainConv(self.dense().to(device), self.shape)
 
-    def _ordered(self, weight: Tensor, padding: list[int], x: Tensor) -> Tensor:
+    def _ordered(self, weight: Tensor, padding: list[int]) -> Tensor:
+        pictures = [1, weight.shape[1], _SIDE, _SIDE]
         found: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, padding, [1, 1], list(self.shape.dilation), 1, list(x.shape)
+            weight, padding, [1, 1], list(self.shape.dilation), 1, pictures
         )
         return found
 

@@ -69,6 +69,29 @@ def test_both_products_are_the_convolutions_at_every_size(
     assert torch.equal(pair.dense(), conv.weight)
 
 
+def test_the_order_of_a_convolution_does_not_depend_on_which_bucket_came_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a resumed run, which begins with another bucket, could differ in the last bits."""
+    asked: list[tuple[Any, ...]] = []
+    reorder = torch.ops.mkldnn._reorder_convolution_weight
+
+    def ordered(weight: Tensor, *how: Any) -> Any:
+        asked.append(how)
+        return reorder(weight, *how)
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_convolution_weight", ordered)
+    weight, shape = torch.randn(36, 20, 3, 3), ConvShape((1, 1), (1, 1), (1, 1))
+    pairs, later = [], torch.randn(1, 20, 8, 24)
+    for batch, height, width in ((1, 9, 8), (4, 16, 24)):
+        pair = PackedConvPair(weight, shape)
+        y = pair.product(torch.randn(batch, 20, height, width), None)
+        pair.backward_product(torch.randn_like(y), torch.Size((batch, 20, height, width)))
+        pairs.append(pair)
+    assert asked[:2] == asked[2:]
+    assert torch.equal(*(pair.product(later, None) for pair in pairs))
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_both_products_are_the_linears_for_any_number_of_rows(dtype: torch.dtype) -> None:
     weight = torch.randn(36, 20, dtype=dtype)

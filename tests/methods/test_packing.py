@@ -58,8 +58,24 @@ def test_both_products_are_the_convolutions(
     grad = torch.randn_like(y)
     expected = plain.backward_product(grad, x.shape)
     torch.testing.assert_close(packed.backward_product(grad, x.shape), expected)
-    assert packed.is_packed == (most_pixels > 0)
+    assert packed.is_packed
     assert torch.equal(packed.dense(), conv.weight)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_last_bit_depends_on_which_size_came_first(dtype: torch.dtype) -> None:
+    """A resumed run may begin with another bucket, or with a batch that is not a whole one."""
+    conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype).requires_grad_(False)
+    first, second = (PackedConv(conv.weight.clone(), ConvShape.of(conv), 16) for _ in range(2))
+    few, many = (torch.randn(1, 64, side, side, dtype=dtype) for side in (3, 16))
+    found = [
+        (product := form.product(x, conv.bias), form.backward_product(product, x.shape))
+        for form, x in ((first, few), (first, many), (second, many), (second, few))
+    ]
+    for one, other in zip(found[:2], reversed(found[2:]), strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert torch.equal(a, b)
+            assert a.stride() == b.stride()
 
 
 def test_bfloat16_is_rounded_no_more_than_by_the_convolution() -> None:
