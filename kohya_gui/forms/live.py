@@ -33,6 +33,9 @@ from sd_scripts.train.preflight import folder_problems
 MODEL: Final = "pretrained_model_name_or_path"
 LOOKED_AT_CLOSELY: Final = (MODEL, "train_data_dir", "reg_data_dir", "dataset_config")
 """Paths whose problems are told by the trainer's own look at them."""
+MODEL_WAIT: Final = 0.3
+DATA_WAIT: Final = 0.15
+"""Seconds that a form waits for a look at its files to end; most are done by then."""
 WANTED_VIEWS: Final = 100
 """So often a LoRA sees each picture, when nothing else is known: 80 to 150 are usual."""
 
@@ -75,14 +78,15 @@ class Live:
         self._workspace = workspace
         self._text = text
 
-    def look(self, draft: Draft) -> Insight:
-        """Find out all that can be known of a form without waiting."""
+    def look(self, draft: Draft, *, patience: float = 1.0) -> Insight:
+        """Find out all that can be known of a form without waiting long: not at all without
+        `patience`, which is a share of the usual wait for looks at files."""
         prepared = prepare(draft, self._workspace)
         reading = Reading(prepared.job_type, prepared.values)
         insight = Insight(prepared, reading)
         told = [*reading.problems, *prepared.problems]
-        told += self._look_at_model(insight)
-        told += self._look_at_pictures(insight)
+        told += self._look_at_model(insight, MODEL_WAIT * patience)
+        told += self._look_at_pictures(insight, DATA_WAIT * patience)
         told += _path_problems(prepared)
         insight.problems = list(dict.fromkeys(told))
         return insight
@@ -93,12 +97,12 @@ class Live:
         self._scans.forget(_model_key(insight.prepared))
         self._scans.forget(_data_key(insight))
 
-    def _look_at_model(self, insight: Insight) -> Iterable[Problem]:
+    def _look_at_model(self, insight: Insight, wait: float) -> Iterable[Problem]:
         path = insight.prepared.values.get(MODEL)
         if not isinstance(path, str) or not path:
             return ()
         scan = self._scans.look(
-            _model_key(insight.prepared), lambda progress: inspect_model(path), wait=0.3
+            _model_key(insight.prepared), lambda progress: inspect_model(path), wait=wait
         )
         insight.model = scan
         if scan.state == "failed":
@@ -112,7 +116,7 @@ class Live:
         insight.prediction_type = resolved.prediction_type if resolved else None
         return problems
 
-    def _look_at_pictures(self, insight: Insight) -> Iterable[Problem]:
+    def _look_at_pictures(self, insight: Insight, wait: float) -> Iterable[Problem]:
         groups = insight.reading.groups
         data, caption = groups.get("data"), groups.get("caption")
         assert isinstance(data, DataOptions)
@@ -132,6 +136,7 @@ class Live:
                 prediction_type=prediction,
                 progress=progress,
             ),
+            wait=wait,
         )
         insight.data = scan
         if scan.state == "failed":

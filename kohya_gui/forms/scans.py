@@ -24,6 +24,8 @@ Work = Callable[[Progress], Any]
 
 NUM_THREADS: Final = 2
 NUM_KEPT: Final = 24
+"""So many looks that no page asks for any more are kept; what a page asks for stays beside them."""
+MOST_KEPT: Final = 400
 UNWANTED_SECONDS: Final = 12.0
 """A look that no page asked for so long is given up."""
 FRESH_SECONDS: Final = 20.0
@@ -60,8 +62,12 @@ class _Look:
     def tell(self, doing: str, done: int, total: int) -> None:
         """Take progress; end the work when nobody wants it."""
         self.progress = (doing, done, total)
-        if time.monotonic() - self.wanted > UNWANTED_SECONDS:
+        if self.is_unwanted():
             raise UnwantedError
+
+    def is_unwanted(self) -> bool:
+        """Tell whether no page has asked for it for some time."""
+        return time.monotonic() - self.wanted > UNWANTED_SECONDS
 
 
 class Scans:
@@ -126,9 +132,13 @@ class Scans:
             look.problems = _problems_of(error) if error else ()
 
     def _forget_some(self) -> None:
-        finished = [key for key, look in self._looks.items() if look.future is None]
-        for key in finished[: max(0, len(self._looks) - NUM_KEPT)]:
+        # A page may need many at once (the runs of a sweep): while it asks, none of them goes.
+        finished = [(key, look) for key, look in self._looks.items() if look.future is None]
+        unwanted = [key for key, look in finished if look.is_unwanted()]
+        for key in unwanted[: max(0, len(self._looks) - NUM_KEPT)]:
             del self._looks[key]
+        for key, _ in finished[: max(0, len(self._looks) - MOST_KEPT)]:
+            self._looks.pop(key, None)
 
 
 def _problems_of(error: BaseException) -> tuple[Problem, ...]:

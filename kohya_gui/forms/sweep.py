@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.failures import option_label, value_shown
@@ -34,6 +35,9 @@ from sd_scripts.options.jobs import Job, TrainingJob
 from sd_scripts.options.schema import option_specs
 from sd_scripts.train.preflight import RESERVE_BYTES
 
+_PATIENCE_SECONDS: Final = 1.5
+"""So long all runs together are waited for; the page asks again for those that are not done."""
+
 
 class SweepDesk:
     """What can be done with the lists of values of one kind of training."""
@@ -60,7 +64,11 @@ class SweepDesk:
             found = self._drafts(draft)
         except UserError as error:
             return {"runs": [], "working": False, "problems": self._rows(error, draft)}
-        insights = {variant.name: self._live.look(own) for variant, own in found}
+        until = time.monotonic() + _PATIENCE_SECONDS
+        insights = {
+            variant.name: self._live.look(own, patience=float(time.monotonic() < until))
+            for variant, own in found
+        }
         problems = told_together({name: one.errors for name, one in insights.items()})
         return {
             "runs": [
@@ -75,7 +83,7 @@ class SweepDesk:
         """Put all runs into the queue, or none. Raises `UserError` with everything that is wrong
         with any of them."""
         found = self._drafts(draft)
-        if any(self._live.look(own).working for _, own in found):
+        if any(self._live.look(own, patience=0.0).working for _, own in found):
             return {"state": "failed", "text": self._text("sweep.working")}
         tag = tag_of(prepare(draft, self._context.workspace).name)
         requests: list[JobRequest] = []

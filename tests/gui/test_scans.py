@@ -124,9 +124,25 @@ def test_a_look_nobody_waits_for_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     assert until_done(scans, "a", lambda _: "anew").found == "anew"
 
 
-def test_only_the_last_looks_are_kept() -> None:
+def test_only_the_last_looks_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "UNWANTED_SECONDS", -1.0)
+    assert_kept(module.NUM_KEPT)
+
+
+def test_what_is_asked_for_is_kept_within_bounds() -> None:
+    assert_kept(module.MOST_KEPT)
+
+
+def assert_kept(number: int) -> None:
+    """Look at `number` things and look again, then at one more."""
     scans, calls = Scans(), []
-    for number in range(module.NUM_KEPT + 3):
-        scans.look(number, lambda _: None, wait=LONG)
-    scans.look(0, lambda _: calls.append("again"), wait=LONG)
-    assert calls == ["again"]
+
+    def look(key: int) -> None:
+        scans.look(key, lambda _: calls.append(key), wait=LONG)
+
+    for key in (*range(number), *range(number)):
+        look(key)
+    assert calls == list(range(number))
+    look(number)
+    look(0)
+    assert calls[number:] == [number, 0]

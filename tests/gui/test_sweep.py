@@ -5,14 +5,17 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kohya_gui.context import Context
+from kohya_gui.forms import live
 from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import SWEEP, Draft
 from kohya_gui.forms.toml_pane import draft_toml, with_toml
 from kohya_gui.jobs.sweeps import MAX_RUNS
+from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.jobs import MakeCaptionsJob, TrainNetworkJob
 from sd_scripts.options.toml_file import read_toml
 from tests.support.pages import eventually
@@ -38,8 +41,14 @@ def ready(desk: Desk, tmp_path: Path, pictures: Path) -> Draft:
         "max_train_epochs": "2",
     }
     draft = Draft("train_network", values)
-    assert eventually(lambda: not desk.sweep.look(varied(draft, seed=["1"]))["working"])
+    looked(desk, varied(draft, seed=["1"]))
     return draft
+
+
+def looked(desk: Desk, draft: Draft) -> dict[str, Any]:
+    """What the page is told in the end, when all files have been looked at."""
+    assert eventually(lambda: not desk.sweep.look(draft)["working"])
+    return desk.sweep.look(draft)
 
 
 def varied(draft: Draft, **lists: list[str]) -> Draft:
@@ -47,7 +56,7 @@ def varied(draft: Draft, **lists: list[str]) -> Draft:
 
 
 def test_runs_and_their_cost_are_told_beforehand(desk: Desk, ready: Draft) -> None:
-    look = desk.sweep.look(varied(ready, network_dim=["8", "16"], max_train_epochs=["1", "2", "3"]))
+    look = looked(desk, varied(ready, network_dim=["8", "16"], max_train_epochs=["1", "2", "3"]))
     assert look["problems"] == []
     assert [run["name"] for run in look["runs"]][:2] == [
         "mycat-network_dim-8-max_train_epochs-1",
@@ -61,6 +70,24 @@ def test_runs_and_their_cost_are_told_beforehand(desk: Desk, ready: Draft) -> No
     assert double["disk"] > 2 * single["disk"]
     assert double["seconds"][1] == pytest.approx(2 * single["seconds"][1])
     assert double["free"] > 0
+
+
+def test_a_sweep_over_as_many_plans_of_pictures_as_it_may_have_ends(
+    desk: Desk, ready: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each resolution makes a plan of its own; none of them is thrown out by the others."""
+    plans: list[str] = []
+    plan = live.plan_dataset
+
+    def planned(data: DataOptions, *others: Any, **more: Any) -> Any:
+        plans.append(str(data.resolution))
+        return plan(data, *others, **more)
+
+    monkeypatch.setattr(live, "plan_dataset", planned)
+    sizes = [str(64 * number) for number in range(4, 4 + MAX_RUNS)]
+    draft = varied(ready, resolution=sizes)
+    assert looked(desk, draft)["cost"]["steps"] > 0
+    assert len(plans) == len(set(plans)) == MAX_RUNS
 
 
 def test_all_runs_are_queued_with_a_name_and_a_tag(
@@ -85,7 +112,7 @@ def test_what_is_wrong_with_some_runs_is_told_for_all_and_none_is_queued(
         shuffle_caption=["true"],
         network_dim=["8", "0"],
     )
-    told = [problem["message"] for problem in desk.sweep.look(draft)["problems"]]
+    told = [problem["message"] for problem in looked(desk, draft)["problems"]]
     assert any("cache_text_encoder_outputs-true" in one for one in told)
     assert any("network_dim-0" in one for one in told)
     answer = desk.act("sweep", {}, draft)
