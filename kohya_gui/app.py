@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 
 from kohya_gui.arguments import Arguments
 from kohya_gui.context import Context, make_context
+from kohya_gui.doors import Doors
 from kohya_gui.guard import Guard
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import LanguageChoice, marking
@@ -25,7 +26,7 @@ from kohya_gui.login import Attempts, LoginLimit
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.pages.shell import build_page
 from kohya_gui.quick_gradio import gr
-from kohya_gui.rest.routes import rest_routes
+from kohya_gui.rest.routes import PREFIX, rest_routes
 from kohya_gui.spoken_blocks import SpokenBlocks
 from kohya_gui.theme import make_theme
 from sd_scripts.errors import EXIT_OK
@@ -153,6 +154,7 @@ def launch(
         app_kwargs={
             "middleware": [
                 Middleware(Guard, only_this_machine=arguments.login is None),
+                Middleware(Doors, ours=[*(f"/{page.path}" for page in PAGES), f"{PREFIX}/"]),
                 Middleware(LoginLimit, attempts=attempts),
                 Middleware(LanguageChoice, setting=context.language),
             ],

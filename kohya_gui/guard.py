@@ -14,12 +14,13 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kohya_gui.arguments import is_loopback
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN_SITES: Final = ("same-origin", "none")
+_FRAMES: Final = ((b"content-security-policy", b"frame-ancestors 'self'"),)
 
 
 class Guard:
@@ -35,7 +36,7 @@ class Guard:
         if scope["type"] == "http":
             refusal = self._refusal(str(scope["method"]), Headers(scope=scope))
         if refusal is None:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, _not_framed(send))
             return
         await PlainTextResponse(refusal, status_code=403)(scope, receive, send)
 
@@ -49,6 +50,17 @@ class Guard:
         if method not in SAFE_METHODS and not comes_from_our_pages(headers):
             return "This was sent by a page of another site and is refused."
         return None
+
+
+def _not_framed(send: Send) -> Send:
+    """Tell browsers that no other site may show our pages inside its own, to steal clicks."""
+
+    async def told(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *_FRAMES]
+        await send(message)
+
+    return told
 
 
 def comes_from_our_pages(headers: Headers) -> bool:

@@ -1,4 +1,5 @@
-"""The login: names compared in constant time, and not more than so many guesses a minute."""
+"""The login: names compared in constant time, not more than so many guesses a minute, and a cookie
+that neither scripts nor other sites get."""
 
 from __future__ import annotations
 
@@ -8,10 +9,12 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_FAILURES: Final = 10
+MAX_FAILURES_OF_ALL: Final = 200
 WINDOW_SECONDS: Final = 60.0
 MAX_CLIENTS: Final = 10_000
 WAIT_WORDS: Final = "Too many wrong logins. Wait a minute, then try again."
@@ -20,29 +23,44 @@ WAIT_WORDS: Final = "Too many wrong logins. Wait a minute, then try again."
 class Attempts:
     """Counts wrong logins by where they come from; after too many, that place has to wait.
 
-    A flood from very many places forgets the oldest of them: memory is bounded.
+    A try counts as wrong from its beginning, so that many at once get no more guesses than one
+    after the other. All places together have a limit too: behind a proxy, where a request comes
+    from is what its sender says. A flood from very many places forgets the oldest of them: memory
+    is bounded.
     """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
+        self._of_all: list[float] = []
 
-    def must_wait(self, client: str) -> bool:
-        """Tell whether a place has used up its tries for now."""
+    def begin(self, client: str) -> bool:
+        """Note a try; False if that place, or all together, have used up their tries for now."""
         with self._lock:
-            return len(self._recent(client)) >= MAX_FAILURES
-
-    def failed(self, client: str) -> None:
-        """Note a wrong login."""
-        with self._lock:
-            self._failures[client] = [*self._recent(client), time.monotonic()][-MAX_FAILURES:]
+            recent = _recent(self._failures.get(client, []))
+            self._of_all = _recent(self._of_all)
+            if len(recent) >= MAX_FAILURES or len(self._of_all) >= MAX_FAILURES_OF_ALL:
+                return False
+            now = time.monotonic()
+            self._of_all.append(now)
+            self._failures[client] = [*recent, now]
             self._failures.move_to_end(client)
             while len(self._failures) > MAX_CLIENTS:
                 self._failures.popitem(last=False)
+            return True
 
-    def _recent(self, client: str) -> list[float]:
-        since = time.monotonic() - WINDOW_SECONDS
-        return [moment for moment in self._failures.get(client, ()) if moment > since]
+    def was_right(self, client: str) -> None:
+        """Take back the last try of a place: it was no wrong one."""
+        with self._lock:
+            if self._of_all:
+                self._of_all.pop()
+            if noted := self._failures.get(client):
+                noted.pop()
+
+
+def _recent(moments: list[float]) -> list[float]:
+    since = time.monotonic() - WINDOW_SECONDS
+    return [moment for moment in moments if moment > since]
 
 
 def same_login(given: tuple[str, str], right: tuple[str, str]) -> bool:
@@ -66,16 +84,46 @@ class LoginLimit:
             await self._app(scope, receive, send)
             return
         client = client_of(scope)
-        if self._attempts.must_wait(client):
+        if not self._attempts.begin(client):
             await JSONResponse({"detail": WAIT_WORDS}, 429)(scope, receive, send)
             return
 
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 400:
-                self._attempts.failed(client)
+        async def answered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] != 400:
+                    self._attempts.was_right(client)
+                _guard_cookies(message, is_secure(scope))
             await send(message)
 
-        await self._app(scope, receive, counted)
+        await self._app(scope, receive, answered)
+
+
+def _guard_cookies(message: Message, secure: bool) -> None:
+    """Make the session's cookies invisible to scripts and other sites.
+
+    Gradio gives two: one for secure connections, which it lets every site send along, and one for
+    plain ones, without a word about other sites. Each connection keeps only its own.
+    """
+    headers = []
+    for name, value in message["headers"]:
+        if name.lower() != b"set-cookie":
+            headers.append((name, value))
+        elif is_for_plain(value) != secure:
+            pair = value.split(b";", 1)[0]
+            end = b"; Secure" if secure else b""
+            headers.append((name, pair + b"; Path=/; HttpOnly; SameSite=Lax" + end))
+    message["headers"] = headers
+
+
+def is_for_plain(cookie: bytes) -> bool:
+    """Tell whether Gradio means a cookie for connections that are not secure."""
+    return cookie.startswith(b"access-token-unsecure-")
+
+
+def is_secure(scope: Scope) -> bool:
+    """Tell whether the browser's connection is secure, here or at a proxy before us."""
+    forwarded = Headers(scope=scope).get("x-forwarded-proto", "")
+    return "https" in (scope.get("scheme"), forwarded.split(",")[0].strip().lower())
 
 
 def client_of(scope: Scope) -> str:

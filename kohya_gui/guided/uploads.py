@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import os
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,22 +18,30 @@ from kohya_gui.workspace import Workspace
 from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import safe_name
+from sd_scripts.train.preflight import RESERVE_BYTES
 
 MAX_PIECE: Final = 768 * 1024
 MAX_FILE: Final = 256 * 2**20
 MAX_FILES: Final = 5000
+"""So many files a folder takes from the browser, those that have only begun among them."""
 ENDINGS: Final = frozenset((*PICTURE_SUFFIXES, *CAPTION_SUFFIXES))
 _PART: Final = ".part"
+_FORGOTTEN_SECONDS: Final = 24 * 3600.0
+"""A file that nobody went on with for so long is taken away."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a file: its bytes in base64, where they begin, and how long the whole is."""
+    """A part of a file: its bytes in base64, where they begin, and how long the whole is.
+
+    `sending` tells one sending of a name from another: two tabs may send at once.
+    """
 
     name: str
     offset: int
     total: int
     data: str
+    sending: str = ""
 
     def content(self) -> bytes:
         """Return its bytes. Raises `UserError` for what no page of ours sends."""
@@ -69,7 +80,9 @@ def take_piece(folder: Path, piece: Piece) -> Path | None:
     if piece.total > MAX_FILE:
         raise UserError(f"{name} is larger than 256 MB.", hint="Make it smaller first.")
     content = piece.content()
-    partial = folder / f".{name}{_PART}"
+    if piece.offset == 0:
+        _make_sure_of_room(folder, piece.total)
+    partial = folder / f".{name}.{safe_name(piece.sending, fallback='0')[:16]}{_PART}"
     with open(partial, "r+b" if piece.offset else "wb") as file:
         file.seek(0, os.SEEK_END)
         if file.tell() != piece.offset:
@@ -79,10 +92,26 @@ def take_piece(folder: Path, piece: Piece) -> Path | None:
             return None
         file.flush()
         os.fsync(file.fileno())
-    if len(os.listdir(folder)) > MAX_FILES:
-        partial.unlink()
-        raise UserError(f"More than {MAX_FILES:,} files.", hint="Put them into a folder instead.")
     return _put(partial, folder, name)
+
+
+def _make_sure_of_room(folder: Path, total: int) -> None:
+    """Raise what keeps one more file from coming in: `UserError` if there are too many already,
+    `OSError` if the disk would be full."""
+    for partial in folder.glob(f".*{_PART}"):
+        if _is_forgotten(partial):
+            partial.unlink(missing_ok=True)
+    if len(os.listdir(folder)) >= MAX_FILES:
+        raise UserError(f"More than {MAX_FILES:,} files.", hint="Put them into a folder instead.")
+    if shutil.disk_usage(folder).free < total + RESERVE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+
+def _is_forgotten(partial: Path) -> bool:
+    try:
+        return time.time() - partial.stat().st_mtime > _FORGOTTEN_SECONDS
+    except FileNotFoundError:
+        return False  # another sending has just ended
 
 
 def _put(partial: Path, folder: Path, name: str) -> Path:

@@ -244,6 +244,7 @@ class TeachAnswers:
             offset if isinstance(offset, int) else -1,
             total if isinstance(total, int) else -1,
             str(data.get("data") or ""),
+            str(data.get("sending") or ""),
         )
         path = take_piece(folder, piece)
         if path is None:

@@ -23,14 +23,15 @@ class Access:
         if self._login is None or _has_session(request):
             return
         client = client_of(request.scope)
-        if self._attempts.must_wait(client):
+        if not self._attempts.begin(client):
             raise refusal(429, WAIT_WORDS)
         given = _basic(request.headers.get("authorization", ""))
+        if given is None or same_login(given, self._login):
+            self._attempts.was_right(client)
         if given is None:
             hint = "Send name and password with HTTP Basic, or log in in the page."
             raise refusal(401, "This needs the login.", hint=hint)
         if not same_login(given, self._login):
-            self._attempts.failed(client)
             hint = "They are those that the GUI was started with."
             raise refusal(401, "Name or password is wrong.", hint=hint)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ def load_model(folder: Path, class_name: str, dtype: torch.dtype) -> Any:
             local_files_only=True,
             dtype=dtype,
             output_loading_info=True,
+            weights_only=True,
         )
+    except pickle.UnpicklingError as error:
+        raise _unfit(folder, "its weights are a pickle with code in it") from error
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise _unfit(folder, str(error).splitlines()[0]) from error
     if missing := sorted(told["missing_keys"]):

@@ -3,6 +3,7 @@ from outside comes out, nothing is run, nobody else is asked, no fault of ours a
 
 from __future__ import annotations
 
+import base64
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from kohya_gui.forms.desk import Desk
+from kohya_gui.guided import uploads
 from kohya_gui.jobs.notify import post
 from kohya_gui.rest.routes import PREFIX, addresses
 from kohya_gui.settings import Settings, save_settings
@@ -141,6 +143,103 @@ def test_no_function_of_a_page_gives_away_runs_or_asks_anything(
     assert not (folder / "PWNED").exists()
     assert run.path.is_dir()
     assert (folder / "outside" / f"{NAME}.txt").read_text() == CONTENT
+
+
+def test_no_event_of_a_form_gives_away_runs_or_asks_anything(
+    served: Served, run: RunFolder, asked: list[object]
+) -> None:
+    """Each event of a page, with other values than a page could send, as another session."""
+    folder = served.context.workspace.path.parent
+    save_settings(served.context.workspace, before := served.context.settings())
+    wicked = [*evils(served, run).values(), {"path": str(folder / "outside" / f"{NAME}.txt")}]
+    files = {"path": wicked[0], "meta": {"_type": "gradio.FileData"}, "url": "http://192.0.2.1/x"}
+    odd: list[Any] = [*wicked, files, None, -1, True, [], {"a": []}]
+    events = served.blocks.fns
+    assert len(events) > 10
+    with served.client() as client:
+        client.headers["Connection"] = "close"  # a server that fails hangs up
+        for number, event in events.items():
+            for turn in range(0, len(odd), 1 if len(event.inputs) < 10 else 7):
+                data = [odd[(turn + n) % len(odd)] for n, _ in enumerate(event.inputs)]
+                body = {"fn_index": number, "session_hash": "another", "data": data}
+                answer = client.post("/gradio_api/run/predict", json=body)
+                assert answer.status_code in (200, 500), answer.text[:500]
+                assert CONTENT not in answer.text, (number, turn)
+                said_back = {part for part in wicked if isinstance(part, str) and NAME in part}
+                shown = answer.text.replace("\\\\", "\\")
+                for part in sorted(said_back, key=len, reverse=True):
+                    shown = shown.replace(part, "")
+                assert NAME not in shown, (number, turn)
+        wrong = {"session_hash": "another", "data": []}
+        for call in ({"fn_index": 10**6}, {"fn_index": -1}, {"fn_index": "x"}):
+            answer = client.post("/gradio_api/run/predict", json={**wrong, **call})
+            assert answer.status_code in (404, 422, 500), call
+        for name in ("/lambda", "keep", "/load", "predict2"):
+            assert client.post(f"/gradio_api/run/{name}", json=wrong).status_code in (404, 500)
+    assert asked == []
+    assert not (folder / "PWNED").exists()
+    assert served.context.settings().roots == before.roots
+    assert not list(run.path.parent.parent.parent.glob("*.exe"))
+
+
+def test_only_functions_that_a_page_has_given_are_called(
+    served: Served, run: RunFolder, asked: list[object]
+) -> None:
+    numbers = [number for number, _ in functions(served)]
+    names = ("launch", "postprocess", "__init__", "__reduce__", "get_block_name", "render", "exec")
+    with served.client() as client:
+        client.headers["Connection"] = "close"  # a server that fails hangs up
+        for number in (*list(dict.fromkeys(numbers))[:4], 10**6, -1):
+            for name in names:
+                body = {"component_id": number, "fn_name": name, "session_hash": "x", "data": "x"}
+                answer = client.post("/gradio_api/component_server", json=body)
+                assert answer.status_code in (404, 422, 500), (number, name)
+                assert "Traceback" not in answer.text
+    assert asked == []
+
+
+def test_pictures_that_are_sent_are_bounded(
+    served: Served, asked: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Type, name, size, number and place of what a browser sends."""
+    call = dict(reversed([(name, number) for number, name in functions(served)]))
+    workspace = served.context.workspace.path
+
+    def function(name: str, data: object) -> Any:
+        with served.client() as client:
+            body = {"component_id": call[name], "fn_name": name, "session_hash": "x", "data": data}
+            return client.post("/gradio_api/component_server", json=body).json()
+
+    def send(name: object, content: bytes = b"x", offset: object = 0, total: object = 1) -> bool:
+        text = base64.b64encode(content).decode()
+        sent = {"project": project, "name": name, "offset": offset, "total": total, "data": text}
+        return bool(function("teach_upload", sent).get("done"))
+
+    project = function("teach_begin", {"goal": "style"})["project"]["id"]
+    before = {path for path in workspace.parent.rglob("*") if path.is_file()}
+    good = (
+        "../../../up.png",
+        "/etc/root.png",
+        "C:\\drive.png",
+        "con.png",
+        "a\x00b.png",
+        ".hidden.png",
+    )
+    assert [send(name) for name in good] == [True] * len(good)
+    bad = ("x.py", "x.png.exe", "x.toml", "x.svg", "x.html", "", None, 5, ["x.png"], "x.png/..")
+    assert not any(send(name) for name in bad)
+    assert not any(
+        send("big.png", total=total) for total in (2**40, 257 * 2**20, -1, 0, "1", None, 1e9)
+    )
+    assert not any(send("odd.png", offset=offset) for offset in (-1, 1, 2**40, "0", None))
+    assert not send("piece.png", b"x" * 2**20, total=2**20)
+    monkeypatch.setattr(uploads, "MAX_FILES", len(good))
+    assert not send("one more.png")
+    new = {path for path in workspace.parent.rglob("*") if path.is_file()} - before
+    pictures = {path for path in new if path.suffix == ".png"}
+    assert len(pictures) == len(good)
+    assert {path.parent.parent for path in pictures} == {workspace / "pictures"}
+    assert not any(path.suffix in (".py", ".exe", ".toml", ".svg", ".html") for path in new)
 
 
 def test_no_route_of_programs_gives_away_or_runs_anything(

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
+from kohya_gui import login
 from kohya_gui.app import launch
 from kohya_gui.arguments import parse_arguments
 from kohya_gui.context import make_context
+from kohya_gui.doors import LARGEST_BODY, Doors
+from kohya_gui.login import MAX_FAILURES
+from kohya_gui.pages.registry import PAGES as PAGES_OF_OURS
 from kohya_gui.quick_gradio import gr
+from kohya_gui.rest.routes import PREFIX
 
 LOGIN = ("me", "the secret")
 
@@ -83,9 +89,8 @@ def test_no_page_fetches_anything_from_elsewhere(served: Served, page: str) -> N
     assert "fonts.googleapis" not in text
 
 
-@pytest.mark.parametrize("route", ["/gradio_api/file=", "/gradio_api/file/"])
-def test_only_files_of_runs_are_given_out(served: Served, route: str) -> None:
-    workspace = served.context.workspace
+def test_only_files_of_runs_are_given_out(served: Served) -> None:
+    route, workspace = "/gradio_api/file=", served.context.workspace
     (workspace.path / "settings.json").write_text("{}")
     draft = workspace.drafts / "0123456789abcdef.json"
     draft.write_text("{}")
@@ -106,10 +111,66 @@ def test_a_link_in_a_run_leads_nowhere_outside(served: Served) -> None:
     assert "private" not in answer.text
 
 
-def test_nothing_of_gradios_own_extras_is_open(served: Served) -> None:
+SHUT = (
+    *("/monitoring", "/monitoring/summary", "/gradio_api/runs", "/gradio_api/mcp"),
+    *("/gradio_api/token", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/cancel"),
+    *("/gradio_api/queue/data", "/gradio_api/call/x", "/gradio_api/process_recording"),
+    *("/gradio_api/proxy=https://x.hf.space/a", "/gradio_api/dev/reload", "/gradio_api/vibe-edit"),
+    *("/gradio_api/stream/x", "/gradio_api/deep_link", "/gradio_api/file/x", "/monitoring/x"),
+    *("/gradio_api/file=http://192.0.2.1/x", "/gradio_api/file=HTTPS://192.0.2.1/x"),
+)
+OPEN = frozenset(
+    (
+        *("/config", "/login", "/logout", "/theme.css", "/favicon.ico", "/robots.txt"),
+        *("/manifest.json", "/svelte/{path:path}", "/static/{path:path}", "/assets/{path:path}"),
+        *("/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/login_check"),
+        *("/gradio_api/user", "/gradio_api/theme.css", "/gradio_api/info", "/gradio_api/reset"),
+        *("/gradio_api/component_server", "/gradio_api/heartbeat/{session_hash}"),
+        *("/gradio_api/run/{api_name}", "/gradio_api/file={path_or_url:path}"),
+    )
+)
+
+
+@pytest.mark.parametrize("path", SHUT)
+def test_nothing_of_gradios_own_extras_is_open(served: Served, path: str) -> None:
     with served.client() as client:
-        for path in ("/monitoring", "/monitoring/summary", "/gradio_api/runs", "/gradio_api/mcp"):
-            assert client.get(path).status_code in (401, 403, 404, 405), path
+        for method in ("GET", "POST", "HEAD"):
+            assert client.request(method, path).status_code == 404
+
+
+def test_every_route_of_gradio_is_needed_or_shut(served: Served) -> None:
+    """A new version may bring more; whoever opens one writes it down here."""
+    doors = Doors(served.blocks.app, [*(f"/{page.path}" for page in PAGES_OF_OURS), f"{PREFIX}/"])
+    ours = {f"/{page.path}" for page in PAGES_OF_OURS}
+    found = {
+        str(getattr(route, "path", "")).rstrip("/") or "/" for route in served.blocks.app.routes
+    }
+    opened = {path for path in found if doors.is_open(path)}
+    assert {path for path in opened if not path.startswith(PREFIX)} - ours == OPEN & found
+    assert found >= OPEN
+
+
+def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
+    def piled(size: int) -> Iterator[bytes]:
+        for _ in range(size // 2**20):
+            yield b" " * 2**20
+
+    path = "/gradio_api/component_server"
+    with served.client() as client:
+        told = client.post(path, content=b" " * (LARGEST_BODY + 1))
+        assert told.status_code == 413
+        try:
+            untold = client.post(path, content=piled(LARGEST_BODY + 2**21)).status_code
+        except httpx.TransportError:  # it hung up
+            untold = 413
+        assert untold in (400, 413)
+        assert client.get("/").status_code == 200
+
+
+def test_no_other_site_may_frame_a_page(served: Served) -> None:
+    with served.client() as client:
+        answer = client.get("/lora")
+    assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]
 
 
 def test_without_a_login_there_is_only_the_login(guarded: Served) -> None:
@@ -123,7 +184,7 @@ def test_without_a_login_there_is_only_the_login(guarded: Served) -> None:
         assert client.post("/gradio_api/component_server", json=body).status_code == 401
         call = {"fn_index": 0, "data": [], "session_hash": "x"}
         assert client.post("/gradio_api/run/predict", json=call).status_code == 401
-        assert client.post("/gradio_api/upload", files={"files": b"x"}).status_code == 401
+        assert client.post("/gradio_api/upload", files={"files": b"x"}).status_code == 404
 
 
 def test_the_login_opens_pages_and_files(guarded: Served) -> None:
@@ -135,6 +196,71 @@ def test_the_login_opens_pages_and_files(guarded: Served) -> None:
         assert "opt-learning_rate" in client.get("/lora").text
         assert client.get(f"/gradio_api/file={guarded.run_file}").text == "of the run"
         assert client.get(f"/gradio_api/file={guarded.outside}").status_code in (403, 404)
+
+
+def cookies_of(guarded: Served, **headers: str) -> list[str]:
+    right = {"username": LOGIN[0], "password": LOGIN[1]}
+    with guarded.client() as client:
+        return client.post("/login", data=right, headers=headers).headers.get_list("set-cookie")
+
+
+def test_the_sessions_cookie_is_hidden_from_scripts_and_other_sites(guarded: Served) -> None:
+    (plain,) = cookies_of(guarded)
+    assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(plain.split("; "))
+    assert "Secure" not in plain  # a browser would not send it back over http
+    (secure,) = cookies_of(guarded, **{"X-Forwarded-Proto": "https"})
+    assert {"HttpOnly", "SameSite=Lax", "Path=/", "Secure"} <= set(secure.split("; "))
+    for cookie in (plain, secure):
+        name, value = cookie.split(";", 1)[0].split("=", 1)
+        with guarded.client() as client:
+            client.cookies.set(name, value)
+            assert client.get(f"{PREFIX}/queue").status_code == 200
+            assert "opt-learning_rate" in client.get("/lora").text
+            client.cookies.set(name, value[:-1] + ("a" if value[-1] != "a" else "b"))
+            assert client.get(f"{PREFIX}/queue").status_code == 401
+            assert client.get("/config").status_code == 401
+
+
+def test_no_script_of_a_page_is_told_the_secret_of_its_session(guarded: Served) -> None:
+    with guarded.client() as client:
+        client.post("/login", data={"username": LOGIN[0], "password": LOGIN[1]})
+        secrets = set(client.cookies.values())
+        for route in guarded.blocks.app.routes:
+            path = str(getattr(route, "path", ""))
+            if "{" in path or path == "/logout":
+                continue
+            text = client.get(path).text if "heartbeat" not in path else ""
+            assert not any(secret in text for secret in secrets), path
+
+
+def test_guesses_are_limited_one_after_the_other_and_all_at_once(
+    guarded: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each place has ten guesses a minute, whichever door it tries; a right login goes on."""
+
+    def guess(place: str, number: int) -> int:
+        headers = {"X-Forwarded-For": place}
+        with guarded.client() as client:
+            if number % 2:
+                wrong = (LOGIN[0], f"guess {number}")
+                return client.get(f"{PREFIX}/queue", auth=wrong, headers=headers).status_code
+            wrong_form = {"username": LOGIN[0], "password": f"guess {number}"}
+            return client.post("/login", data=wrong_form, headers=headers).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda n: guess("192.0.2.1", n), range(30)))
+    assert sum(answer in (400, 401) for answer in answers) == MAX_FAILURES
+    assert answers.count(429) == 30 - MAX_FAILURES
+    right = {"username": LOGIN[0], "password": LOGIN[1]}
+    with guarded.client() as client:
+        kept = client.post("/login", data=right, headers={"X-Forwarded-For": "192.0.2.2"})
+        assert kept.status_code == 200
+        late = client.post("/login", data=right, headers={"X-Forwarded-For": "192.0.2.1"})
+        assert late.status_code == 429
+        headers = {"X-Forwarded-For": "192.0.2.1"}  # who is in stays in
+        assert client.get(f"{PREFIX}/queue", headers=headers).status_code == 200
+    monkeypatch.setattr(login, "MAX_FAILURES_OF_ALL", MAX_FAILURES)
+    assert guess("192.0.2.3", 0) == 429  # a place that is only said to be another one
 
 
 def test_the_password_is_in_no_page(guarded: Served) -> None:

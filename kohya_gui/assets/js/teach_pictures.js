@@ -75,9 +75,10 @@
 
     async function sendOne(one) {
       let offset = 0;
+      const sending = Math.random().toString(36).slice(2, 12); // another tab may send the same name
       do {
         const data = await base64(one.slice(offset, offset + PIECE));
-        const answer = await server.teach_upload({ project: tools.project.id, name: one.name, offset, total: one.size, data });
+        const answer = await server.teach_upload({ project: tools.project.id, name: one.name, offset, total: one.size, data, sending });
         if (answer.problems) return `${one.name}: ${answer.problems.map((p) => `${p.message} ${p.hint}`).join(" ")}`;
         if (answer.project) take(answer);
         offset += PIECE;

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from kohya_gui.context import Context
+from kohya_gui.guided import uploads
 from kohya_gui.guided.outcome import Checkpoint, advice_on, checkpoints_of, keep_result
 from kohya_gui.guided.project import ChangedError, Projects
 from kohya_gui.guided.uploads import Piece, take_piece, upload_folder
@@ -65,6 +70,44 @@ def test_what_is_there_is_never_overwritten(context: Context) -> None:
     assert take_piece(folder, piece("a.png", b"two")) == folder / "a-2.png"
     assert (folder / "a.png").read_bytes() == b"one"
     assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a.png"]
+
+
+def test_two_tabs_that_send_the_same_name_are_kept_apart(context: Context) -> None:
+    folder = upload_folder(context.workspace, "0" * 16, "my cat")
+    mine, theirs = (
+        [replace(piece("a.png", data, at, 6), sending=who) for data, at in ((one, 0), (two, 3))]
+        for who, one, two in (("mine", b"abc", b"def"), ("theirs", b"uvw", b"xyz"))
+    )
+    for one in (mine[0], theirs[0], theirs[1], mine[1]):
+        take_piece(folder, one)
+    assert (folder / "a.png").read_bytes() == b"uvwxyz"
+    assert (folder / "a-2.png").read_bytes() == b"abcdef"
+    assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a.png"]
+
+
+def test_no_more_files_are_begun_than_may_come(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "MAX_FILES", 3)
+    folder = upload_folder(context.workspace, "0" * 16, "my cat")
+    for number in range(3):
+        assert take_piece(folder, piece(f"{number}.png", b"x", 0, 2)) is None
+    with pytest.raises(UserError, match="More than 3 files"):
+        take_piece(folder, piece("3.png", b"x", 0, 2))
+    os.utime(folder / ".0.png.0.part", (0, 0))  # left behind long ago
+    assert take_piece(folder, piece("3.png", b"x", 0, 2)) is None
+
+
+def test_a_file_for_which_there_is_no_room_is_refused_at_once(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = upload_folder(context.workspace, "0" * 16, "my cat")
+    usage = SimpleNamespace(free=uploads.RESERVE_BYTES + 5)
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        take_piece(folder, piece("a.png", b"abc", 0, 6))
+    assert list(folder.iterdir()) == []
+    assert take_piece(folder, piece("a.png", b"abcde")) == folder / "a.png"
 
 
 @pytest.mark.parametrize(
