@@ -6,12 +6,16 @@ import argparse
 import errno
 import ipaddress
 import os
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pydantic import SecretStr
+
+from kohya_gui.jobs.vault import PASSWORD, secret
 from sd_scripts.errors import Problem, UserError
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -19,18 +23,36 @@ EVERYWHERE: Final = "0.0.0.0"
 FIRST_PORT: Final = 7860
 NUM_PORTS: Final = 40
 USERNAME_VARIABLE: Final = "KOHYA_GUI_USERNAME"
-PASSWORD_VARIABLE: Final = "KOHYA_GUI_PASSWORD"
 WORKSPACE_VARIABLE: Final = "KOHYA_GUI_WORKSPACE"
 
 
 @dataclass(frozen=True)
+class Login:
+    """Name and password; printed, it does not show the password."""
+
+    name: str
+    password: SecretStr
+
+    def pair(self) -> tuple[str, str]:
+        """Return both as they are typed."""
+        return self.name, self.password.get_secret_value()
+
+    def is_same(self, name: str, password: str) -> bool:
+        """Compare in a time that does not tell where they differ."""
+        same_name = secrets.compare_digest(name.encode(), self.name.encode())
+        right = self.password.get_secret_value()
+        same_password = secrets.compare_digest(password.encode(), right.encode())
+        return same_name and same_password
+
+
+@dataclass(frozen=True)
 class Arguments:
-    """Checked flags. `port` is free at the moment of checking; `login` is (name, password)."""
+    """Checked flags. `port` is free at the moment of checking."""
 
     host: str
     port: int
     port_note: str | None
-    login: tuple[str, str] | None
+    login: Login | None
     share: bool
     inbrowser: bool
     language: str | None
@@ -48,10 +70,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Open the local web page in which Stable Diffusion models are fine-tuned.",
         epilog=(
             "Runs and the queue without the page: python -m kohya_gui runs --help (also show, "
-            "submit, queue, follow, stop, save, sample, pause, continue). "
-            f"The login may also come from the environment: {USERNAME_VARIABLE} and "
-            f"{PASSWORD_VARIABLE}. A password given as a flag is seen by everybody who may list "
-            "this machine's processes."
+            "submit, queue, follow, stop, save, sample, pause, continue, secret). "
+            f"The login may also come from the environment: {USERNAME_VARIABLE} and {PASSWORD}; "
+            "the password may be kept in the system's keyring, too (see secret --help). A "
+            "password given as a flag is seen by everybody who may list this machine's processes."
         ),
         allow_abbrev=False,
     )
@@ -95,7 +117,9 @@ def parse_arguments(argv: Sequence[str], environment: Mapping[str, str] | None =
     variables = os.environ if environment is None else environment
     flags = _parser().parse_args(argv)
     username = flags.username or variables.get(USERNAME_VARIABLE) or None
-    password = flags.password or variables.get(PASSWORD_VARIABLE) or None
+    password = SecretStr(flags.password) if flags.password else None
+    if username and password is None:
+        password = secret(PASSWORD, variables)
     host = str(flags.listen).strip("[]")
     problems = [*_login_problems(host, flags.share, username, password)]
     port, note = 0, None
@@ -110,7 +134,7 @@ def parse_arguments(argv: Sequence[str], environment: Mapping[str, str] | None =
         host=host,
         port=port,
         port_note=note,
-        login=(username, password) if username and password else None,
+        login=Login(username, password) if username and password else None,
         share=flags.share,
         inbrowser=flags.inbrowser and not flags.headless,
         language=flags.language,
@@ -119,10 +143,10 @@ def parse_arguments(argv: Sequence[str], environment: Mapping[str, str] | None =
 
 
 def _login_problems(
-    host: str, share: bool, username: str | None, password: str | None
+    host: str, share: bool, username: str | None, password: SecretStr | None
 ) -> list[Problem]:
     hint = (
-        f"Give --username and --password, or set {USERNAME_VARIABLE} and {PASSWORD_VARIABLE} "
+        f"Give --username and --password, or set {USERNAME_VARIABLE} and {PASSWORD} "
         "(then the password is not in the list of processes)."
     )
     if bool(username) != bool(password):

@@ -3,7 +3,6 @@ that neither scripts nor other sites get."""
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict
 from threading import Lock
@@ -61,13 +60,6 @@ class Attempts:
 def _recent(moments: list[float]) -> list[float]:
     since = time.monotonic() - WINDOW_SECONDS
     return [moment for moment in moments if moment > since]
-
-
-def same_login(given: tuple[str, str], right: tuple[str, str]) -> bool:
-    """Compare name and password in a time that does not tell where they differ."""
-    name = secrets.compare_digest(given[0].encode(), right[0].encode())
-    password = secrets.compare_digest(given[1].encode(), right[1].encode())
-    return name and password
 
 
 class LoginLimit:

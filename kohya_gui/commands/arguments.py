@@ -27,6 +27,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_submit(words)
     _add_queue(words)
     _add_follow(words)
+    _add_secret(words)
     for word, about in {
         "show": "tell how a run stands",
         "stop": "ask a run to save and end; --now ends it at once, without saving",
@@ -108,6 +109,13 @@ def _add_queue(words: _Words) -> None:
     parser.add_argument(
         "--until_empty", action="store_true", help="with --work: end when nothing waits or runs"
     )
+
+
+def _add_secret(words: _Words) -> None:
+    parser = _command(words, "secret", "tell where secrets come from, keep them in the keyring")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--keep", metavar="NAME", help="put a secret into the system's keyring: asks")
+    way.add_argument("--forget", metavar="NAME", help="take a secret out of the keyring")
 
 
 def _add_follow(words: _Words) -> None:

@@ -15,12 +15,19 @@ from typing import Any, Final
 from kohya_gui.arguments import WORKSPACE_VARIABLE
 from kohya_gui.commands.arguments import command_parser
 from kohya_gui.commands.follow import follow
+from kohya_gui.commands.secret import run_secret
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.notify import Notifier, webhook_address
 from kohya_gui.jobs.queue import JobQueue, Queued, Refused, Submitted
 from kohya_gui.jobs.store import RunStore, RunSummary
-from kohya_gui.jobs.submitting import MAX_TOML_BYTES, Given, given_jobs, several_told
+from kohya_gui.jobs.submitting import (
+    MAX_TOML_BYTES,
+    Given,
+    given_jobs,
+    requests_of,
+    several_told,
+)
 from kohya_gui.jobs.told import problems_told, queue_told, run_told, status_told
 from kohya_gui.settings import load_settings
 from kohya_gui.workspace import open_workspace
@@ -36,6 +43,8 @@ _WHO_MOVES: Final = (
 def run_command(argv: Sequence[str]) -> int:
     """Do what a command says; return its exit code. Raises `UserError`."""
     flags = command_parser().parse_args(argv)
+    if flags.word == "secret":
+        return run_secret(flags)
     return _Commands(flags).do()
 
 
@@ -140,13 +149,14 @@ class _Commands:
         if not flags.json:
             for warning in dict.fromkeys(one for job in jobs for one in job.warnings):
                 print(f"note: {warning}", file=sys.stderr)
+        lane = self._queue.lanes().device(flags.device)
+        requests = requests_of(jobs, load_settings(self._workspace)[0], lane)
         if len(jobs) > 1:
-            return self._submit_several(jobs)
+            return self._submit_several(jobs, requests)
         if flags.check:
             self._tell({"state": "good"}, "The values of the job are in order.", given)
             return EXIT_OK
-        (request,) = self._requests(jobs)
-        match self._queue.submit(request, "refuse" if flags.start else "queue"):
+        match self._queue.submit(requests[0], "refuse" if flags.start else "queue"):
             case Submitted(run=run, text=words):
                 self._tell({"state": "started", "run": run.id}, f"{words} ({run.id})", given)
                 summary = self._store.summary(run.id)
@@ -159,15 +169,7 @@ class _Commands:
                 raise UserError(words, hint="Without --start it waits for its turn.")
         return EXIT_OK
 
-    def _requests(self, jobs: Sequence[Given]) -> list[JobRequest]:
-        settings, _ = load_settings(self._workspace)
-        device = self._queue.lanes().device(self._flags.device)
-        return [
-            job.request(settings.processes, allow_hub=settings.allow_hub, device=device)
-            for job in jobs
-        ]
-
-    def _submit_several(self, jobs: Sequence[Given]) -> int:
+    def _submit_several(self, jobs: Sequence[Given], requests: Sequence[JobRequest]) -> int:
         """Let the runs that lists of values make wait in the queue, all or none."""
         flags = self._flags
         if flags.check:
@@ -180,7 +182,7 @@ class _Commands:
                 f"Lists of values make {len(jobs)} runs of this job, which start in their turn.",
                 hint="Leave out --start and --follow: they then wait in the queue.",
             )
-        queued = self._queue.add(self._requests(jobs))
+        queued = self._queue.add(requests)
         rows = "\n".join(f"  {one.request.name} ({one.id})" for one in queued)
         words = f"{len(jobs)} runs wait in the queue, with the tag #{jobs[0].tags[0]}:\n{rows}"
         told = several_told(jobs, [one.id for one in queued])

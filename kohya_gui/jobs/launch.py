@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import sd_scripts
 from kohya_gui.jobs.notes import begin_tags
 from kohya_gui.jobs.processes import Processes, card_variables, launcher
+from kohya_gui.jobs.vault import WANDB_KEY, secret
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
@@ -119,9 +120,14 @@ def command_text(argv: list[str]) -> str:
 
 
 def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
-    """Return the variables of a job's process: this process's own, made fit; `request.env` wins."""
+    """Return the variables of a job's process: this process's own, made fit; `request.env` wins.
+
+    Raises `UserError` if a key that it needs is in a keyring that is shut.
+    """
     # The login of the GUI is nobody else's business.
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
+    if "wandb" in request.config_toml and (key := secret(WANDB_KEY)) is not None:
+        variables[WANDB_KEY] = key.get_secret_value()
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
     variables |= thread_variables(request.processes.per_machine)

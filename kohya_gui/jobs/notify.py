@@ -13,23 +13,25 @@ from http.client import HTTPException, HTTPMessage
 from typing import IO, Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.jobs.told import run_told
+from kohya_gui.jobs.vault import WEBHOOK, WEBHOOK_TOKEN, secret
+from sd_scripts.errors import UserError
 from sd_scripts.runs.folder import RunFolder
 
-URL_VARIABLE: Final = "KOHYA_GUI_WEBHOOK"
-TOKEN_VARIABLE: Final = "KOHYA_GUI_WEBHOOK_TOKEN"
 TIMEOUT_SECONDS: Final = 10.0
 _CLAIM: Final = "told"
 
 
-def webhook_address(setting: str, variables: Mapping[str, str] | None = None) -> str:
-    """Return where to post: the variable's address, else the setting's; "" for nowhere.
+def webhook_address(setting: str, variables: Mapping[str, str] | None = None) -> SecretStr | None:
+    """Return where to post: the secret address, else the setting's; None for nowhere.
 
-    Many such addresses are secrets themselves; those stand in the variable only.
+    Raises `UserError` if the keyring is shut.
     """
-    known = os.environ if variables is None else variables
-    return known.get(URL_VARIABLE, "").strip() or setting.strip()
+    found = secret(WEBHOOK, variables)
+    return found or (SecretStr(setting.strip()) if setting.strip() else None)
 
 
 def wrong_address(address: str) -> bool:
@@ -55,7 +57,7 @@ class Notifier:
     `problem`, without the address, which may be a secret.
     """
 
-    def __init__(self, store: RunStore, address: Callable[[], str]) -> None:
+    def __init__(self, store: RunStore, address: Callable[[], SecretStr | None]) -> None:
         self._store = store
         self._address = address
         self._busy: set[str] = set()
@@ -67,9 +69,9 @@ class Notifier:
         runs = {run.id: run for run in self._store.list()}
         ended = [runs[name] for name in self._busy if name in runs and not runs[name].busy]
         self._busy = {run.id for run in runs.values() if run.busy}
-        address = self._address() if ended else ""
+        address = self._found_address() if ended else None
         for run in ended if address else ():
-            if _claim(run.folder):
+            if address and _claim(run.folder):
                 arguments = (address, ended_message(run))
                 sending = threading.Thread(target=self._send, args=arguments, daemon=True)
                 self._sending = [one for one in self._sending if one.is_alive()] + [sending]
@@ -80,11 +82,22 @@ class Notifier:
         for sending in self._sending:
             sending.join(2 * TIMEOUT_SECONDS)
 
-    def _send(self, address: str, message: dict[str, Any]) -> None:
-        problem = post(address, message)
+    def _found_address(self) -> SecretStr | None:
+        try:
+            return self._address()
+        except UserError as error:
+            self._tell(str(error))
+            return None
+
+    def _tell(self, problem: str) -> None:
         self.problem = problem
+        print(f"The end of a run could not be posted: {problem}", file=sys.stderr, flush=True)
+
+    def _send(self, address: SecretStr, message: dict[str, Any]) -> None:
+        problem = post(address, message)
+        self.problem = None
         if problem is not None:
-            print(f"The end of a run could not be posted: {problem}", file=sys.stderr, flush=True)
+            self._tell(problem)
 
 
 def _claim(run: RunFolder) -> bool:
@@ -114,19 +127,24 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return
 
 
-def post(address: str, message: dict[str, Any]) -> str | None:
+def post(address: SecretStr, message: dict[str, Any]) -> str | None:
     """Post a message as JSON; return why that failed, in words without the address, or None.
 
-    A token in `KOHYA_GUI_WEBHOOK_TOKEN` is sent along as a bearer token.
+    The secret `KOHYA_GUI_WEBHOOK_TOKEN` is sent along as a bearer token.
     """
-    if wrong_address(address):
+    place = address.get_secret_value()
+    if wrong_address(place):
         return "its address does not begin with http:// or https://"
+    try:
+        token = secret(WEBHOOK_TOKEN)
+    except UserError as error:
+        return str(error)
     headers = {"Content-Type": "application/json", "User-Agent": "kohya_gui"}
-    if token := os.environ.get(TOKEN_VARIABLE, "").strip():
-        headers["Authorization"] = f"Bearer {token}"
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token.get_secret_value()}"
     data = json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
     try:
-        request = urllib.request.Request(address, data, headers, method="POST")
+        request = urllib.request.Request(place, data, headers, method="POST")
         opener = urllib.request.build_opener(_NoRedirects)
         with opener.open(request, timeout=TIMEOUT_SECONDS):
             return None

@@ -11,6 +11,7 @@ from kohya_gui.jobs.launch import JOB_MODULES, JobRequest
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.sweeps import tag_of, take_lists, told_together, variants
 from kohya_gui.jobs.told import problems_told
+from kohya_gui.settings import Settings
 from sd_scripts.errors import Problem, UserError, errors_among
 from sd_scripts.options.jobs import JOBS, Job, TrainingJob
 from sd_scripts.options.schema import specs_by_name
@@ -87,6 +88,13 @@ def given_jobs(job_name: str, text: str, base: Path, name: str = "") -> tuple[Gi
     return tuple(Given(job, one, tuple(job_warnings(job)), tags) for one, job in jobs.items())
 
 
+def requests_of(jobs: Sequence[Given], settings: Settings, device: str) -> list[JobRequest]:
+    """Return what the queue takes of jobs that share a device (see `Lanes.device`)."""
+    return [
+        job.request(settings.processes, allow_hub=settings.allow_hub, device=device) for job in jobs
+    ]
+
+
 def several_told(jobs: Sequence[Given], ids: Sequence[str] = ()) -> dict[str, Any]:
     """Return several jobs as programs are told of them, with their ids in the queue if they wait;
     a warning that all of them have is told once."""
@@ -104,9 +112,18 @@ def with_whole_paths(
     whole = dict(values)
     for name, spec in specs_by_name(job_type).items():
         value = whole.get(name)
-        if spec.path is not None and isinstance(value, str) and value.strip():
-            whole[name] = whole_path(value, base)
+        if spec.path is None:
+            continue
+        if isinstance(value, list):
+            whole[name] = [_whole(one, base) for one in value]
+        elif name in whole:
+            whole[name] = _whole(value, base)
     return whole
+
+
+def _whole(value: object, base: Path) -> object:
+    """Return a path made whole; what is no path is told elsewhere."""
+    return whole_path(value, base) if isinstance(value, str) and value.strip() else value
 
 
 def whole_path(text: str, base: Path) -> str:

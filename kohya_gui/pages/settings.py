@@ -13,11 +13,13 @@ from typing import Any, Final, get_args
 from pydantic import ValidationError
 
 from kohya_gui.context import Context
-from kohya_gui.jobs.notify import URL_VARIABLE, post, webhook_address, wrong_address
+from kohya_gui.jobs.notify import post, webhook_address, wrong_address
 from kohya_gui.jobs.processes import Processes, Sharing
+from kohya_gui.jobs.vault import WEBHOOK
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.settings_defaults import build_defaults
+from kohya_gui.pages.settings_secrets import build_secrets, secrets_list
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.reasons import reason
@@ -40,6 +42,7 @@ def _build(context: Context) -> None:
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
     build_defaults(context)
     _login(context)
+    secrets = build_secrets(context)
     _trackers(context)
 
     def load() -> list[Any]:
@@ -74,6 +77,7 @@ def _build(context: Context) -> None:
     blocks = gr.context.Context.root_block
     assert isinstance(blocks, gr.Blocks), "a page is built within its application"
     blocks.load(load, None, [known, *fields], **quick)
+    blocks.load(lambda: secrets_list(context), None, secrets, **quick)
 
 
 def _look(context: Context) -> list[Any]:
@@ -151,7 +155,7 @@ def _notifications(context: Context) -> list[Any]:
         """Tell whether the address comes from the environment, and what went wrong last."""
         reason = context.notifier.problem
         trouble = None if reason is None else text("settings.webhook_trouble", reason=reason)
-        return {"from_environment": bool(os.environ.get(URL_VARIABLE)), "problem": trouble}
+        return {"from_environment": bool(os.environ.get(WEBHOOK)), "problem": trouble}
 
     def try_webhook(_: object = None) -> dict[str, Any]:
         """Post a test message to the address that is set."""
@@ -175,8 +179,11 @@ def _notifications(context: Context) -> list[Any]:
 def send_test(context: Context) -> dict[str, Any]:
     """Post a test message; return what to say about it."""
     text = context.text
-    address = webhook_address(context.settings().webhook)
-    if not address:
+    try:
+        address = webhook_address(context.settings().webhook)
+    except UserError as error:
+        return {"good": False, "text": text("settings.webhook_failed", reason=error)}
+    if address is None:
         return {"good": False, "text": text("settings.webhook_none")}
     words = f"{text('app.title')}: test"
     reason = post(address, {"event": "test", "text": words, "content": words})

@@ -7,14 +7,15 @@ import binascii
 
 from starlette.requests import Request
 
-from kohya_gui.login import WAIT_WORDS, Attempts, client_of, same_login
+from kohya_gui.arguments import Login
+from kohya_gui.login import WAIT_WORDS, Attempts, client_of
 from kohya_gui.rest.answers import refusal
 
 
 class Access:
     """Lets requests in: all of them without a login, else those that show it."""
 
-    def __init__(self, login: tuple[str, str] | None, attempts: Attempts) -> None:
+    def __init__(self, login: Login | None, attempts: Attempts) -> None:
         self._login = login
         self._attempts = attempts
 
@@ -26,12 +27,13 @@ class Access:
         if not self._attempts.begin(client):
             raise refusal(429, WAIT_WORDS)
         given = _basic(request.headers.get("authorization", ""))
-        if given is None or same_login(given, self._login):
+        is_right = given is not None and self._login.is_same(*given)
+        if given is None or is_right:
             self._attempts.was_right(client)
         if given is None:
             hint = "Send name and password with HTTP Basic, or log in in the page."
             raise refusal(401, "This needs the login.", hint=hint)
-        if not same_login(given, self._login):
+        if not is_right:
             hint = "They are those that the GUI was started with."
             raise refusal(401, "Name or password is wrong.", hint=hint)
 

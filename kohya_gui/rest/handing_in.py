@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from kohya_gui.context import Context
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.jobs.submitting import Given, given_jobs, several_told
+from kohya_gui.jobs.submitting import Given, given_jobs, requests_of, several_told
 from kohya_gui.jobs.told import problems_told
 from kohya_gui.rest.answers import refusal, text_body
 from sd_scripts.options.toml_file import job_to_toml
@@ -37,7 +37,8 @@ class HandingIn:
         return await run_in_threadpool(self._do, way, jobs, device)
 
     def _do(self, way: str, jobs: Sequence[Given], device: str) -> Response:
-        requests = self._requests(jobs, device)
+        lane = self._context.queue.lanes().device(device)
+        requests = requests_of(jobs, self._context.settings(), lane)
         if len(jobs) > 1:
             return self._do_several(way, jobs, requests)
         (given,) = jobs
@@ -53,13 +54,6 @@ class HandingIn:
             case Refused(text=text):
                 raise refusal(409, text, hint="do=queue lets it wait for its turn.")
         raise AssertionError("submit knows three answers")
-
-    def _requests(self, jobs: Sequence[Given], device: str) -> list[JobRequest]:
-        settings, lane = self._context.settings(), self._context.queue.lanes().device(device)
-        return [
-            job.request(settings.processes, allow_hub=settings.allow_hub, device=lane)
-            for job in jobs
-        ]
 
     def _do_several(
         self, way: str, jobs: Sequence[Given], requests: Sequence[JobRequest]

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from kohya_gui.arguments import Login
 from kohya_gui.context import Context
 from kohya_gui.login import Attempts
 from kohya_gui.rest.access import Access
@@ -74,9 +75,7 @@ def addresses(context: Context) -> list[Address]:
     return [Address("GET", "", contents), *table]
 
 
-def rest_routes(
-    context: Context, login: tuple[str, str] | None, attempts: Attempts
-) -> list[BaseRoute]:
+def rest_routes(context: Context, login: Login | None, attempts: Attempts) -> list[BaseRoute]:
     """Return the routes to serve beside the page, under its login."""
     access = Access(login, attempts)
     routes: list[BaseRoute] = [

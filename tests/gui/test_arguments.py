@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from kohya_gui import arguments
-from kohya_gui.arguments import choose_port, is_loopback, parse_arguments
+from kohya_gui.arguments import Login, choose_port, is_loopback, parse_arguments
 from sd_scripts.errors import UserError
 
 ROOT = Path(arguments.__file__).resolve().parent.parent
@@ -59,13 +60,15 @@ def test_a_login_may_come_from_the_environment() -> None:
     login = {"KOHYA_GUI_USERNAME": "me", "KOHYA_GUI_PASSWORD": "secret"}
     found = parse_arguments(["--listen"], login)
     assert found.host == "0.0.0.0"
-    assert found.login == ("me", "secret")
+    assert found.login is not None
+    assert found.login.pair() == ("me", "secret")
+    assert "secret" not in f"{found} {found!r} {found.login}"
     assert found.is_open_to_others
 
 
 def test_a_flag_wins_over_the_environment() -> None:
     login = {"KOHYA_GUI_USERNAME": "me", "KOHYA_GUI_PASSWORD": "secret"}
-    assert parse_arguments(["--username", "you"], login).login == ("you", "secret")
+    assert parse_arguments(["--username", "you"], login).login == Login("you", SecretStr("secret"))
 
 
 def test_an_empty_password_is_no_password() -> None:

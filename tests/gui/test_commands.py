@@ -245,7 +245,8 @@ def test_a_job_is_handed_in_for_one_of_several_cards(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     queue = JobQueue(workspace)
     make_run(workspace.path, "at work", device="cuda:1")
-    problem = told(capsys, EXIT_USER, "submit", job_file, "--device", "cuda:9")["problems"][0]
-    assert problem["option"] == "device"
+    for check in ((), ("--check",)):
+        wrong = ("submit", job_file, "--device", "cuda:9", *check)
+        assert told(capsys, EXIT_USER, *wrong)["problems"][0]["option"] == "device"
     assert told(capsys, EXIT_OK, "submit", job_file, "--device", "cuda:1")["state"] == "queued"
     assert [job.request.device for job in queue.items()] == ["cuda:1"]

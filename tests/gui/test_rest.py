@@ -131,6 +131,7 @@ def test_a_job_waits_and_the_queue_is_worked_on(served: Served, client: httpx.Cl
         device = {"device": "cuda:99"}
         assert problems(client.post(f"/queue/{second}/device", params=device), 422)
         assert problems(client.post("/jobs", params=device, content=GOOD), 422)
+        assert problems(client.post("/jobs", params={**device, "do": "check"}, content=GOOD), 422)
         same = client.post(f"/queue/{second}/device", params={"device": "default"}).json()
         assert same["jobs"][0]["device"] == "default"
         for job in (second, first.json()["id"]):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -131,6 +132,15 @@ OPEN = frozenset(
 )
 
 
+def paths_of(app: Any) -> Iterator[str]:
+    """Return the path of every route, those of routers within it too."""
+    for route in app.routes:
+        if inner := getattr(route, "original_router", None):
+            yield from paths_of(inner)
+        else:
+            yield str(route.path).rstrip("/") or "/"
+
+
 @pytest.mark.parametrize("path", SHUT)
 def test_nothing_of_gradios_own_extras_is_open(served: Served, path: str) -> None:
     with served.client() as client:
@@ -142,9 +152,7 @@ def test_every_route_of_gradio_is_needed_or_shut(served: Served) -> None:
     """A new version may bring more; whoever opens one writes it down here."""
     doors = Doors(served.blocks.app, [*(f"/{page.path}" for page in PAGES_OF_OURS), f"{PREFIX}/"])
     ours = {f"/{page.path}" for page in PAGES_OF_OURS}
-    found = {
-        str(getattr(route, "path", "")).rstrip("/") or "/" for route in served.blocks.app.routes
-    }
+    found = set(paths_of(served.blocks.app))
     opened = {path for path in found if doors.is_open(path)}
     assert {path for path in opened if not path.startswith(PREFIX)} - ours == OPEN & found
     assert found >= OPEN
@@ -225,12 +233,10 @@ def test_no_script_of_a_page_is_told_the_secret_of_its_session(guarded: Served) 
     with guarded.client() as client:
         client.post("/login", data={"username": LOGIN[0], "password": LOGIN[1]})
         secrets = set(client.cookies.values())
-        for route in guarded.blocks.app.routes:
-            path = str(getattr(route, "path", ""))
-            if "{" in path or path == "/logout":
-                continue
-            text = client.get(path).text if "heartbeat" not in path else ""
-            assert not any(secret in text for secret in secrets), path
+        for path in paths_of(guarded.blocks.app):
+            if "{" not in path and path != "/logout":
+                text = client.get(path).text
+                assert not any(secret in text for secret in secrets), path
 
 
 def test_guesses_are_limited_one_after_the_other_and_all_at_once(

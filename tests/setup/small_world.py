@@ -65,7 +65,7 @@ class SmallWorld:
         shutil.copy2(PROJECT / "setup.sh", root / "setup.sh")
         world = cls(root, wheels)
         world.pin("base", "tiny_base", "1.0")
-        for extra in ("8bit", "xformers", "trackers", "optimizers", "test"):
+        for extra in ("8bit", "xformers", "trackers", "optimizers", "keyring", "test"):
             world.pin(extra, f"tiny_{extra}", "1.0")
         make_wheel(wheels, "torch", "2.13.0+cpu", "__version__ = '2.13.0+cpu'\n")
         (root / "tools" / "setup" / "locked" / "torch.txt").write_text("torch==2.13.0\n")

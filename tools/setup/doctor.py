@@ -25,6 +25,7 @@ OPTIONAL = {
     "xformers": "xformers attention, instead of PyTorch's own",
     "trackers": "TensorBoard logs",
     "optimizers": "more optimizers (D-Adaptation, schedule-free and others)",
+    "keyring": "secrets kept in the system's keyring (keyring)",
 }
 
 

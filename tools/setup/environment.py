@@ -22,8 +22,8 @@ from pathlib import Path
 from tools.setup.console import SetupError, ask, clean_environment, say
 
 STAMP_FORMAT = 1
-EXTRAS = ("8bit", "xformers", "trackers", "optimizers", "test")
-IMPLIED = {"test": ("8bit", "trackers", "optimizers")}
+EXTRAS = ("8bit", "xformers", "trackers", "optimizers", "keyring", "test")
+IMPLIED = {"test": ("8bit", "trackers", "optimizers", "keyring")}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from kohya_gui.jobs.notify import Notifier, post, webhook_address, wrong_address
 from kohya_gui.jobs.store import RunStore
@@ -68,7 +69,7 @@ def end(run: RunFolder) -> None:
 def test_two_programs_look_and_one_tells(quiet: Workspace, receiver: Receiver) -> None:
     run = make_run(quiet.path, "mycät")
     old = make_run(quiet.path, "old", alive=False)
-    lookers = [Notifier(RunStore(quiet), lambda: receiver.address) for _ in range(2)]
+    lookers = [Notifier(RunStore(quiet), lambda: SecretStr(receiver.address)) for _ in range(2)]
     for looker in lookers:
         looker.look()
     end(run)
@@ -86,7 +87,7 @@ def test_two_programs_look_and_one_tells(quiet: Workspace, receiver: Receiver) -
 
 def test_without_an_address_nothing_is_posted_or_written(quiet: Workspace) -> None:
     run = make_run(quiet.path, "mycat")
-    notifier = Notifier(RunStore(quiet), lambda: "")
+    notifier = Notifier(RunStore(quiet), lambda: None)
     notifier.look()
     end(run)
     notifier.look()
@@ -99,7 +100,7 @@ def test_a_fault_is_told_without_the_address(
     receiver = Receiver(status=500)
     try:
         run = make_run(quiet.path, "mycat")
-        notifier = Notifier(RunStore(quiet), lambda: receiver.address)
+        notifier = Notifier(RunStore(quiet), lambda: SecretStr(receiver.address))
         notifier.look()
         end(run)
         notifier.look()
@@ -116,7 +117,7 @@ def test_a_fault_is_told_without_the_address(
 def test_nothing_but_the_address_itself_is_told(status: int) -> None:
     receiver = Receiver(status=status)
     try:
-        assert str(status) in str(post(receiver.address, {"event": "test"}))
+        assert str(status) in str(post(SecretStr(receiver.address), {"event": "test"}))
     finally:
         receiver.close()
     assert len(receiver.got) == 1
@@ -124,25 +125,27 @@ def test_nothing_but_the_address_itself_is_told(status: int) -> None:
 
 def test_nobody_there_is_told_in_words(receiver: Receiver) -> None:
     receiver.close()
-    said = post(receiver.address, {})
+    said = post(SecretStr(receiver.address), {})
     assert said
     assert "secret" not in said
-    assert post("file:///etc/passwd", {})
-    assert post("http://[", {})
+    assert post(SecretStr("file:///etc/passwd"), {})
+    assert post(SecretStr("http://["), {})
 
 
 def test_the_token_comes_from_the_environment(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KOHYA_GUI_WEBHOOK_TOKEN", "the token")
-    assert post(receiver.address, {}) is None
+    assert post(SecretStr(receiver.address), {}) is None
     assert receiver.got[0][0]["Authorization"] == "Bearer the token"
 
 
 def test_the_environments_address_wins() -> None:
-    assert webhook_address("http://a", {"KOHYA_GUI_WEBHOOK": " http://b "}) == "http://b"
-    assert webhook_address(" http://a ", {}) == "http://a"
-    assert webhook_address("", {}) == ""
+    found = webhook_address("http://a", {"KOHYA_GUI_WEBHOOK": " http://b "})
+    assert found == SecretStr("http://b")
+    assert "http" not in f"{found} {found!r}"
+    assert webhook_address(" http://a ", {}) == SecretStr("http://a")
+    assert webhook_address("", {}) is None
 
 
 @pytest.mark.parametrize(

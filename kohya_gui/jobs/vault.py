@@ -1,0 +1,139 @@
+"""Secrets: from the environment, else from the system's keyring; they stand in no file of ours.
+
+A secret is a `SecretStr` wherever it goes: printed, logged or put into a page, it shows as stars.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Final, Literal
+
+from pydantic import SecretStr
+
+from sd_scripts.errors import UserError
+
+PASSWORD: Final = "KOHYA_GUI_PASSWORD"
+WEBHOOK: Final = "KOHYA_GUI_WEBHOOK"
+WEBHOOK_TOKEN: Final = "KOHYA_GUI_WEBHOOK_TOKEN"
+WANDB_KEY: Final = "WANDB_API_KEY"
+SECRETS: Final[Mapping[str, str]] = {
+    PASSWORD: "the password of the page's login",
+    WEBHOOK: "the address that is told when a run ends",
+    WEBHOOK_TOKEN: "the token that is sent along to that address",
+    WANDB_KEY: "the key of Weights & Biases",
+}
+"""Every secret by the variable that may hold it, and what it is."""
+
+SERVICE: Final = "kohya_gui"
+"""The name under which the keyring keeps them."""
+
+KeyringState = Literal["ready", "missing", "closed"]
+_USUAL: Final = 1.0
+"""Keyrings below this priority keep nothing, or in plain text (see keyring's own documentation)."""
+
+
+@dataclass(frozen=True)
+class Keyring:
+    """Whether secrets can be kept: "missing" without the package, "closed" where the system has no
+    safe for them, as servers without a desktop; `reason` says why."""
+
+    state: KeyringState
+    reason: str = ""
+
+    def needed(self) -> None:
+        """Raise `UserError` unless secrets can be kept."""
+        if self.state == "missing":
+            raise UserError(
+                "The package keyring is not installed.",
+                hint="Add it: setup install --extras keyring. Or set the variable instead.",
+            )
+        if self.state == "closed":
+            raise UserError(
+                f"This machine keeps no secrets: {self.reason}.",
+                hint="Set the variable instead, as on servers without a desktop.",
+            )
+
+
+def look_at_keyring() -> Keyring:
+    """Tell whether secrets can be kept on this machine. Reads none of them."""
+    if find_spec("keyring") is None:
+        return Keyring("missing")
+    import keyring  # takes a while and is seldom needed
+    from keyring.errors import KeyringError
+
+    try:
+        backend = keyring.get_keyring()
+        if backend.priority >= _USUAL:
+            return Keyring("ready")
+    except (KeyringError, RuntimeError) as error:  # a backend's word for what it lacks
+        return Keyring("closed", str(error) or type(error).__name__)
+    return Keyring("closed", "there is no keyring service")
+
+
+def secret(name: str, variables: Mapping[str, str] | None = None) -> SecretStr | None:
+    """Return a secret of `SECRETS`; None if it stands nowhere.
+
+    The keyring may ask its owner to be opened. Raises `UserError` if it has to be and is not.
+    """
+    known = os.environ if variables is None else variables
+    text = known.get(name, "").strip() or _kept(name)
+    return SecretStr(text) if text else None
+
+
+def keep(name: str, value: SecretStr) -> None:
+    """Put a secret into the keyring. Raises `UserError`."""
+    _check_name(name)
+    if not value.get_secret_value().strip():
+        raise UserError("The secret is empty.", hint=f"To take it away: secret forget {name}.")
+    look_at_keyring().needed()
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        keyring.set_password(SERVICE, name, value.get_secret_value().strip())
+    except KeyringError as error:
+        raise _shut(name, error) from None  # what failed may hold the secret
+
+
+def forget(name: str) -> bool:
+    """Take a secret out of the keyring; False if it was not there. Raises `UserError`."""
+    _check_name(name)
+    look_at_keyring().needed()
+    if not _kept(name):
+        return False
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        keyring.delete_password(SERVICE, name)
+    except KeyringError as error:
+        raise _shut(name, error) from error
+    return True
+
+
+def _kept(name: str) -> str:
+    """Return what the keyring keeps, "" if nothing."""
+    if look_at_keyring().state != "ready":
+        return ""
+    import keyring
+    from keyring.errors import KeyringError
+
+    try:
+        return (keyring.get_password(SERVICE, name) or "").strip()
+    except KeyringError as error:
+        raise _shut(name, error) from error
+
+
+def _check_name(name: str) -> None:
+    if name not in SECRETS:
+        raise UserError(f"There is no secret {name}.", hint=f"Known: {', '.join(SECRETS)}.")
+
+
+def _shut(name: str, error: Exception) -> UserError:
+    return UserError(
+        f"The keyring does not answer for {name} ({type(error).__name__}).",
+        hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
+    )

@@ -1,0 +1,158 @@
+"""Secrets: from environment or keyring, shown nowhere; without a keyring it is said what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.errors
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends.fail import Keyring as NoKeyring
+from pydantic import SecretStr
+
+from kohya_gui.__main__ import main
+from kohya_gui.arguments import parse_arguments
+from kohya_gui.jobs import vault
+from kohya_gui.jobs.launch import JobRequest, environment_for
+from kohya_gui.jobs.notify import Notifier, webhook_address
+from kohya_gui.jobs.store import RunStore
+from kohya_gui.workspace import Workspace
+from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
+from sd_scripts.runs.folder import RunFolder
+
+VALUE = "canary-of-a-secret"
+
+
+class InMemory(KeyringBackend):
+    """A keyring that forgets when the test ends; `shut` as a desktop's that is locked."""
+
+    priority = 1.0  # type: ignore[assignment]  # the library's own is a property of the class
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, str], str] = {}
+        self.shut = False
+
+    def _open(self) -> dict[tuple[str, str], str]:
+        if self.shut:
+            raise keyring.errors.KeyringLocked("the collection is locked")
+        return self.kept
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self._open().get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self._open()[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self._open()[service, username]
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemory]:
+    for name in vault.SECRETS:
+        monkeypatch.delenv(name, raising=False)
+    before, made = keyring.get_keyring(), InMemory()
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+def test_the_environment_comes_first_then_the_keyring(ring: InMemory) -> None:
+    assert vault.secret(vault.WANDB_KEY, {}) is None
+    vault.keep(vault.WANDB_KEY, SecretStr(f" {VALUE}\n"))
+    assert vault.secret(vault.WANDB_KEY, {}) == SecretStr(VALUE)
+    assert vault.secret(vault.WANDB_KEY, {vault.WANDB_KEY: "mine"}) == SecretStr("mine")
+    assert [vault.forget(vault.WANDB_KEY) for _ in range(2)] == [True, False]
+    assert vault.secret(vault.WANDB_KEY, {}) is None
+
+
+def test_a_secret_is_never_shown_by_its_type(ring: InMemory, tmp_path: Path) -> None:
+    for name in vault.SECRETS:
+        vault.keep(name, SecretStr(VALUE))
+    flags = parse_arguments(["--username", "me"], {})
+    assert flags.login is not None
+    assert flags.login.pair() == ("me", VALUE)
+    shown = [flags, flags.login, webhook_address("", {}), vault.secret(vault.WEBHOOK_TOKEN)]
+    assert VALUE not in f"{shown} {shown!r} {json.dumps(shown, default=str)}"
+
+
+def test_a_job_gets_the_key_it_needs_and_no_other_secret(ring: InMemory, tmp_path: Path) -> None:
+    for name in vault.SECRETS:
+        vault.keep(name, SecretStr(f"{VALUE} {name}"))
+    request = JobRequest(job_name="train_network", config_toml="seed = 1", name="x")
+    assert not any(VALUE in one for one in environment_for(RunFolder(tmp_path), request).values())
+    tracked = request.model_copy(update={"config_toml": 'log_with = "wandb"'})
+    variables = environment_for(RunFolder(tmp_path), tracked)
+    assert [name for name, one in variables.items() if VALUE in one] == [vault.WANDB_KEY]
+    assert VALUE not in tracked.model_dump_json()
+
+
+def test_a_keyring_that_is_shut_is_told_where_it_is_needed(
+    ring: InMemory, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ring.shut = True
+    tracked = JobRequest(job_name="train_network", config_toml='log_with = "wandb"', name="x")
+    with pytest.raises(UserError, match="does not answer for WANDB_API_KEY"):
+        environment_for(RunFolder(workspace.path), tracked)
+    with pytest.raises(UserError, match="does not answer"):
+        parse_arguments(["--username", "me"], {})
+    with pytest.raises(UserError, match="does not answer"):
+        vault.keep(vault.WEBHOOK, SecretStr(VALUE))
+    notifier = Notifier(RunStore(workspace), lambda: webhook_address("http://a"))
+    assert notifier._found_address() is None
+    assert "does not answer" in str(notifier.problem)
+    assert VALUE not in capsys.readouterr().err
+
+
+def test_without_a_keyring_the_environment_still_serves(
+    ring: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without a desktop: the library has nothing but a keyring that refuses."""
+    keyring.set_keyring(NoKeyring())
+    assert vault.look_at_keyring().state == "closed"
+    assert vault.secret(vault.WEBHOOK, {}) is None
+    assert vault.secret(vault.WEBHOOK, {vault.WEBHOOK: "http://a"}) == SecretStr("http://a")
+    with pytest.raises(UserError) as caught:
+        vault.keep(vault.WEBHOOK, SecretStr(VALUE))
+    assert "variable" in str(caught.value.problems[0].hint)
+
+
+def test_without_the_package_it_is_said_how_to_add_it(
+    ring: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vault, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "keyring", types.ModuleType("keyring"))
+    assert vault.look_at_keyring().state == "missing"
+    assert vault.secret(vault.WEBHOOK, {}) is None
+    with pytest.raises(UserError) as caught:
+        vault.forget(vault.WEBHOOK)
+    assert "--extras keyring" in str(caught.value.problems[0].hint)
+
+
+def test_the_command_keeps_and_forgets_and_shows_nothing(
+    ring: InMemory, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*words: str, typed: str = "", code: int = EXIT_OK) -> str:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        assert main(["secret", *words]) == code
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    kept = said("--keep", "WANDB_API_KEY", typed=f"{VALUE}\n")
+    listed = said() + said("--json")
+    assert ring.kept == {("kohya_gui", "WANDB_API_KEY"): VALUE}
+    assert "WANDB_API_KEY: keyring" in listed
+    assert "KOHYA_GUI_PASSWORD: nowhere" in listed
+    assert VALUE not in kept + listed
+    assert "no secret PATH" in said("--keep", "PATH", typed="x", code=EXIT_USER)
+    assert "empty" in said("--keep", "WANDB_API_KEY", code=EXIT_USER)
+    assert "taken out" in said("--forget", "WANDB_API_KEY")
+    assert "was not" in said("--forget", "WANDB_API_KEY")
+    assert ring.kept == {}
