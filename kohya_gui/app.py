@@ -107,11 +107,11 @@ def build(context: Context) -> SpokenBlocks:
     """Return the whole application, every page on a route of its own."""
     with marking():
         blocks = SpokenBlocks(context.text, title=context.text("app.title"))
-        for page in PAGES:
-            if page.path:
-                blocks.route(page.path, f"/{page.path}")
-            with blocks:
+        with blocks:
+            for page in PAGES:
+                blocks.turn_to(page.path)
                 build_page(context, page, PAGES)
+        blocks.complete = True
     return blocks
 
 

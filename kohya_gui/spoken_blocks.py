@@ -19,7 +19,25 @@ class SpokenBlocks(gr.Blocks):
         self._built: Any = None
         self._message: str | None = None
         self._by_language: dict[str, Any] = {}
+        self.complete = False
         super().__init__(analytics_enabled=False, title=title)
+
+    def turn_to(self, path: str) -> None:
+        """Let what is built from here on stand on the page at `path`; "" is the first one.
+
+        Called within `with`. Gradio's own `route` wants a `with` for each page, and at the end of
+        each Gradio makes a whole server of all pages so far, to throw it away.
+        """
+        if path:
+            self.pages.append((path, path, True))
+            self.current_page = path
+
+    def get_config_file(self) -> Any:
+        """Return what is sent for all pages; nothing until they are `complete`.
+
+        Gradio asks for it twice when the last page is built, and twice before it serves them.
+        """
+        return super().get_config_file() if self.complete else {}
 
     @property
     def config(self) -> Any:

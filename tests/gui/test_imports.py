@@ -23,34 +23,34 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_whole_application_is_built_without_torch(tmp_path: Path) -> None:
+def test_the_whole_application_is_built_without_torch_and_in_one_go(tmp_path: Path) -> None:
+    """Gradio makes a server of all pages so far whenever a `with` ends: there is one `with`."""
     code = f"""
-import sys
+import inspect, sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {HEAVY!r}:
             raise ImportError(f"the GUI may not load {{name}}")
 sys.meta_path.insert(0, Refuse())
 from pathlib import Path
-from kohya_gui.app import build
-from kohya_gui.context import make_context
-context = make_context(Path({str(tmp_path)!r}), None)
-blocks = build(context)
-context.close()
-print(len(blocks.pages), sorted(set({HEAVY!r}) & set(sys.modules)))
-"""
-    ended = run(code)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.split(maxsplit=1)[1].strip() == "[]"
-
-
-def test_importing_gradio_leaves_inspect_as_it_was() -> None:
-    code = """
-import inspect
+from unittest.mock import patch
 before = inspect.getfile
 from kohya_gui.quick_gradio import gr
-assert inspect.getfile is before
+assert inspect.getfile is before, "importing Gradio leaves inspect as it was"
 assert inspect.getfile(gr.Textbox).endswith("textbox.py")
+from gradio.blocks import App
+from kohya_gui.app import build
+from kohya_gui.context import make_context
+from kohya_gui.pages.registry import PAGES
+context = make_context(Path({str(tmp_path)!r}), None)
+with patch.object(App, "create_app") as served:
+    blocks = build(context)
+context.close()
+assert served.call_count == 2, "one at first, one of all pages"
+assert [path for path, *_ in blocks.pages] == [page.path for page in PAGES]
+assert set(blocks.get_config_file()["page"]) == {{page.path for page in PAGES}}
+print(sorted(set({HEAVY!r}) & set(sys.modules)))
 """
     ended = run(code)
     assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "[]"
