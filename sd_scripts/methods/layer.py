@@ -236,6 +236,10 @@ def random_stream(seed: int, name: str) -> Iterator[None]:
     layers are made, or in what order.
     """
     digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(digest, "little") >> 1)
+    before = torch.get_rng_state()
+    try:
+        # Not `torch.manual_seed`, which notes down a whole traceback for graphics cards each time.
+        torch.default_generator.manual_seed(int.from_bytes(digest, "little") >> 1)
         yield
+    finally:
+        torch.set_rng_state(before)
