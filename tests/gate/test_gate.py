@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
 from tools.gate import links, patterns, run, sizes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -113,3 +114,7 @@ def test_a_failing_tool_is_told_with_its_words(
     assert "    a reason" in told
     assert run.main(["--only", "bad"], tmp_path) == 1
     assert run.main(["--only", "good"], tmp_path) == 0
+
+
+def test_the_longest_tests_are_where_they_are_looked_for() -> None:
+    assert [name for name in LONGEST if not (PROJECT / "tests" / name).is_file()] == []

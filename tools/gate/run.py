@@ -90,7 +90,8 @@ def run_tests(root: Path, arguments: Sequence[str]) -> int:
     """Run pytest on two cores; its own summary is the last thing printed."""
     chosen = any(part.startswith(("-n", "--numprocesses")) for part in arguments)
     # Whole files to one worker: what a file's tests share (servers, models) is made once.
-    workers = [] if chosen else ["-n2", "--dist", "loadfile"]
+    # In the order of collection, which begins with the longest (tests/conftest.py).
+    workers = [] if chosen else ["-n2", "--dist", "loadfile", "--no-loadscope-reorder"]
     quiet = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
     sys.stdout.flush()
     return subprocess.run(
