@@ -26,6 +26,7 @@ RESULT: Final = "result.json"
 MAX_SECONDS: Final = 900.0
 MAX_AT_ONCE: Final = 3
 KEPT_SECONDS: Final = 3600.0
+END_SECONDS: Final = 5.0
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -79,6 +80,7 @@ class Checks:
         self, job_name: str, config_toml: str, command: Callable[[RunFolder], list[str]]
     ) -> str:
         with self._lock:
+            self._forget_ended()
             at_work = [check for check in self._checks.values() if check.process.poll() is None]
             if len(at_work) >= MAX_AT_ONCE:
                 raise UserError(
@@ -147,7 +149,20 @@ class Checks:
         for check in checks:
             if check.process.poll() is None:
                 check.process.terminate()
-            check.process.wait()
+        for check in checks:
+            try:
+                check.process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                check.process.kill()
+                check.process.wait()
+
+    def _forget_ended(self) -> None:
+        """Let go of checks that ended so long ago that nobody waits for their text."""
+        limit = time.monotonic() - KEPT_SECONDS
+        for name, check in list(self._checks.items()):
+            if check.started < limit and check.process.poll() is not None:
+                del self._checks[name]
+                shutil.rmtree(check.folder, ignore_errors=True)
 
     def _forget_old(self) -> None:
         """Remove what earlier checks left behind; only folders named as ours."""

@@ -146,10 +146,12 @@ class Projects:
         return found[:MAX_LISTED]
 
     def forget(self, project_id: str) -> None:
-        """Take a project off the list; its pictures and runs stay. Raises `OSError`."""
+        """Take a project off the list; its pictures and runs stay. Raises `OSError`, and
+        `UserError` when another program keeps the lock."""
         path = self._path(project_id)
-        if path is not None:
-            path.unlink(missing_ok=True)
+        if path is not None and path.exists():
+            with file_lock(self._folder / "lock"):  # a change that goes on would bring it back
+                path.unlink(missing_ok=True)
 
     def _path(self, project_id: str) -> Path | None:
         return self._folder / f"{project_id}.json" if _ID.fullmatch(project_id) else None

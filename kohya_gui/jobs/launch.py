@@ -9,6 +9,7 @@ several processes.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -60,6 +61,7 @@ JOB_PAGES: Final[dict[str, str]] = {
 RUN_VARIABLE: Final = "SD_SCRIPTS_RUN_DIR"
 """Set for the process and so for all its children: shows to which run a process belongs."""
 
+_TRACKED: Final = re.compile(r"""^\s*log_with\s*=\s*["'](?:wandb|all)["']""", re.MULTILINE)
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
@@ -126,7 +128,8 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     """
     # The login of the GUI is nobody else's business.
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
-    if "wandb" in request.config_toml and (key := secret(WANDB_KEY)) is not None:
+    variables.pop(WANDB_KEY, None)
+    if _TRACKED.search(request.config_toml) and (key := secret(WANDB_KEY)) is not None:
         variables[WANDB_KEY] = key.get_secret_value()
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]

@@ -304,7 +304,8 @@ class JobQueue:
         except ValidationError as error:
             aside = self._path.with_name(f"queue.damaged-{time.strftime('%Y%m%d-%H%M%S')}.json")
             with contextlib.suppress(OSError):  # another window may have done it just now
-                os.replace(self._path, aside)
+                if self._path.read_bytes() == text:  # and a good one may be there by now
+                    os.replace(self._path, aside)
             raise UserError(
                 "The queue file was damaged, or made by a newer version of this program.",
                 option="workspace",

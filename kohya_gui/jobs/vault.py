@@ -6,10 +6,12 @@ A secret is a `SecretStr` wherever it goes: printed, logged or put into a page, 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import SecretStr
 
@@ -30,6 +32,10 @@ SECRETS: Final[Mapping[str, str]] = {
 SERVICE: Final = "kohya_gui"
 """The name under which the keyring keeps them."""
 
+PATIENCE_SECONDS: Final = 30.0
+"""So long its owner has to open the keyring when it asks."""
+
+_Answer = TypeVar("_Answer")
 KeyringState = Literal["ready", "missing", "closed"]
 _USUAL: Final = 1.0
 """Keyrings below this priority keep nothing, or in plain text (see keyring's own documentation)."""
@@ -90,12 +96,8 @@ def keep(name: str, value: SecretStr) -> None:
         raise UserError("The secret is empty.", hint=f"To take it away: secret forget {name}.")
     look_at_keyring().needed()
     import keyring
-    from keyring.errors import KeyringError
 
-    try:
-        keyring.set_password(SERVICE, name, value.get_secret_value().strip())
-    except KeyringError as error:
-        raise _shut(name, error) from None  # what failed may hold the secret
+    _answered(name, lambda: keyring.set_password(SERVICE, name, value.get_secret_value().strip()))
 
 
 def forget(name: str) -> bool:
@@ -105,12 +107,8 @@ def forget(name: str) -> bool:
     if not _kept(name):
         return False
     import keyring
-    from keyring.errors import KeyringError
 
-    try:
-        keyring.delete_password(SERVICE, name)
-    except KeyringError as error:
-        raise _shut(name, error) from error
+    _answered(name, lambda: keyring.delete_password(SERVICE, name))
     return True
 
 
@@ -119,21 +117,34 @@ def _kept(name: str) -> str:
     if look_at_keyring().state != "ready":
         return ""
     import keyring
+
+    return (_answered(name, lambda: keyring.get_password(SERVICE, name)) or "").strip()
+
+
+def _answered(name: str, ask: Callable[[], _Answer]) -> _Answer:
+    """Return what the keyring answers. It may wait for its owner to open it; a queue must not wait
+    with it for ever. Raises `UserError`."""
     from keyring.errors import KeyringError
 
+    asked: Future[_Answer] = Future()
+
+    def work() -> None:
+        try:
+            asked.set_result(ask())
+        except Exception as error:  # noqa: BLE001 - raised again for whoever asked
+            asked.set_exception(error)
+
+    threading.Thread(target=work, name="keyring", daemon=True).start()
     try:
-        return (keyring.get_password(SERVICE, name) or "").strip()
-    except KeyringError as error:
-        raise _shut(name, error) from error
+        return asked.result(PATIENCE_SECONDS)
+    except (KeyringError, TimeoutError) as error:
+        # Not the error itself: what failed may hold the secret.
+        raise UserError(
+            f"The keyring does not answer for {name} ({type(error).__name__}).",
+            hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
+        ) from None
 
 
 def _check_name(name: str) -> None:
     if name not in SECRETS:
         raise UserError(f"There is no secret {name}.", hint=f"Known: {', '.join(SECRETS)}.")
-
-
-def _shut(name: str, error: Exception) -> UserError:
-    return UserError(
-        f"The keyring does not answer for {name} ({type(error).__name__}).",
-        hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
-    )

@@ -14,6 +14,7 @@ from kohya_gui.checks import Checks
 from kohya_gui.jobs.launch import JOB_MODULES
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import UserError
+from tests.support.pages import eventually
 
 # Modules of the standard library stand in for a trainer: one that prints and ends well whatever
 # its arguments, one that refuses them with exit code 2, and one that is not there (exit code 1).
@@ -85,3 +86,36 @@ def test_only_old_checks_are_removed(workspace: Workspace) -> None:
     os.utime(other, (long_ago, long_ago))
     Checks(workspace)
     assert sorted(path.name for path in folder.iterdir()) == ["b" * 16, "mine"]
+
+
+def test_a_check_that_ended_long_ago_is_let_go(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(JOB_MODULES, "fake", GOOD)
+    checks = Checks(workspace)
+    first = checks.start("fake", "")
+    ended(checks, first)
+    second = checks.start("fake", "")
+    assert checks.look(first)["state"] == "good"
+    ended(checks, second)
+    monkeypatch.setattr(module, "KEPT_SECONDS", -1.0)
+    third = checks.start("fake", "")
+    assert [checks.look(one)["state"] for one in (first, second)] == ["gone", "gone"]
+    assert [path.name for path in (workspace.path / "checks").iterdir()] == [third]
+    checks.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a signal that is not heeded")
+def test_a_check_that_heeds_nothing_does_not_keep_the_program_open(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    deaf = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint('deaf', flush=True)\n"
+    (tmp_path / "deaf.py").write_text(f"{deaf}time.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(JOB_MODULES, "fake", "deaf")
+    monkeypatch.setattr(module, "END_SECONDS", 0.1)
+    checks = Checks(workspace)
+    name = checks.start("fake", "")
+    assert eventually(lambda: "deaf" in checks.look(name)["text"])
+    checks.close()
+    assert checks.look(name)["state"] == "crashed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from kohya_gui.guided import uploads
 from kohya_gui.guided.outcome import Checkpoint, advice_on, checkpoints_of, keep_result
 from kohya_gui.guided.project import ChangedError, Projects
 from kohya_gui.guided.uploads import Piece, take_piece, upload_folder
+from kohya_gui.jobs.lock import file_lock
 from kohya_gui.jobs.series import Curve
 from sd_scripts.errors import UserError
 from sd_scripts.runs.events import SaveEvent
@@ -43,6 +45,19 @@ def test_answers_that_cannot_be_are_refused(context: Context, values: dict[str, 
     with pytest.raises(UserError):
         projects.change(project.id, values)
     assert projects.load(project.id) == project
+
+
+def test_a_project_that_is_forgotten_does_not_come_back(context: Context) -> None:
+    projects = Projects(context.workspace)
+    one = projects.new()
+    with ThreadPoolExecutor(1) as pool:
+        with file_lock(context.workspace.path / "teach" / "lock"):  # a change goes on
+            forgetting = pool.submit(projects.forget, one.id)
+            assert projects.load(one.id) == one
+            projects._write(one)
+        forgetting.result(60)
+    assert projects.load(one.id) is None
+    projects.forget(one.id)  # a second time changes nothing
 
 
 @pytest.mark.parametrize("name", ["", "..", "../../settings", "0" * 15, "0" * 16])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,9 @@ def test_a_secret_is_never_shown_by_its_type(ring: InMemory, tmp_path: Path) -> 
     assert VALUE not in f"{shown} {shown!r} {json.dumps(shown, default=str)}"
 
 
-def test_a_job_gets_the_key_it_needs_and_no_other_secret(ring: InMemory, tmp_path: Path) -> None:
+def test_a_job_gets_the_key_it_needs_and_no_other_secret(
+    ring: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in vault.SECRETS:
         vault.keep(name, SecretStr(f"{VALUE} {name}"))
     request = JobRequest(job_name="train_network", config_toml="seed = 1", name="x")
@@ -92,6 +95,10 @@ def test_a_job_gets_the_key_it_needs_and_no_other_secret(ring: InMemory, tmp_pat
     variables = environment_for(RunFolder(tmp_path), tracked)
     assert [name for name, one in variables.items() if VALUE in one] == [vault.WANDB_KEY]
     assert VALUE not in tracked.model_dump_json()
+    monkeypatch.setenv(vault.WANDB_KEY, VALUE)
+    assert vault.WANDB_KEY not in environment_for(RunFolder(tmp_path), request)
+    everywhere = request.model_copy(update={"config_toml": "[a]\nlog_with = 'all'"})
+    assert environment_for(RunFolder(tmp_path), everywhere)[vault.WANDB_KEY] == VALUE
 
 
 def test_a_keyring_that_is_shut_is_told_where_it_is_needed(
@@ -109,6 +116,17 @@ def test_a_keyring_that_is_shut_is_told_where_it_is_needed(
     assert notifier._found_address() is None
     assert "does not answer" in str(notifier.problem)
     assert VALUE not in capsys.readouterr().err
+
+
+def test_a_keyring_that_waits_for_its_owner_keeps_nobody_waiting(
+    ring: InMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+    monkeypatch.setattr(vault, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(ring, "get_password", lambda *_: opened.wait(60) and None)
+    with pytest.raises(UserError, match="does not answer for KOHYA_GUI_WEBHOOK"):
+        vault.secret(vault.WEBHOOK, {})
+    opened.set()
 
 
 def test_without_a_keyring_the_environment_still_serves(
