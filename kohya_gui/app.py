@@ -134,7 +134,7 @@ def launch(
     blocks.launch(
         server_name=arguments.host,
         server_port=arguments.port,
-        auth=arguments.login.pair() if arguments.login else None,
+        auth=arguments.login.is_same if arguments.login else None,
         auth_message=auth_message,
         share=arguments.share,
         allowed_paths=list(allowed or allowed_folders(context)),

@@ -120,6 +120,30 @@ def test_settings_hold(watched: Watched, gui: Gui, tmp_path: Path) -> None:
     expect(page.locator("#kg-login pre")).not_to_have_text(first)
 
 
+def test_of_two_tabs_with_one_setting_the_later_is_told_and_decides(
+    watched: Watched, gui: Gui
+) -> None:
+    """Also where the secrets come from stands there, and no secret."""
+    mine = opened(watched.page, gui)
+    theirs = opened(watched.page.context.new_page(), gui)
+    ports = "#setting-main-process-port input"
+    for page, port in ((theirs, "29501"), (mine, "29502")):
+        page.locator(ports).fill(port)
+        page.locator("#setting-save").click()
+        expect(page.locator("#setting-said .kg-note")).to_be_visible()
+    expect(theirs.locator("#setting-said .kg-good")).to_be_visible()
+    expect(mine.locator("#setting-said .kg-bad")).to_be_visible()
+    expect(mine.locator(ports)).to_have_value("29502")
+    assert kept(gui)["processes"]["main_process_port"] == 29501
+    mine.locator("#setting-save").click()
+    expect(mine.locator("#setting-said .kg-good")).to_be_visible()
+    assert kept(gui)["processes"]["main_process_port"] == 29502
+    theirs.close()
+    rows = mine.locator("#setting-secrets li")
+    expect(rows).to_have_count(4)
+    expect(rows.filter(has_text="WANDB_API_KEY")).to_be_visible()
+
+
 def spoken(page: Page, described: Described, language: str) -> None:
     """Check that a page speaks a language, and names its options as ever."""
     texts = load_texts(language)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
+import tomlkit
 from pydantic import SecretStr
 
 from kohya_gui.forms.desk import Desk
@@ -263,6 +264,31 @@ def test_no_route_of_programs_gives_away_or_runs_anything(
                 assert (folder / "outside" / f"{NAME}.txt").exists()
     assert asked == []
     assert not (folder / "PWNED").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(
+            (name, "os.system")
+            for name in ("optimizer_type", "lr_scheduler_type", "network_module")
+        ),
+        *((name, "json") for name in ("network_module", "log_with", "sample_sampler")),
+        ("lr_scheduler", "__import__('os').system"),
+        ("network_args", ["module=os", "algo=__import__('os')"]),
+        ("optimizer_args", ["weight_decay=__import__('os').system('touch PWNED')"]),
+        ("lr_scheduler_args", ["lr_lambda=lambda step: open('PWNED', 'w')"]),
+    ],
+)
+def test_no_value_names_what_is_imported_or_run(served: Served, option: str, value: object) -> None:
+    """What may be named stands in tables, and values are read as what they are."""
+    text = tomlkit.dumps(
+        {"pretrained_model_name_or_path": "m", "train_data_dir": "p", option: value}
+    )
+    with served.client() as client:
+        answer = client.post(f"{PREFIX}/jobs?do=check", content=text)
+    assert answer.status_code == 422, answer.text
+    assert any(option in problem["option"] for problem in answer.json()["problems"])
 
 
 def test_secrets_in_settings_of_others_are_kept_nowhere(served: Served) -> None:

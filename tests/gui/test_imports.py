@@ -1,7 +1,9 @@
-"""The GUI's process never loads torch or what brings it: it opens fast and survives without."""
+"""The GUI's process never loads torch or what brings it: it opens fast and survives without. Its
+modules keep nothing of anybody."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +56,47 @@ print(sorted(set({HEAVY!r}) & set(sys.modules)))
     ended = run(code)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == "[]"
+
+
+KNOWN_STATE = frozenset({"_last_seen"})
+"""What this machine's cards were when they were last asked: the same for everybody."""
+_GROWS = ("append", "add", "update", "setdefault", "extend", "insert")
+_SHRINKS = ("pop", "clear", "remove", "discard", "popitem")
+CHANGES = frozenset((*_GROWS, *_SHRINKS, "sort"))
+
+
+def test_no_module_of_the_page_keeps_state_between_people() -> None:
+    """Several tabs and people share one program: what changes belongs to an object or a file."""
+    found = []
+    for path in sorted((ROOT / "kohya_gui").rglob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        names = {
+            target.id
+            for node in tree.body
+            for target in (
+                node.targets
+                if isinstance(node, ast.Assign)
+                else [node.target]
+                if isinstance(node, ast.AnnAssign)
+                else []
+            )
+            if isinstance(target, ast.Name)
+        }
+        changed = [name for node in ast.walk(tree) for name in changed_by(node)]
+        found += [(path.name, name) for name in changed if name in names - KNOWN_STATE]
+    assert found == []
+
+
+def changed_by(node: ast.AST) -> list[str]:
+    """Return the names of what a piece of code changes in place, or sets for the whole module."""
+    if isinstance(node, ast.Global):
+        return node.names
+    changed: list[ast.expr] = []
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        changed = [node.func.value] if node.func.attr in CHANGES else []
+    elif isinstance(node, ast.Assign | ast.Delete):
+        changed = [target.value for target in node.targets if isinstance(target, ast.Subscript)]
+    elif isinstance(node, ast.AugAssign):
+        target = node.target
+        changed = [target.value] if isinstance(target, ast.Subscript) else []
+    return [one.id for one in changed if isinstance(one, ast.Name)]
