@@ -117,6 +117,7 @@ SHUT = (
     *("/gradio_api/token", "/gradio_api/upload", "/gradio_api/queue/join", "/gradio_api/cancel"),
     *("/gradio_api/queue/data", "/gradio_api/call/x", "/gradio_api/process_recording"),
     *("/gradio_api/proxy=https://x.hf.space/a", "/gradio_api/dev/reload", "/gradio_api/vibe-edit"),
+    *("/gradio_api/heartbeat/x", "/gradio_api/info", "/gradio_api/user", "/gradio_api/reset"),
     *("/gradio_api/stream/x", "/gradio_api/deep_link", "/gradio_api/file/x", "/monitoring/x"),
     *("/gradio_api/file=http://192.0.2.1/x", "/gradio_api/file=HTTPS://192.0.2.1/x"),
 )
@@ -124,10 +125,9 @@ OPEN = frozenset(
     (
         *("/config", "/login", "/logout", "/theme.css", "/favicon.ico", "/robots.txt"),
         *("/manifest.json", "/svelte/{path:path}", "/static/{path:path}", "/assets/{path:path}"),
-        *("/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/login_check"),
-        *("/gradio_api/user", "/gradio_api/theme.css", "/gradio_api/info", "/gradio_api/reset"),
-        *("/gradio_api/component_server", "/gradio_api/heartbeat/{session_hash}"),
-        *("/gradio_api/run/{api_name}", "/gradio_api/file={path_or_url:path}"),
+        *("/gradio_api/startup-events", "/gradio_api/app_id", "/gradio_api/theme.css"),
+        *("/gradio_api/component_server", "/gradio_api/run/{api_name}"),
+        "/gradio_api/file={path_or_url:path}",
     )
 )
 
@@ -187,7 +187,7 @@ def test_without_a_login_there_is_only_the_login(guarded: Served) -> None:
         assert '"auth_required": true' in page or '"auth_required":true' in page
         assert "opt-learning_rate" not in page
         assert client.get(f"/gradio_api/file={guarded.run_file}").status_code == 401
-        assert client.get("/gradio_api/info").status_code == 401
+        assert client.get("/config").status_code == 401
         body = {"component_id": 1, "fn_name": "overview", "data": None, "session_hash": "x"}
         assert client.post("/gradio_api/component_server", json=body).status_code == 401
         call = {"fn_index": 0, "data": [], "session_hash": "x"}
