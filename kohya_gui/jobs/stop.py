@@ -82,7 +82,8 @@ def kill(run: RunFolder, grace_seconds: float = GRACE_SECONDS) -> int:
     processes = processes_of(run)
     if not processes:
         return 0
-    control.request(run, control.KILL_MARK)
+    with contextlib.suppress(FileNotFoundError):  # deleted by hand: nothing tells of it any more
+        control.request(run, control.KILL_MARK)
     _signal(processes, force=False)
     alive = _wait(processes, grace_seconds)
     # A dying parent may have started another child meanwhile.

@@ -24,10 +24,11 @@ def _path(run: RunFolder, name: str) -> Path:
 def request(run: RunFolder, name: str) -> None:
     """Ask the trainer of `run` for `name`, one of `REQUESTS`; asking twice is asking once.
 
-    Works before the trainer is up: it looks as soon as it can. Raises `OSError`.
+    Works before the trainer is up: it looks as soon as it can. Raises `OSError`; a run that was
+    deleted meanwhile does not come back.
     """
     path = _path(run, name)
-    run.control.mkdir(parents=True, exist_ok=True)
+    run.control.mkdir(exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         handle = os.open(path, flags, 0o644)

@@ -55,3 +55,10 @@ def test_a_missing_folder_has_no_requests_and_is_made_for_one(run: RunFolder) ->
 def test_an_unknown_request_is_a_fault_of_ours(run: RunFolder) -> None:
     with pytest.raises(AssertionError):
         control.request(run, "../config.toml")
+
+
+def test_a_deleted_run_does_not_come_back(run: RunFolder) -> None:
+    shutil.rmtree(run.path)
+    with pytest.raises(FileNotFoundError):
+        control.request(run, "stop")
+    assert not run.path.exists()

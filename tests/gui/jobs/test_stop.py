@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_kill_ends_the_children_too(workspace: Workspace) -> None:
     run, child = started_with_child(workspace)
     assert stop.kill(run) == 2
     wait_for(lambda: is_gone(child), "the child to end")
+
+
+def test_a_run_whose_folder_is_gone_can_still_be_ended(workspace: Workspace) -> None:
+    run, child = started_with_child(workspace)
+    shutil.rmtree(run.path, ignore_errors=True)  # it may be writing just now
+    (parent,) = [one for one in stop.processes_of(run) if one.pid != child.pid]
+    assert stop.kill(run, grace_seconds=0.3) == 2
+    wait_for(lambda: is_gone(child) and is_gone(parent), "both to end")
 
 
 def test_orphans_of_a_dead_run_are_found(workspace: Workspace) -> None:
