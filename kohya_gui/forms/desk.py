@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from kohya_gui.forms.drafts import SWEEP, Draft, lists_of
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.live import Live
 from kohya_gui.forms.openings import Opening, tell_import, why_not
-from kohya_gui.forms.own_presets import PresetDesk
+from kohya_gui.forms.own_presets import Action, PresetDesk
 from kohya_gui.forms.preparation import (
     Prepared,
     draft_of_file,
@@ -32,6 +32,7 @@ from kohya_gui.forms.toml_pane import TomlPane, with_toml
 from kohya_gui.jobs.launch import JobRequest, commands_text
 from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from kohya_gui.locales.speaking import told
 from kohya_gui.reasons import failure, reason
 from kohya_gui.settings import keep_page_defaults
 from sd_scripts.errors import Problem, UserError
@@ -64,12 +65,18 @@ class Desk:
         self.sweep = SweepDesk(context, job_type)
         kind = Live if issubclass(job_type, TrainingJob) else CaptionLive
         self.live: Live | CaptionLive = kind(context.scans, context.workspace, context.text)
-        self._plain: dict[str, Callable[[Draft], dict[str, Any]]] = {
+        self._actions: dict[str, Action] = {
             "show": self._show,
             "check": self._check,
             "start": self._start,
             "queue": self._queue,
             "requeue": self._requeue,
+            "save": self._save,
+            "sweep": lambda draft, data: self.sweep.start(draft, self._request),
+            "begin_with": lambda draft, data: self._begin_with(draft),
+            "begin_plain": lambda draft, data: self._begin_with(None),
+            "import": lambda draft, data: tell_import(data, self.job_type, self._text),
+            **self.own_presets.actions,
         }
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
 
@@ -218,19 +225,7 @@ class Desk:
     def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
         """Do something with the form and return what the page shows of it."""
         try:
-            if (plain := self._plain.get(what)) is not None:
-                return plain(draft)
-            match what:
-                case "save":
-                    return self._save(draft, data)
-                case "sweep":
-                    return self.sweep.start(draft, self._request)
-                case "begin_with" | "begin_plain":
-                    return self._begin_with(draft if what == "begin_with" else None)
-                case "import":
-                    return tell_import(data, self.job_type, self._text)
-            if what.startswith("preset_"):
-                return self.own_presets.act(what, data, draft)
+            return self._actions[what](draft, data)
         except UserError as error:
             raw = full_raw(draft)
             return {
@@ -239,7 +234,6 @@ class Desk:
             }
         except OSError as error:
             return {"state": "failed", "text": failure(error)}
-        raise AssertionError(f"unknown action {what!r}")
 
     def _job(self, draft: Draft) -> tuple[Prepared, Job]:
         """Return the job of a draft. Raises `UserError` with everything wrong with its values."""
@@ -263,7 +257,7 @@ class Desk:
         empty = JobRequest(job_name=name, config_toml="", name=name, processes=self._processes)
         return self._context.queue.is_free(empty)
 
-    def _show(self, draft: Draft) -> dict[str, Any]:
+    def _show(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         prepared, job = self._job(draft)
         example = f"{safe_name(prepared.name)}-{time.strftime('%Y%m%d-%H%M%S')}"
         run = RunFolder(self._context.workspace.runs / example)
@@ -288,7 +282,7 @@ class Desk:
         write_atomic(path, lists or job_to_toml(job, only_changed=True))
         return {"state": "saved", "file": str(path)}
 
-    def _check(self, draft: Draft) -> dict[str, Any]:
+    def _check(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         prepared, job = self._job(draft)
         prepared.write_prompts()
         check = self._context.checks.start(self.job_type.name, job_to_toml(job))
@@ -310,18 +304,18 @@ class Desk:
             processes=self._processes,
         )
 
-    def _start(self, draft: Draft) -> dict[str, Any]:
+    def _start(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         request = self._request(draft)
         match self._context.queue.submit(request, self._context.settings().when_busy):
             case Submitted(run=run, text=text):
-                return {"state": "started", "run": run.id, "text": text}
+                return {"state": "started", "run": run.id, "text": told(text)}
             case Queued(id=queue_id, text=text):
-                return {"state": "queued", "text": text, "queued": queue_id}
+                return {"state": "queued", "text": told(text), "queued": queue_id}
             case Refused(text=text, running=running):
-                return {"state": "refused", "text": text, "running": list(running)}
+                return {"state": "refused", "text": told(text), "running": list(running)}
         raise AssertionError("submit knows three answers")
 
-    def _queue(self, draft: Draft) -> dict[str, Any]:
+    def _queue(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         """Put the job at the end of the queue, and let the form stay for the next one."""
         request = self._request(draft)
         (job,) = self._context.queue.add([request])
@@ -332,7 +326,7 @@ class Desk:
             "text": self._text("form.queued", name=request.name, place=place),
         }
 
-    def _requeue(self, draft: Draft) -> dict[str, Any]:
+    def _requeue(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         """Give the waiting job that was opened here what stands in the form now."""
         request = self._request(draft)
         job_id, version = str(draft.about.get("queued")), int(draft.about.get("version") or 0)

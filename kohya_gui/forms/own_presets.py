@@ -26,6 +26,8 @@ from sd_scripts.runs.folder import safe_name
 
 OWN: Final = "own:"
 """Ids of these presets begin so; the file's name without its ending follows."""
+Action = Callable[[Draft, Mapping[str, object]], dict[str, Any]]
+"""What is done with a form, by what was sent with the wish; returns what the page shows of it."""
 
 
 class OwnPresets:
@@ -107,30 +109,32 @@ class PresetDesk:
         self._workspace = context.workspace
         self._job_type = job_type
         self.own = OwnPresets(context.workspace, job_type)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return all own presets as the page shows them."""
-        return [preset_row(preset, self._job_type.name, self._text) for preset in self.own.list()]
-
-    def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
-        """Do something with own presets. Raises `UserError` and `OSError`."""
-        ways: dict[str, Callable[[Mapping[str, object], Draft], dict[str, Any]]] = {
+        ways: dict[str, Action] = {
             "preset_save": self._save,
             "preset_rename": self._rename,
             "preset_delete": self._delete,
             "preset_export": self._export,
             "preset_import": self._import,
         }
-        return {"own": None, **ways[what](data, draft)} | {"own": self.rows()}
+        self.actions = {name: self._then_rows(action) for name, action in ways.items()}
+        """What can be done with them; each may raise `UserError` and `OSError`."""
 
-    def _save(self, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Return all own presets as the page shows them."""
+        return [preset_row(preset, self._job_type.name, self._text) for preset in self.own.list()]
+
+    def _then_rows(self, action: Action) -> Action:
+        """Let an action's answer tell how the own presets stand after it."""
+        return lambda draft, data: {**action(draft, data), "own": self.rows()}
+
+    def _save(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         title, note = (_line(str(data.get(key) or "")) for key in ("title", "note"))
         if not title:
             raise UserError(self._text("presets.needs_title"))
         values = preset_values(self._job_type, draft)
         return self._keep(Preset("", title, note, (), "own", values), data)
 
-    def _import(self, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+    def _import(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         source = str(data.get("source") or "preset.toml")
         preset = preset_of_text(str(data.get("text") or ""), "", Path(source).stem)
         known = specs_by_name(self._job_type)
@@ -157,7 +161,7 @@ class PresetDesk:
             return {"state": "preset_exists", "title": preset.title, "sent": dict(data)}
         return self._said("presets.saved", title=preset.title)
 
-    def _rename(self, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+    def _rename(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         title = _line(str(data.get("title") or ""))
         if not title:
             raise UserError(self._text("presets.needs_title"))
@@ -165,11 +169,11 @@ class PresetDesk:
             raise UserError(self._text("presets.not_renamed", title=title))
         return self._said("presets.saved", title=title)
 
-    def _delete(self, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+    def _delete(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         self.own.delete(str(data.get("preset")))
         return self._said("presets.deleted")
 
-    def _export(self, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
+    def _export(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
         wanted = str(data.get("preset"))
         text = self.own.text(wanted)
         if text is None:

@@ -20,8 +20,6 @@ from kohya_gui.jobs.costs import Cost, cost_of, earlier_steps
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.machine import look_at_machine
 from kohya_gui.jobs.sweeps import (
-    MAX_RUNS,
-    TooManyRunsError,
     Variant,
     can_vary,
     read_axes,
@@ -112,13 +110,7 @@ class SweepDesk:
             raise UserError.of(problems)
         if not axes:
             raise UserError(self._text("sweep.empty"))
-        try:
-            found = variants(prepare(draft, self._context.workspace).name, axes)
-        except TooManyRunsError as error:
-            fields = {"n": error.number, "product": error.product, "most": MAX_RUNS}
-            raise UserError(
-                self._text("sweep.too_many", **fields), hint=self._text("sweep.too_many_hint")
-            ) from error
+        found = variants(prepare(draft, self._context.workspace).name, axes)
         return [(variant, self._with(draft, variant)) for variant in found]
 
     def _with(self, draft: Draft, variant: Variant) -> Draft:

@@ -41,28 +41,6 @@ class Variant:
     changes: Mapping[str, object]
 
 
-class TooManyRunsError(UserError):
-    """The lists make more runs than one job may. `counts` are their lengths."""
-
-    def __init__(self, axes: Sequence[Axis]) -> None:
-        self.counts = tuple(len(axis.values) for axis in axes)
-        super().__init__(
-            f"That makes {self.number} runs ({self.product}); at most {MAX_RUNS} fit into one go.",
-            option=", ".join(axis.option for axis in axes),
-            hint="Take out some values, or try one option after the other.",
-        )
-
-    @property
-    def number(self) -> int:
-        """How many runs that would be."""
-        return math.prod(self.counts)
-
-    @property
-    def product(self) -> str:
-        """The lengths as a product in words."""
-        return " × ".join(map(str, self.counts))
-
-
 def can_vary(spec: OptionSpec) -> bool:
     """Tell whether an option takes one value, so that a list of them makes runs."""
     return spec.kind not in ("texts", "key_values")
@@ -125,10 +103,16 @@ def lists_toml(job_type: type[Job], wanted: Mapping[str, Sequence[str]]) -> str:
 def variants(name: str, axes: Sequence[Axis]) -> tuple[Variant, ...]:
     """Return every combination, named so that one tells them apart.
 
-    Raises `TooManyRunsError` when that is more than `MAX_RUNS`.
+    Raises `UserError` when that is more than `MAX_RUNS`.
     """
-    if math.prod(len(axis.values) for axis in axes) > MAX_RUNS:
-        raise TooManyRunsError(axes)
+    counts = [len(axis.values) for axis in axes]
+    if (number := math.prod(counts)) > MAX_RUNS:
+        product = " × ".join(map(str, counts))
+        raise UserError(
+            f"That makes {number} runs ({product}); at most {MAX_RUNS} fit into one go.",
+            option=", ".join(axis.option for axis in axes),
+            hint="Take out some values, or try one option after the other.",
+        )
     found: dict[str, Variant] = {}
     for values in itertools.product(*(axis.values for axis in axes)):
         changes = {axis.option: value for axis, value in zip(axes, values, strict=True)}
