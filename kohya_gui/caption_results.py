@@ -11,10 +11,10 @@ from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import failure
+from kohya_gui.reasons import failure, told_line
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.waiting import leave_queue, look_queued, next_queued
-from sd_scripts.errors import UserError
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.runs import undo
 from sd_scripts.runs.events import CaptionEvent
 from sd_scripts.runs.folder import RunFolder
@@ -87,16 +87,18 @@ class CaptionResults:
             "state_text": self._context.text(f"state.{status.state}"),
             "detail": told(status.detail),
             "hint": told(status.hint),
-            "problems": [f"{told(one.message)} {told(one.hint)}" for one in status.problems],
+            "problems": [told_line(one) for one in status.problems],
             "active": status.active,
-            "doing": (phase.text or phase.name) if phase else "",
+            "doing": told(phase.text or phase.name) if phase else "",
             "done": phase.done if phase else 0,
             "total": phase.total if phase else None,
             "count": len(captions),
             "pages": -(-len(captions) // ROWS),
             "rows": shown,
             "more_thumbnails": budget <= 0,
-            "warnings": [f"{told(one.text)} {told(one.hint)}" for one in feed.warnings[:20]],
+            "warnings": [
+                told_line(Problem(one.text, None, one.hint)) for one in feed.warnings[:20]
+            ],
             "num_warnings": len(feed.warnings),
             "undo": None if status.active else _undo_state(summary.folder),
         }

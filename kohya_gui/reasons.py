@@ -6,6 +6,7 @@ import errno
 from typing import Final
 
 from kohya_gui.locales.speaking import asked_texts, told
+from sd_scripts.errors import Problem, UserError
 
 _KEYS: Final = {
     errno.ENOSPC: "disk.full",
@@ -28,13 +29,35 @@ def reason(error: Exception) -> str:
     it; anything else is told as it was said.
     """
     if not isinstance(error, OSError):
-        return str(error)
+        return told(str(error)).rstrip(".")
     key = _KEYS.get(error.errno or 0)
     if key in _ABOUT_A_PATH and not error.filename:
         key = None
     if key is None:
         return error.strerror or str(error)
     return asked_texts()(key, path=error.filename)
+
+
+def first_problem(error: Exception) -> Problem:
+    """Return the first problem of an error, or its failure as one."""
+    return error.problems[0] if isinstance(error, UserError) else Problem(failure(error))
+
+
+def told_row(problem: Problem, called: str = "message") -> dict[str, str]:
+    """Return what is wrong (under the name `called`) and its `hint`, as a page's script gets it."""
+    return {called: told(problem.message), "hint": told(problem.hint)}
+
+
+def told_of(name: str, reason: str) -> str:
+    """Return what is wrong with a picture ("is empty"); other languages need its name in it."""
+    whole = f"{name} {reason}"
+    words = told(whole)
+    return told(reason) if words == whole else words
+
+
+def told_line(problem: Problem) -> str:
+    """Return what is wrong and its hint in one line."""
+    return f"{told(problem.message)} {told(problem.hint)}".strip()
 
 
 def failure(error: Exception) -> str:

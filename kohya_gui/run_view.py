@@ -20,7 +20,7 @@ from kohya_gui.jobs.series import Chart, Curve
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import reason
+from kohya_gui.reasons import reason, told_row
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.errors import Problem
 from sd_scripts.runs.control import is_requested
@@ -167,7 +167,7 @@ class RunViews:
             "more_thumbnails": budget <= 0,
             "saves": [_save(run, save) for save in feed.saves],
             "warnings": [
-                {"text": told(w.text), "hint": told(w.hint), "option": w.option}
+                {**told_row(Problem(w.text, None, w.hint), "text"), "option": w.option}
                 for w in feed.warnings
             ],
             "phase": None
@@ -239,12 +239,7 @@ def run_row(summary: RunSummary, text: Texts) -> dict[str, Any]:
 
 
 def _problem(problem: Problem) -> dict[str, str | None]:
-    return {
-        "message": told(problem.message),
-        "option": problem.option,
-        "hint": told(problem.hint),
-        "severity": problem.severity,
-    }
+    return {**told_row(problem), "option": problem.option, "severity": problem.severity}
 
 
 def _stamp(run: RunFolder) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from kohya_gui.datasets.captions import Caption, CaptionBook
 from kohya_gui.datasets.scan import DatasetScan, Picture
+from kohya_gui.reasons import told_of
 from sd_scripts.dataset.buckets import BucketSettings, Placer
 from sd_scripts.dataset.caption_edit import tags_of
 from sd_scripts.dataset.decisions import Decisions, PictureDecision
@@ -156,7 +157,8 @@ class Table:
 
     def _row(self, picture: Picture, tokens: int) -> dict[str, Any]:
         caption, decision = self.caption(picture), self.decision(picture)
-        problems = list(self._problems(picture, caption))
+        name = picture.path.name
+        problems = [(code, told_of(name, why)) for code, why in self._problems(picture, caption)]
         if tokens > self.settings.max_tokens:
             problems.append((TOO_LONG, ""))
         captions = caption.captions

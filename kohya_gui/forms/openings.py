@@ -10,6 +10,8 @@ from typing import Any
 from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
 from kohya_gui.importers.report import Report
 from kohya_gui.locales import Texts
+from kohya_gui.locales.speaking import told
+from kohya_gui.reasons import told_line
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import Job
 
@@ -43,7 +45,7 @@ def tell_import(data: Mapping[str, object], job_type: type[Job], text: Texts) ->
     try:
         report = opening.report()
     except UserError as error:
-        why = [str(problem) for problem in error.problems]
+        why = [told_line(problem) for problem in error.problems]
         return _report_row(opening.source, why)
     if report is None:
         return {"state": "no_report"}
@@ -55,7 +57,8 @@ def tell_import(data: Mapping[str, object], job_type: type[Job], text: Texts) ->
         "mapped": text("form.import_mapped"),
     }
     sections = [
-        {"fate": fate, "title": headings[fate], "lines": lines} for fate, lines in report.sections()
+        {"fate": fate, "title": headings[fate], "lines": [told(line) for line in lines]}
+        for fate, lines in report.sections()
     ]
     refused = report.refused if fits else why_not(report, job_type, text)
     return {**_report_row(opening.source, refused), "fits": fits, "sections": sections}
@@ -74,6 +77,6 @@ def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:
         "state": "report",
         "source": source,
         "fits": False,
-        "refused": list(refused),
+        "refused": [told(why) for why in refused],
         "sections": [],
     }

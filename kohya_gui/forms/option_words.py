@@ -59,12 +59,13 @@ def _keys() -> dict[tuple[str, What, str], str]:
 
 
 def english_words() -> dict[str, str]:
-    """Return every word that options, their groups and units carry in English, by its key."""
+    """Return every word of options, their choices, groups and units in English, by its key."""
     words = {key: english for (_, _, english), key in _keys().items()}
     for job in JOBS.values():
         for spec in option_specs(job):
             more = {"typical": spec.typical, "cost": spec.cost}
             words |= {f"option.{spec.name}.{what}": said for what, said in more.items() if said}
+            words |= {f"choice.{spec.name}.{choice}": said for choice, said in spec.choice_help}
         words |= {f"group.{group}": title for group, title in group_titles(job).items()}
         words |= {f"unit.{spec.unit}": spec.unit for spec in option_specs(job) if spec.unit}
     return words

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kohya_gui.forms import option_words
+from kohya_gui.forms.help_words import help_of
 from kohya_gui.locales import Texts
 from kohya_gui.quick_gradio import gr
 from sd_scripts.options.form_values import to_widget
 from sd_scripts.options.schema import OptionSpec
-from sd_scripts.options.words import applies_words, kind_words, limits_words, value_words
 
 Widget = gr.Textbox | gr.Checkbox | gr.Dropdown
 _CHOSEN: Final = ("file", "folder", "file_or_folder")
@@ -103,24 +103,10 @@ def _placeholder(spec: OptionSpec, text: Texts) -> str:
 
 def script_facts(spec: OptionSpec, text: Texts) -> dict[str, Any]:
     """Return what the page's script needs: for search, the tier filter, Browse, and the help."""
-
-    def told(part: str, otherwise: str | None) -> str | None:
-        return text.optional(f"option.{spec.name}.{part}", otherwise or "") or None
-
     return {
         "label": option_words.label(spec, text),
         "tier": spec.tier,
         "kind": spec.path,
         "words": " ".join((*spec.keywords, *spec.old_names)),
-        "typical": told("typical", spec.typical),
-        "cost": told("cost", spec.cost),
-        "value": None if spec.kind == "choice" else _takes(spec),
-        "default": value_words(None if spec.required else spec.default),
-        "applies": applies_words(spec),
-        "old_names": ", ".join(spec.old_names),
-        "choices": spec.choice_help,
+        **help_of(spec, text),
     }
-
-
-def _takes(spec: OptionSpec) -> str:
-    return "; ".join(part for part in (kind_words(spec), limits_words(spec)) if part)

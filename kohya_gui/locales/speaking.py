@@ -108,7 +108,7 @@ class SpokenTexts(Texts):
         return built
 
     def _said(self, mark: re.Match[str], texts: Texts) -> str:
-        words = self._marked[int(mark[2])](texts)
+        words: str = self._spoken(self._marked[int(mark[2])](texts), texts)  # a value may be a mark
         for way in _WAYS[mark[1]]:
             words = way(words)
         return words

@@ -1,8 +1,12 @@
 """What trainers tell, in the language of the page: found by its English words, filled in anew.
 
-The trainers speak English, to command lines, logs and events, and know no language. What a beginner
-meets most often stands as templates in `problems/en.toml`; a text that one of them fits is told by
-the template of the same key in another language, with the same values. All else stays English.
+The trainers speak English, to command lines, logs and events, and know no language. What they tell
+stands as templates in `problems/en.toml`; a text that one of them fits is told by the template of
+the same key in another language, with the same values. All else stays English.
+
+The name of a field says what fits it: `word…` is one word, `file…` has no semicolon,
+`path_named` holds a slash, `said…` is a text that other templates fit, and `told…` is told by them
+as far as they do. Other values stay.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 import re
 import string
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from kohya_gui.locales import ENGLISH, load_texts
 
@@ -20,24 +24,35 @@ _MAX_LENGTH: Final = 2000
 _NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
 
 
+class _Template(NamedTuple):
+    key: str
+    mark: str
+    """Words that every text which fits has: looked for first, since that is fast."""
+    pattern: str
+
+
 @cache
-def _templates() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return the pattern of each key; those with more fixed words come first."""
+def _templates() -> tuple[_Template, ...]:
+    """Return what there is to fit; templates with more fixed words come first."""
     english = load_texts(ENGLISH)
-    known = english.keys()
-    keys = [key for key in sorted(known) if key.startswith(PREFIX)]
-    keys.sort(key=lambda key: -len(_fixed(english(key))))
-    return tuple((key, _pattern(english(key))) for key in keys)
+    keys = [key for key in sorted(english.keys()) if key.startswith(PREFIX)]
+    keys.sort(key=lambda key: -sum(map(len, _fixed(english(key)))))
+    return tuple(_Template(key, _mark(english(key)), _pattern(english(key))) for key in keys)
 
 
-def _fixed(template: str) -> str:
-    return "".join(part for part, *_ in string.Formatter().parse(template))
+def _fixed(template: str) -> list[str]:
+    return [part for part, *_ in string.Formatter().parse(template)]
 
 
-def _pattern(template: str) -> re.Pattern[str]:
-    """Return what fits a template: its first letter may be a capital, a field called `word` is one
-    word, one called `path_named` holds a slash, and a field behind a sentence may be missing (there
-    was no name to tell)."""
+def _mark(template: str) -> str:
+    """Return the longest fixed part; the first letter may be a capital and so does not count."""
+    parts = _fixed(template)
+    return max((part.strip() for part in (parts[0][1:], *parts[1:])), key=len)
+
+
+def _pattern(template: str) -> str:
+    """Return what fits a template: its first letter may be a capital, and a field behind a sentence
+    may be missing (there was no name to tell)."""
     pieces: list[str] = []
     for fixed, field, *_ in string.Formatter().parse(template):
         words = re.escape(fixed)
@@ -47,13 +62,20 @@ def _pattern(template: str) -> re.Pattern[str]:
         if field:
             pieces.append(f"(?P<{field}>{_what_fits(field)})")
     pattern = "".join(pieces)
-    pattern = re.sub(r"(?<=\\\.)(\\ \(\?P<\w+>\.\+\?\))$", r"(?:\1)?", pattern)
+    return re.sub(r"(?<=\\\.)(\\ \(\?P<\w+>\.\+\?\))$", r"(?:\1)?", pattern)
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Return a pattern that is needed: compiling all takes a fifth of a second."""
     return re.compile(pattern, re.DOTALL)
 
 
 def _what_fits(field: str) -> str:
     if field.startswith("word"):
         return "[^ ]+"
+    if field.startswith("file"):
+        return "[^;]+?"
     return r"\S*[/\\].*?" if field == "path_named" else ".+?"
 
 
@@ -73,11 +95,27 @@ def told_in(language: str, english: str) -> str:
 
 
 def _filled(language: str, english: str) -> str | None:
-    for key, pattern in _templates():
-        if found := pattern.fullmatch(english):
-            values = {name: value or "" for name, value in found.groupdict().items()}
-            if any(_NEXT_SENTENCE.search(value) for value in values.values()):
-                continue  # it is more than this template says
-            words = load_texts(language)(key, **values).strip()
-            return words[:1].upper() + words[1:] if english[:1].isupper() else words
+    for key, mark, pattern in _templates():
+        if mark not in english or (found := _compiled(pattern).fullmatch(english)) is None:
+            continue
+        values = _values(language, found.groupdict())
+        if values is None:
+            continue  # it is more than this template says
+        words = load_texts(language)(key, **values).strip()
+        return words[:1].upper() + words[1:] if english[:1].isupper() else words
     return None
+
+
+def _values(language: str, found: dict[str, str | None]) -> dict[str, str] | None:
+    """Return the values of a template's fields in a language; None if they do not fit."""
+    values: dict[str, str] = {}
+    for name, english in found.items():
+        values[name] = english or ""
+        if name.startswith(("said", "told")):
+            told = told_in(language, values[name])
+            if told == values[name] and name.startswith("said"):
+                return None
+            values[name] = told
+        elif _NEXT_SENTENCE.search(values[name]):
+            return None
+    return values

@@ -6,11 +6,10 @@ import json
 from collections.abc import Mapping
 from html import escape
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages import (
     dataset_doctor,
     dataset_masks,
@@ -22,8 +21,8 @@ from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
-from kohya_gui.reasons import failure
-from sd_scripts.errors import Problem, UserError
+from kohya_gui.reasons import first_problem, told_row
+from sd_scripts.errors import UserError
 
 TABS: Final[tuple[ModuleType, ...]] = (
     dataset_pictures,
@@ -85,11 +84,10 @@ class _FolderChoice:
         try:
             real = self._desk.resolve(wanted)
             remember_folder(self._workspace, real)
-        except UserError as error:
-            return json.dumps({"turn": turn, "folder": "", **_told(error.problems[0])}), ""
-        except OSError as error:
-            problem = Problem(failure(error))
-            return json.dumps({"turn": turn, "folder": str(real), **_told(problem)}), str(real)
+        except (UserError, OSError) as error:
+            folder = "" if isinstance(error, UserError) else str(real)
+            words = told_row(first_problem(error), "problem")
+            return json.dumps({"turn": turn, "folder": folder, **words}), folder
         facts = {"turn": turn, "folder": str(real), "ending": usual_ending(real)}
         return json.dumps(facts), str(real)
 
@@ -102,10 +100,6 @@ class _FolderChoice:
         if isinstance(request, Mapping):
             forget_folder(self._workspace, str(request.get("folder")))
         return recent_folders(self._workspace)
-
-
-def _told(problem: Problem) -> dict[str, Any]:
-    return {"problem": told(problem.message), "hint": told(problem.hint)}
 
 
 PAGE: Final = Page("pictures", "nav.pictures", _build)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from kohya_gui.browse import Browser
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.dataset_jobs import (
     Answer,
@@ -20,6 +21,7 @@ from kohya_gui.pages.dataset_jobs import (
 )
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
+from kohya_gui.reasons import told_of
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.dataset.decision_files import change_decisions, read_decisions
 from sd_scripts.dataset.decisions import Change, Decisions, PictureDecision
@@ -92,7 +94,7 @@ class DatasetDoctor:
         if place.decisions.is_file():
             fixed["picture_decisions"] = str(place.decisions)
         raw = data.get("raw")
-        name = f"doctor {folder.name}"
+        name = self._context.text("run_name.doctor", name=folder.name)
         typed = raw if isinstance(raw, Mapping) else {}
         return start_job(self._context, CheckPicturesJob, typed, fixed, name)
 
@@ -113,12 +115,12 @@ class DatasetDoctor:
         report, mark = self._report(folder)
         decisions = self._decisions(folder)
         answer: Answer = {
-            "undo": decisions.done[-1].text if decisions.done else "",
-            "redo": decisions.undone[-1].text if decisions.undone else "",
+            "undo": told(decisions.done[-1].text) if decisions.done else "",
+            "redo": told(decisions.undone[-1].text) if decisions.undone else "",
         }
         if report is not None:
             answer["mark"] = mark
-            answer["verdict"] = report.verdict
+            answer["verdict"] = told(report.verdict)
             answer["complete"] = report.complete
             answer["findings"] = [_finding_row(one, folder, decisions) for one in report.findings]
         return answer
@@ -226,13 +228,13 @@ def _finding_row(finding: Finding, folder: Path, decisions: Decisions) -> dict[s
     return {
         "code": finding.code,
         "weight": finding.weight,
-        "verdict": finding.verdict,
+        "verdict": told(finding.verdict),
         "pictures": [_picture_row(path, finding, folder, decisions) for path in finding.pictures],
         "groups": [[numbers[path] for path in group] for group in finding.groups],
         "remedies": [
             {
                 "kind": remedy.kind,
-                "label": remedy.label,
+                "label": told(remedy.label),
                 "pictures": [numbers[path] for path in remedy.pictures if path in numbers],
                 "prefix": remedy.prefix,
                 "done": _is_done(remedy, decisions),
@@ -240,8 +242,8 @@ def _finding_row(finding: Finding, folder: Path, decisions: Decisions) -> dict[s
             for remedy in finding.remedies
         ],
         "details": [
-            f"{shown(Path(name).name)}: {told}"
-            for name, told in finding.details.items()
+            f"{shown(Path(name).name)}: {told(detail)}"
+            for name, detail in finding.details.items()
             if name not in numbers
         ],
     }
@@ -252,7 +254,7 @@ def _picture_row(path: str, finding: Finding, folder: Path, decisions: Decisions
     inside = place.relative_to(folder) if place.is_relative_to(folder) else place
     return {
         "name": shown(inside).replace("\n", "⏎"),
-        "detail": finding.details.get(path, ""),
+        "detail": told_of(place.name, finding.details.get(path, "")),
         "excluded": decision.exclude,
         "cropped": decision.crop is not None,
     }

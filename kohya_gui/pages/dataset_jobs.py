@@ -14,7 +14,7 @@ from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import failure
+from kohya_gui.reasons import first_problem, told_row
 from kohya_gui.waiting import leave_queue, look_queued
 from sd_scripts.errors import UserError
 from sd_scripts.options.form_values import from_form
@@ -41,15 +41,11 @@ def in_words(
         try:
             return function(self, data)
         except UserError as error:
-            return {"problems": [_row(one.message, one.hint) for one in error.problems]}
+            return {"problems": [told_row(one) for one in error.problems]}
         except OSError as error:
-            return {"problems": [_row(failure(error), None)]}
+            return {"problems": [told_row(first_problem(error))]}
 
     return call
-
-
-def _row(message: str, hint: str | None) -> dict[str, str]:
-    return {"message": told(message), "hint": told(hint)}
 
 
 def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[dict[str, Any]]:
@@ -119,7 +115,7 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
         "state": status.state,
         "detail": told(status.detail),
         "hint": told(status.hint),
-        "problems": [_row(one.message, one.hint) for one in status.problems],
+        "problems": [told_row(one) for one in status.problems],
     }
 
 

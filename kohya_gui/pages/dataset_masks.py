@@ -14,10 +14,10 @@ from kohya_gui.browse import Browser
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import widget
+from kohya_gui.reasons import told_line
 from kohya_gui.thumbnails import DECODING, Thumbnails
 from sd_scripts.captioning.pictures import find_pictures
 from sd_scripts.dataset.mask_files import MaskPlaces, mask_bytes
@@ -267,8 +267,7 @@ class DatasetMasks:
 
 
 def _problem(error: UserError) -> Answer:
-    problem = error.problems[0]
-    return {"problem": f"{told(problem.message)} {told(problem.hint)}".strip()}
+    return {"problem": told_line(error.problems[0])}
 
 
 def _given(request: object, name: str) -> str:

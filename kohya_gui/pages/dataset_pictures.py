@@ -19,7 +19,7 @@ from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
-from kohya_gui.reasons import failure
+from kohya_gui.reasons import first_problem, told_row
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.dataset.tokens import cut_off_at
 from sd_scripts.errors import UserError
@@ -72,11 +72,8 @@ def _answer(function: _Ask) -> Callable[[PictureAnswers, object], Answer]:
         data = request if isinstance(request, Mapping) else {}
         try:
             return function(self, data)
-        except UserError as error:
-            problem = error.problems[0]
-            return {"problem": told(problem.message), "hint": told(problem.hint)}
-        except OSError as error:
-            return {"problem": failure(error), "hint": ""}
+        except (UserError, OSError) as error:
+            return {**told_row(first_problem(error), "problem")}
 
     return call
 
@@ -116,7 +113,7 @@ class PictureAnswers:
         }
         if data.get("facts"):
             answer["facts"] = {
-                "notes": [*scan.found.notes, *notes],
+                "notes": [told(note) for note in (*scan.found.notes, *notes)],
                 "folders": [shown(one) for one in scan.found.folders],
                 "problems": table.problem_counts(dataset.counts),
                 "verdicts": table.verdicts,
@@ -144,7 +141,7 @@ class PictureAnswers:
             "token_counts": dataset.counts.of(caption.captions),
             "cuts": [cut_off_at(one, limit) for one in caption.captions],
             "mark": caption.mark,
-            "closed": caption.problem if caption.target else self._text("dataset.linked"),
+            "closed": told(caption.problem) if caption.target else self._text("dataset.linked"),
             "caption_file": shown(caption.path.name),
             "encoding": caption.text.encoding if caption.text else "",
             "large": self._open.large_copy(picture) if data.get("large") else None,
@@ -165,7 +162,7 @@ class PictureAnswers:
         picture, texts = self._one(table, data), data.get("texts")
         caption = table.caption(picture)
         if caption.text is None:
-            return {"problem": caption.problem, "hint": ""}
+            return {"problem": told(caption.problem), "hint": ""}
         wanted = caption.text.with_captions([str(one) for one in texts or []])
         mark = caption.mark if data.get("force") else str(data.get("mark"))
         if wanted is caption.text and mark == caption.mark:

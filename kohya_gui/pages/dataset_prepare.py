@@ -64,7 +64,8 @@ class DatasetPrepare:
             fixed["picture_decisions"] = str(decisions)
         raw = data.get("raw")
         typed = raw if isinstance(raw, Mapping) else {}
-        return start_job(self._context, PreparePicturesJob, typed, fixed, f"prepare {folder.name}")
+        name = self._context.text("run_name.prepare", name=folder.name)
+        return start_job(self._context, PreparePicturesJob, typed, fixed, name)
 
     @in_words
     def prepare_state(self, data: Mapping[str, Any]) -> Answer:

@@ -12,9 +12,9 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.live import Live
 from kohya_gui.forms.preparation import prepare
 from kohya_gui.jobs.launch import JOB_PAGES
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.shell import widget
+from kohya_gui.reasons import told_line
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, TrainingJob
 
@@ -70,8 +70,7 @@ class DatasetSamples:
                 + (["--family", family] if family else []),
             )
         except UserError as error:
-            problem = error.problems[0]
-            return {"problem": f"{told(problem.message)} {told(problem.hint)}"}
+            return {"problem": told_line(error.problems[0])}
         return {"drawing": drawing, "ending": str(values.get("caption_extension") or "")}
 
     def _values(self, draft: Draft, folder: Path) -> dict[str, object]:

@@ -10,8 +10,8 @@ from kohya_gui.browse import Browser, Entry, Listing
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import failure
-from sd_scripts.errors import Problem, UserError
+from kohya_gui.reasons import first_problem, told_row
+from sd_scripts.errors import UserError
 
 
 def browse_roots(context: Context) -> tuple[Path, ...]:
@@ -34,16 +34,11 @@ def folder_lister(context: Context) -> Callable[[object], dict[str, Any]]:
         try:
             listing, chosen = _open(browser, Path(wanted), context)
         except (UserError, OSError) as error:  # the latter: a name longer than the disk knows
-            problem = _problem(error)
-            words = {"message": told(problem.message), "hint": told(problem.hint)}
+            words = told_row(first_problem(error))
             return {**_listing(_start(browser)), "places": places, "problem": words}
         return {**_listing(listing), "places": places, "chosen": chosen}
 
     return list_folder
-
-
-def _problem(error: UserError | OSError) -> Problem:
-    return error.problems[0] if isinstance(error, UserError) else Problem(failure(error))
 
 
 def _start(browser: Browser) -> Listing:
@@ -78,7 +73,7 @@ def _listing(listing: Listing) -> dict[str, Any]:
         "folder": listing.path,
         "parent": listing.parent,
         "entries": [_entry(entry) for entry in listing.entries],
-        "note": " · ".join([*counted, *([listing.note] if listing.note else [])]),
+        "note": " · ".join(told(part) for part in (*counted, listing.note) if part),
         "problem": None,
     }
 
@@ -90,7 +85,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind,
         "bytes": entry.size,
         "modified": entry.modified,
-        "note": entry.problem or entry.hint,
+        "note": told(entry.problem or entry.hint),
         "closed": entry.problem is not None,
     }
 

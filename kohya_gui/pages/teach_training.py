@@ -20,8 +20,8 @@ from kohya_gui.jobs.launch import commands_text
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.jobs.store import RunStore, RunSummary
 from kohya_gui.locales import Texts
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_jobs import Answer, in_words
+from kohya_gui.reasons import told_row
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.schema import specs_by_name
@@ -80,9 +80,7 @@ class TeachTraining:
             "family": ready.look.facts.family,
             "machine": self._machine(ready),
             "cards": [self._card(plan) for plan in ready.cards],
-            "problems": [
-                {"message": told(one.message), "hint": told(one.hint)} for one in ready.problems
-            ],
+            "problems": [told_row(one) for one in ready.problems],
             "changes": self._changes(project.changes),
             "length": project.length,
         }

@@ -14,9 +14,9 @@ from kohya_gui.guided.trying import MAX_STRENGTH, order_of
 from kohya_gui.guided.workshop import Workshop
 from kohya_gui.jobs.costs import SIDES
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.teach_training import asked_project, results_of, run_of
+from kohya_gui.reasons import told_row
 from sd_scripts.errors import UserError
 
 MAX_PROMPT: Final = 2000
@@ -84,9 +84,7 @@ class TeachTrying:
             "strength": first.networks[0].strength if first.networks else 1.0,
             "seed": first.seed,
             "pictures": self._pictures(view),
-            "problems": [
-                {"message": told(one.message), "hint": told(one.hint)} for one in view.problems
-            ],
+            "problems": [told_row(one) for one in view.problems],
         }
 
     def _pictures(self, view: OrderView) -> dict[str, str]:

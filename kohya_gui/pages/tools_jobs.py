@@ -73,7 +73,7 @@ class ToolJobs:
             raise UserError(self._context.text("tools.no_file"))
         path = Path(whole_path(given, self._context.workspace))
         model = Browser(browse_roots(self._context)).resolve(path)
-        name = f"{model.stem} ranks"
+        name = self._context.text("run_name.ranks", name=model.stem)
         return start_job(self._context, SliceDyloraJob, typed, {"model": str(model)}, name)
 
     @in_words
@@ -114,7 +114,9 @@ class ToolJobs:
             if file not in offer.files:
                 raise UserError(text("tools.file_gone"))
             values["network_weights"] = file
-        return start_job(self._context, RankLossesJob, {}, values, f"{run.name} losses", ANY)
+        return start_job(
+            self._context, RankLossesJob, {}, values, text("run_name.losses", name=run.name), ANY
+        )
 
     @in_words
     def rank_state(self, data: Mapping[str, Any]) -> Answer:

@@ -16,7 +16,7 @@ from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
 from kohya_gui.locales.speaking import told
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import Page, widget
-from kohya_gui.reasons import reason
+from kohya_gui.reasons import reason, told_row
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.trying.sources import (
     RunOffer,
@@ -243,9 +243,7 @@ class TryPage:
             "fraction": view.fraction,
             "before": view.before,
             "loading": view.doing.startswith("loading"),
-            "problems": [
-                {"text": told(one.message), "hint": told(one.hint)} for one in view.problems
-            ],
+            "problems": [told_row(one, "text") for one in view.problems],
             "pictures": [
                 {**one.model_dump(), "painted": painted.get(number)}
                 for number, one in enumerate(order.pictures)

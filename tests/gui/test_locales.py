@@ -26,7 +26,7 @@ SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/
 MODULES = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
 TEXTS = load_texts()
 KEYS = sorted(TEXTS.keys())
-OF_OPTIONS = ("option.", "group.", "unit.")
+OF_OPTIONS = ("option.", "choice.", "group.", "unit.")
 
 
 def used_keys(source: str, call: str) -> tuple[set[str], set[str]]:
@@ -57,7 +57,7 @@ def test_no_text_is_left_over() -> None:
         and f"'{key}'" not in MODULES
     }
     put_together = ("job.", "next.", "state.", "js.family.", "js.form.tier_", "settings.busy_")
-    put_together += ("problem.",)
+    put_together += ("problem.", "settings.secret_")
     put_together += ("start.", "teach.goal.", "teach.step.", "teach.card.", "teach.word.")
     put_together += ("teach.changeable.", "teach.sum.", "teach.advice.", "teach.next.")
     put_together += (
@@ -69,6 +69,7 @@ def test_no_text_is_left_over() -> None:
         "try.field_",
         "captioning.",
         "time.",
+        "takes.",
         *(f"settings.{name}" for name in Processes.model_fields),
     )
     assert {key for key in unused if not key.startswith(put_together)} == set()

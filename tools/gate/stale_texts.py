@@ -1,6 +1,6 @@
 """Which translations were made of an English text that has changed since.
 
-`kohya_gui/locales/seen/english.toml` holds a short hash of the English that each translation was
+`seen_english.toml` beside this file holds a short hash of the English that each translation was
 made of, by key; languages that are behind have a table of their own. The gate compares. After
 translations were looked at (and changed if need be), `python -m tools.gate.stale_texts --seen KEY`
 notes the English of now; `--new` notes translations that were added.
@@ -17,12 +17,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import kohya_gui
 from kohya_gui.forms import option_words, preset_words
 from kohya_gui.locales import ENGLISH, available_languages, own_texts
 from sd_scripts.files import write_atomic
 
-FILE: Final = Path(kohya_gui.__file__).resolve().parent / "locales" / "seen" / "english.toml"
+FILE: Final = Path(__file__).resolve().parent / "seen_english.toml"
 _HEAD: Final = (
     "# The English that translations were made of, as hashes: see tools/gate/stale_texts.py.\n\n"
 )
