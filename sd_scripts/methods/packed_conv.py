@@ -22,14 +22,15 @@ _FEW_PIXELS: Final = 64
 
 
 class PackedConv:
-    """A Conv2d's weight, as it came until it is first used, then packed for good.
+    """A Conv2d's weight, as it came until it is first used on few pixels, then packed for good.
 
     It owns the memory of the weight it is given, and changes the order of the numbers there.
 
     With more than `most_pixels` output pixels in a batch the plain convolution is used: their
-    neighbourhoods would be larger than the weight, which then is not what takes the time. It reads
-    the packed weight, too: its last bits depend on the order, and a resumed run may begin with
-    other sizes than the one it goes on with.
+    neighbourhoods would be larger than the weight, which then is not what takes the time. It always
+    reads the weight as it came: its last bits depend on the order of the numbers, and a resumed run
+    may begin with other sizes than the one it goes on with. That takes a copy at each use where a
+    run has both; the packed order would be slower for all that have large ones only.
     """
 
     def __init__(
@@ -69,18 +70,18 @@ class PackedConv:
         """Return the weight [out, in, k, k] without a copy; with channels last once packed."""
         if self._plain is not None:
             return self._plain
-        return self._kernels(self.pack())
+        return self.pack().view(len(self.pack()), *self._kernel, -1).permute(0, 3, 1, 2)
 
-    def _kernels(self, rows: Tensor) -> Tensor:
-        return rows.view(len(rows), *self._kernel, -1).permute(0, 3, 1, 2)
+    def _as_it_came(self, dtype: torch.dtype) -> Tensor:
+        return self.dense().to(dtype).contiguous()
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return the convolution of `x`, [B, out, H', W']."""
         batch, (height, width) = len(x), self._output_size(x.shape)
         pixels = batch * height * width
-        weight = self.pack().to(x.dtype)
         if pixels > self.most_pixels:
-            return functional.conv2d(x, self._kernels(weight), bias, *self.shape)
+            return functional.conv2d(x, self._as_it_came(x.dtype), bias, *self.shape)
+        weight = self.pack().to(x.dtype)
         around = self._neighbourhoods(x, (height, width))
         if pixels > _FEW_PIXELS:
             rows = self._right_product(around, weight, bias)
@@ -93,10 +94,9 @@ class PackedConv:
     def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         """Return the gradient [B, in, H, W] of the convolution's input."""
         batch, out, height, width = grad.shape
-        weight = self.pack().to(grad.dtype)
         if batch * height * width > self.most_pixels:
-            return self._plain_backward(grad, weight, x_shape)
-        grad_rows = grad.permute(0, 2, 3, 1).reshape(-1, out)
+            return self._plain_backward(grad, x_shape)
+        grad_rows, weight = grad.permute(0, 2, 3, 1).reshape(-1, out), self.pack().to(grad.dtype)
         around = self._right_product(grad_rows, weight.t(), None)
         return self._folded(around, (height, width), x_shape)
 
@@ -123,10 +123,10 @@ class PackedConv:
             return self
         return PackedConv(self.dense().to(device), self.shape, self.most_pixels)  # not oneDNN's
 
-    def _plain_backward(self, grad: Tensor, weight: Tensor, x_shape: torch.Size) -> Tensor:
+    def _plain_backward(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         unread = grad.new_empty(()).expand(x_shape)
         found: Tensor = torch.ops.aten.convolution_backward(
-            grad, unread, self._kernels(weight), None, *self.shape, False, (0, 0), 1,
+            grad, unread, self._as_it_came(grad.dtype), None, *self.shape, False, (0, 0), 1,
             (True, False, False),
         )[0]  # fmt: skip
         return found

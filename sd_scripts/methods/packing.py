@@ -217,7 +217,7 @@ def _allowed_bytes(parts: Sequence[nn.Module]) -> int:
 
 
 def packed(conv: nn.Conv2d, weight: Tensor, *, onednn: bool = False) -> PackedConv:
-    """Return a convolution's weight, packed in place when it is first used.
+    """Return a convolution's weight, packed in place when it is first used on few pixels.
 
     With `onednn` its float32 products are oneDNN's, which `can_pair` must have allowed.
     """
