@@ -143,10 +143,13 @@ def test_two_people_read_two_languages_at_once(served: Served) -> None:
         assert "*nav.settings*" in one.get("/", headers=wish).text
 
 
-def test_no_mark_is_left_on_any_page(served: Served) -> None:
+def test_every_page_speaks_lets_one_choose_and_has_no_mark_left(served: Served) -> None:
     with client(served, "xx") as other:
         for page in served.blocks.config["page"]:
-            assert "@kg" not in other.get(f"/{page}").text, page
+            text = other.get(f"/{page}").text
+            assert "@kg" not in text, page
+            assert "data-languages aria-label=" in text, page
+            assert "*nav.settings*" in text, page
             assert "@kg" not in other.get("/config", params={"page": page}).text
 
 

@@ -72,7 +72,7 @@ def pid_of(workspace: Workspace, run_id: str) -> int:
 def test_the_life_of_a_worker(
     trying: TryWorker, workspace: Workspace, model: Path, tmp_path: Path
 ) -> None:
-    """Started once, shared by two GUIs, cancelled, killed, started anew, unloaded."""
+    """Started once, shared by two GUIs, cancelled, killed, started anew, stopped as it paints."""
     assert trying.worker() is None
     assert not trying.unload()
     lora = write_lora(tmp_path / "lora.safetensors", model, "sd1")
@@ -109,52 +109,40 @@ def test_the_life_of_a_worker(
         placed.order_id for placed in (again, third, second, first)
     ]
     assert eventually(lambda: seen(trying, again).state == "done")
+
+    left = trying.submit(order(model, picture(sample_steps=LONG), picture()))
+    waiting = trying.submit(order(model, picture()))
+    assert left.run_id == again.run_id
+    assert eventually(lambda: seen(trying, left).fraction > 0)
+    process = psutil.Process(pid_of(workspace, again.run_id))
     assert trying.unload()
+    assert eventually(lambda: not process.is_running() or process.status() == "zombie")
     run = RunStore(workspace).get(again.run_id)
     assert run is not None
     assert eventually(lambda: not derive_status(run).alive)
     assert derive_status(run).state == "stopped"
-    assert seen(trying, again).state == "done"
+    states = [seen(trying, one).state for one in (again, left, waiting)]
+    assert states == ["done", "unfinished", "unfinished"]
+    assert seen(trying, left).painted == ()
 
 
-def test_a_stop_is_heeded_while_a_picture_is_painted(
+def test_it_ends_by_itself_and_makes_room_for_a_training(
     trying: TryWorker, workspace: Workspace, model: Path
 ) -> None:
-    placed = trying.submit(order(model, picture(sample_steps=LONG), picture()))
-    waiting = trying.submit(order(model, picture()))
-    assert eventually(lambda: seen(trying, placed).fraction > 0)
-    process = psutil.Process(pid_of(workspace, placed.run_id))
-    assert trying.unload()
-    assert eventually(lambda: not process.is_running() or process.status() == "zombie")
-    states = [seen(trying, one).state for one in (placed, waiting)]
-    assert states == ["unfinished", "unfinished"]
-    assert seen(trying, placed).painted == ()
-
-
-def test_it_ends_by_itself_and_what_comes_then_is_painted_by_the_next(
-    trying: TryWorker, workspace: Workspace, model: Path
-) -> None:
-    options = {"idle_minutes": 0.001}
-    first = trying.submit(order(model, picture()), options=options)
+    """What comes after its end is painted by the next; trainings are left alone unless told so."""
+    first = trying.submit(order(model, picture()), options={"idle_minutes": 0.001})
     run = RunStore(workspace).get(first.run_id)
     assert run is not None
     assert eventually(lambda: derive_status(run).state == "finished")
-    second = trying.submit(order(model, picture()), options=options)
-    assert second.run_id != first.run_id
-    assert eventually(lambda: seen(trying, second).state == "done")
-
-
-def test_a_training_is_not_disturbed_unless_that_is_wished(
-    trying: TryWorker, workspace: Workspace, model: Path
-) -> None:
     training = make_run(workspace.path, "portrait")
     try:
         with pytest.raises(DeviceInUse, match="“portrait” is at work") as refused:
             trying.submit(order(model, picture()))
         assert [run.name for run in refused.value.running] == ["portrait"]
         assert trying.worker() is None
-        placed = trying.submit(order(model, picture()), beside_others=True)
-        assert eventually(lambda: seen(trying, placed).state == "done")
+        second = trying.submit(order(model, picture()), beside_others=True)
+        assert second.run_id != first.run_id
+        assert eventually(lambda: seen(trying, second).state == "done")
         assert eventually(trying.make_room)
         assert trying.worker() is None
         assert not trying.make_room()
