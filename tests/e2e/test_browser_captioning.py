@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
@@ -175,14 +175,13 @@ def say_caption(run: RunFolder, picture: Path, text: str) -> None:
         events.emit(CaptionEvent(picture=str(picture), text=text))
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(browser: Browser, gui: Gui, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    page = Watched(context).open_form(gui.page(f"captioning?folder={robots(gui)}"))
+def test_nothing_is_wider_than_the_screen(watched: Watched, gui: Gui) -> None:
+    page = watched.open_form(gui.page(f"captioning?folder={robots(gui)}"))
     assert eventually(lambda: page.locator("[data-slot=trial] img").count() == 4)
     page.click("[data-tier=expert]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def open_tab(watched: Watched, gui: Gui, name: str) -> Page:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
@@ -57,7 +57,7 @@ def test_every_option_has_a_control_with_its_name_and_help(form: Page) -> None:
         assert spec.name in info
 
 
-def test_model_and_pictures_are_chosen_in_the_browser(form: Page, gui: Gui) -> None:
+def test_model_and_pictures_are_chosen_and_steps_follow_the_numbers(form: Page, gui: Gui) -> None:
     form.click("#opt-pretrained_model_name_or_path .kg-browse")
     dialog = form.locator("dialog.kg-chooser")
     dialog.locator(".kg-entry", has_text="tiny.safetensors").click()
@@ -74,6 +74,12 @@ def test_model_and_pictures_are_chosen_in_the_browser(form: Page, gui: Gui) -> N
     fix.click()
     expect(form.locator("#opt-caption_extension.kg-wrong")).to_have_count(0)
     assert field(form, "caption_extension") == ".txt"
+    form.fill("#opt-max_train_epochs input", "5")
+    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "30")
+    form.fill("#opt-max_train_epochs input", "6")
+    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "36")
+    form.locator("[data-slot=steps] button").click()
+    expect(form.locator("#opt-max_train_epochs input")).to_have_value("33")
 
 
 def test_the_chooser_works_with_keys_alone(form: Page, gui: Gui) -> None:
@@ -111,17 +117,6 @@ def test_a_beginner_is_not_greeted_with_errors_but_told_what_is_next(form: Page)
     expect(form.locator("#kg-start")).to_be_enabled()
 
 
-def test_steps_follow_the_numbers(form: Page, gui: Gui) -> None:
-    form.fill("#opt-train_data_dir input", str(files(gui) / "cats"))
-    form.fill("#opt-caption_extension input", ".txt")
-    form.fill("#opt-max_train_epochs input", "5")
-    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "30")
-    form.fill("#opt-max_train_epochs input", "6")
-    expect(form.locator("[data-steps]")).to_have_attribute("data-steps", "36")
-    form.locator("[data-slot=steps] button").click()
-    expect(form.locator("#opt-max_train_epochs input")).to_have_value("33")
-
-
 def test_a_preset_is_applied_and_undone(form: Page) -> None:
     form.fill("#opt-output_name input", "mine")
     form.click("[data-preset='1-sd15']")
@@ -134,11 +129,15 @@ def test_a_preset_is_applied_and_undone(form: Page) -> None:
 
 
 def test_search_tiers_and_only_changed(form: Page) -> None:
+    """And with every option there is, the form is no wider than the screen."""
     visible = form.locator(".kg-option:visible")
     form.click("[data-tier=basic]")
     basic = visible.count()
     form.click("[data-tier=expert]")
     assert visible.count() == len(option_specs(TrainNetworkJob)) + 1
+    for width in (390, 1280):
+        form.set_viewport_size({"width": width, "height": 900})
+        assert form.evaluate("document.documentElement.scrollWidth") <= width
     form.click("[data-tier=basic]")
     assert visible.count() == basic
     form.fill("#kg-search", "huber")
@@ -315,28 +314,3 @@ def test_settings_of_a_run_fill_the_form_once(watched: Watched, gui: Gui) -> Non
     form.reload()
     watched.wait_for_form()
     expect(form.locator("#opt-output_name input")).to_have_value("later")
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(browser: Browser, gui: Gui, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 844})
-    watched = Watched(context)
-    for path in ("", "runs", "settings"):
-        watched.page.goto(gui.page(path))
-        watched.page.wait_for_selector(".kg-nav")
-        assert watched.page.evaluate("document.documentElement.scrollWidth") <= width, path
-    page = watched.open_form(gui.page("lora"))
-    page.click("[data-tier=expert]")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
-
-
-def test_the_theme_is_chosen_and_kept(watched: Watched, gui: Gui) -> None:
-    page = watched.page
-    page.goto(gui.page("settings"))
-    page.click("[data-theme-choice=dark]")
-    expect(page.locator("body")).to_have_class("dark")
-    page.reload()
-    page.wait_for_selector("body.dark")
-    page.click("[data-theme-choice=light]")
-    assert "dark" not in (page.locator("body").get_attribute("class") or "")

@@ -120,6 +120,8 @@ def test_settings_hold(watched: Watched, gui: Gui, tmp_path: Path) -> None:
     assert re.search(r"KOHYA_GUI_PASSWORD=\w{16} ", first)
     page.locator("#kg-login button").last.click()
     expect(page.locator("#kg-login pre")).not_to_have_text(first)
+    page.locator("[data-theme-choice=light]").click()
+    expect(page.locator("body")).not_to_have_class(re.compile(r"\bdark\b"))
 
 
 def test_of_two_tabs_with_one_setting_the_later_is_told_and_decides(
