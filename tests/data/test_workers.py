@@ -138,7 +138,7 @@ def test_workers_end_when_the_training_process_is_killed(batches: list[list[Cuto
         workers = children()
         assert len(workers) == 2
         os.kill(process.pid, signal.SIGKILL)
-    _, alive = psutil.wait_procs(workers, timeout=30)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive
 
 

@@ -1,14 +1,10 @@
-"""Property tests measure nothing: on a busy machine an example may take its time."""
+"""What tests of data sets share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from tests.support.pages import (
     PATIENCE_MS,
     Gui,
     Watched,
-    eventually,
     make_run,
     running_gui,
     tab_to,
 )
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

@@ -11,7 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from kohya_gui.settings import Settings, save_settings
 from kohya_gui.workspace import open_workspace
-from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, running_gui
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

@@ -13,7 +13,8 @@ from kohya_gui.jobs.queue import JobQueue
 from kohya_gui.workspace import open_workspace
 from sd_scripts.runs.control import is_requested
 from tests.support.jobs import draw_pictures
-from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, make_run, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, make_run, running_gui
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

@@ -22,10 +22,10 @@ from tests.support.pages import (
     add_sample,
     add_save,
     add_steps,
-    eventually,
     make_run,
     running_gui,
 )
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

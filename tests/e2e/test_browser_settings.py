@@ -18,8 +18,9 @@ from kohya_gui.pages.shell import Page as Described
 from kohya_gui.workspace import open_workspace
 from sd_scripts.files import write_atomic
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
-from tests.support.pages import PATIENCE_MS, Gui, Watched, eventually, make_run, running_gui
+from tests.support.pages import PATIENCE_MS, Gui, Watched, make_run, running_gui
 from tests.support.painting import write_lora
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

@@ -23,11 +23,11 @@ from tests.support.pages import (
     Watched,
     add_sample,
     add_save,
-    eventually,
     make_run,
     running_gui,
     tab_to,
 )
+from tests.support.patience import eventually
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)

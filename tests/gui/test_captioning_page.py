@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from sd_scripts.options.jobs import TagImagesJob
 from sd_scripts.runs.events import CaptionEvent, EndEvent, EventWriter
 from sd_scripts.runs.undo import UndoJournal
 from tests.support.pages import make_run
+from tests.support.patience import last_answer
 
 
 @pytest.fixture
@@ -48,12 +48,7 @@ def report(context: Context, **values: object) -> dict[str, Any]:
     """Look at a tagging form until its folder was read."""
     live = CaptionLive(context.scans, context.workspace, context.text)
     draft = Draft("tag_images_by_wd14_tagger", values)
-    for _ in range(600):
-        found = live.report(draft)
-        if not found["working"]:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("the folder was never read")
+    return last_answer(lambda: live.report(draft), lambda found: not found["working"])
 
 
 def test_an_untouched_form_asks_for_the_folder_and_names_the_shipped_tagger(

@@ -14,7 +14,7 @@ from kohya_gui.checks import Checks
 from kohya_gui.jobs.launch import JOB_MODULES
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import UserError
-from tests.support.pages import eventually
+from tests.support.patience import eventually, last_answer
 
 # Modules of the standard library stand in for a trainer: one that prints and ends well whatever
 # its arguments, one that refuses them with exit code 2, and one that is not there (exit code 1).
@@ -27,12 +27,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def ended(checks: Checks, name: str) -> dict[str, Any]:
-    for _ in range(400):
-        look = checks.look(name)
-        if look["state"] != "working":
-            return look
-        time.sleep(0.05)
-    raise AssertionError("the check never ended")
+    return last_answer(lambda: checks.look(name), lambda look: look["state"] != "working")
 
 
 @pytest.mark.parametrize(

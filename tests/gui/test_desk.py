@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from sd_scripts.runs.events import EndEvent, EventWriter, SaveEvent, StartEvent
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity
 from sd_scripts.runs.record import RunRecord, write_record
+from tests.support.patience import eventually
 from tests.support.tiny_models import make_tiny_checkpoint
 
 
@@ -49,10 +49,7 @@ def ready(tmp_path: Path, pictures: Path) -> Draft:
 
 def acted(desk: Desk, what: str, draft: Draft, data: dict[str, object] | None = None) -> Any:
     """Act as soon as the looks at the files are done."""
-    for _ in range(200):
-        if not desk.live.look(draft).working:
-            break
-        time.sleep(0.05)
+    assert eventually(lambda: not desk.live.look(draft).working)
     return desk.act(what, data or {}, draft)
 
 

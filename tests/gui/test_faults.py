@@ -28,7 +28,8 @@ from kohya_gui.settings import save_settings
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.folder import RunFolder
-from tests.support.pages import add_steps, eventually, make_run
+from tests.support.pages import add_steps, make_run
+from tests.support.patience import eventually
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "a file")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from kohya_gui.context import Context
 from kohya_gui.forms.course import MAX_POINTS
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.live import Live
+from tests.support.patience import last_answer
 from tests.support.tiny_models import make_tiny_checkpoint
 
 
@@ -28,12 +28,7 @@ def live(context: Context) -> Live:
 def settled(live: Live, values: dict[str, object], prompts: str = "") -> dict[str, Any]:
     """Report until no look at files is going on."""
     draft = Draft("train_network", values, prompts)
-    for _ in range(200):
-        report = live.report(draft)
-        if not report["working"]:
-            return report
-        time.sleep(0.05)
-    raise AssertionError("the looks never ended")
+    return last_answer(lambda: live.report(draft), lambda found: not found["working"])
 
 
 def named(report: dict[str, Any], option: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from kohya_gui.login import MAX_FAILURES
 from kohya_gui.pages.registry import PAGES as PAGES_OF_OURS
 from kohya_gui.quick_gradio import gr
 from kohya_gui.rest.routes import PREFIX
+from tests.support.patience import PATIENCE_SECONDS
 
 LOGIN = ("me", "the secret")
 
@@ -40,7 +41,7 @@ class Served:
         self.outside.write_text("private")
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.address, trust_env=False, timeout=30)
+        return httpx.Client(base_url=self.address, trust_env=False, timeout=PATIENCE_SECONDS)
 
     def close(self) -> None:
         self.context.close()

@@ -18,7 +18,7 @@ from kohya_gui.jobs.sweeps import MAX_RUNS
 from sd_scripts.options.groups.data import DataOptions
 from sd_scripts.options.jobs import MakeCaptionsJob, TrainNetworkJob
 from sd_scripts.options.toml_file import read_toml
-from tests.support.pages import eventually
+from tests.support.patience import eventually
 from tests.support.tiny_models import make_tiny_checkpoint
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
@@ -19,6 +19,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.process import ProcessIdentity, own_identity
 from sd_scripts.runs.record import RunRecord, write_record
 from tests.support.browser import browser_path
+from tests.support.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FLAGS = (
@@ -30,18 +31,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 60_000
-"""How long a test waits for the page: long, since other work may be going on beside it."""
-
-
-def eventually(happened: Callable[[], bool]) -> bool:
-    """Wait until something the server does has happened; False if it does not."""
-    deadline = time.monotonic() + PATIENCE_MS / 1000
-    while not happened():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+PATIENCE_MS = 1000 * PATIENCE_SECONDS
+"""How long a test waits for the page."""
 
 
 def free_port() -> int:

@@ -48,7 +48,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
         "save_every_n_steps": 1,
         "save_state": True,
         "sample_prompts": str(prompts),
-        "sample_every_n_steps": 1,
+        "sample_every_n_steps": 2,
     }
     low = {"full_bf16": True, "mixed_precision": "bf16", "learning_rate": 1e-3}
     held = {"validation_split": 0.34, "gradient_accumulation_steps": 2, "max_train_epochs": 2}
@@ -107,7 +107,7 @@ def test_a_run_goes_on_bit_for_bit(outcome: Outcome, step: int) -> None:
 
 def test_the_leader_paints_and_saves_averaged_weights(outcome: Outcome) -> None:
     job = outcome.jobs["adam"]
-    assert len([event for event in job.events() if isinstance(event, SampleEvent)]) == 3
+    assert [event.step for event in job.events() if isinstance(event, SampleEvent)] == [2]
     saved = [job.tensors(f"cat-step0000000{step}") for step in (1, 2)]
     assert saved[0].keys() == job.tensors().keys()
     assert not equal(saved[0], saved[1])

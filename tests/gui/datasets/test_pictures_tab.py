@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.dataset.decision_files import read_decisions
 from sd_scripts.dataset.doctor.findings import Finding, Report
+from tests.support.patience import eventually, last_answer
 
 NASTY = "<img src=x onerror=alert(1)>\nsecond line.png"
 
@@ -38,13 +38,8 @@ class Tab:
         return answer
 
     def look(self, **data: Any) -> dict[str, Any]:
-        deadline = time.monotonic() + 120
-        while True:
-            answer = self("look", **{"offset": 0, "limit": 60, "facts": True, **data})
-            if not answer.get("working"):
-                return answer
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wish = {"offset": 0, "limit": 60, "facts": True, **data}
+        return last_answer(lambda: self("look", **wish), lambda found: not found.get("working"))
 
     def names(self, **wish: Any) -> list[str]:
         return [row["name"] for row in self.look(**wish)["rows"]]
@@ -198,8 +193,7 @@ def test_any_name_can_be_shown_and_captioned(tab: Tab, name: str) -> None:
     path = tab.folder / name
     Image.new("RGB", (64, 64)).save(path, "PNG")
     tab.look(again=True)
-    while len(tab.look()["rows"]) < 5:
-        time.sleep(0.05)
+    assert eventually(lambda: len(tab.look()["rows"]) == 5)
     shown = tab("picture", id=picture_id(name))
     assert tab("save", id=picture_id(name), texts=["cat"], mark=shown["mark"])["written"] == 1
     assert path.with_suffix(".txt").read_text() == "cat\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from kohya_gui.settings import Settings, save_settings
 from sd_scripts.runs.events import EndEvent, EventWriter
 from sd_scripts.shipped import STARTER_MODEL, STARTER_PICTURES
 from tests.support.pages import add_save, make_run
+from tests.support.patience import last_answer
 
 _Usage = namedtuple("_Usage", "total used free")
 
@@ -60,13 +60,12 @@ def begin(answers: TeachAnswers, **values: object) -> dict[str, Any]:
 
 def when_read(ask: Any, request: dict[str, Any]) -> dict[str, Any]:
     """Ask until files have been looked at."""
-    deadline = time.monotonic() + 60
-    while True:
-        answer: dict[str, Any] = ask(request)
-        if not answer.get("working"):
-            return answer
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+
+    def answer() -> dict[str, Any]:
+        found: dict[str, Any] = ask(request)
+        return found
+
+    return last_answer(answer, lambda found: not found.get("working"))
 
 
 def ready(training: TeachTraining, project: dict[str, Any]) -> dict[str, Any]:

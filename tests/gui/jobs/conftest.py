@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,16 +12,12 @@ from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.status import derive_status
-
-PATIENCE_SECONDS = 30.0
+from tests.support.patience import eventually
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     """Wait until `condition` holds; fail with `what` when it never does."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
-        time.sleep(0.02)
+    assert eventually(condition), f"waited in vain for: {what}"
 
 
 def wait_for_state(run: RunFolder, *states: str) -> None:

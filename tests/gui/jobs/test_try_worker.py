@@ -17,8 +17,9 @@ from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import UserError
 from sd_scripts.runs.record import read_record
 from sd_scripts.runs.status import derive_status
-from tests.support.pages import eventually, make_run
+from tests.support.pages import make_run
 from tests.support.painting import order, picture, use, write_lora
+from tests.support.patience import eventually
 from tests.support.tiny_models import make_tiny_folder
 
 LONG = 1000
