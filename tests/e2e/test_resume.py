@@ -38,7 +38,7 @@ OPTIMIZERS = ["AdamW", "AdamW8bit", "Adafactor", "Lion", "Prodigy", "AdamWSchedu
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_resume_equals_uninterrupted(job: TinyJob, optimizer: str) -> None:
-    """8 steps with a break after 3 (mid-epoch) and another after 6, against 8 in one go."""
+    """8 steps in one go, against those with a break after 6 (mid-epoch), the first also after 3."""
     pytest.importorskip(ENTRIES[optimizer].package or "torch")
     if optimizer not in ("Adafactor", "AdamWScheduleFree"):
         job.options |= {"lr_scheduler": "cosine", "lr_warmup_steps": 2}
@@ -47,22 +47,23 @@ def test_resume_equals_uninterrupted(job: TinyJob, optimizer: str) -> None:
     if optimizer == "Prodigy":
         job.options |= {"learning_rate": 1}
     assert job.run("whole", **STATES, output_name="whole") == 0
-    for number, step in enumerate((3, 6)):
+    steps = (3, 6) if optimizer == OPTIMIZERS[0] else (6,)
+    for number, step in enumerate(steps):
         state = job.place / "whole" / "state" / f"whole-step{step:08d}-state"
         assert job.run(f"part{number}", **STATES, output_name="part", resume=str(state)) == 0
         assert min(job.losses(f"part{number}")) == step + 1
         assert equal(job.tensors("whole"), job.tensors("part"))
     later = {n: loss for n, loss in job.losses("whole").items() if n > 6}
-    assert job.losses("part1") == later
+    assert job.losses(f"part{len(steps) - 1}") == later
 
 
 def test_resume_several_times_over_with_accumulation(job: TinyJob) -> None:
     job.options |= RANDOM | {"train_batch_size": 1, "gradient_accumulation_steps": 3}
     assert job.run("whole", output_name="whole") == 0
-    steps = max(job.losses("whole"))
+    assert max(job.losses("whole")) == 6
     assert job.run("a", output_name="part", save_every_n_steps=1, save_state=True) == 0
     state = job.place / "a" / "state" / "part-step00000001-state"
-    for number in range(2, steps + 1):
+    for number in (2, 4, 6):
         name = f"b{number}"
         assert (
             job.run(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cache
 
 import pytest
 
@@ -91,14 +92,17 @@ def test_right_whole_models_have_nothing_to_complain_of(
     assert check_values(job_type, {**NEEDED, **values}) == []
 
 
-def _watched_jobs() -> Iterator[Job]:
-    yield from (job(**values) for values in RIGHT)
-    yield from (job(**values) for _, severity, values, _ in CASES if severity == "warning")
+@cache
+def _watched_jobs() -> tuple[Job, ...]:
+    """Made once: they are only read."""
+    warned = [values for _, severity, values, _ in CASES if severity == "warning"]
     others = [
         (kind, values) for kind, _, severity, values, _ in CASES_OF_OTHERS if severity == "warning"
     ]
-    for kind, values in (*FULL_RIGHT, *others):
-        yield job_from_values(kind, {**NEEDED, **values})
+    return (
+        *(job(**values) for values in (*RIGHT, *warned)),
+        *(job_from_values(kind, {**NEEDED, **values}) for kind, values in (*FULL_RIGHT, *others)),
+    )
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.check.__name__)
