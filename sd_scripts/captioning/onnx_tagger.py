@@ -185,7 +185,7 @@ class OnnxTagger:
 
         Taggers with `tag_mapping.json` take -1 to 1, others 0 to 255.
         """
-        batch = np.stack(prepared).astype(np.float32)
+        batch = np.stack(prepared, dtype=np.float32)
         if self._is_mapping:
             batch = batch / np.float32(127.5) - np.float32(1)
         if self.interface.layout == "NCHW":

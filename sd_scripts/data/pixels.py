@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -36,8 +37,9 @@ PILLOW_FILTERS: Final = {
 """`resize_interpolation` by name. Pillow's filters widen when a picture shrinks, so that bilinear
 and bicubic do not alias; "area" is exact averaging (below), which no Pillow filter is."""
 
-_BAND_ROWS: Final = 16
+_BAND_ROWS: Final = 8
 _BAND_COLUMNS: Final = 4096
+_BAND_HEIGHT: Final = 512
 """Size of the pieces in which pictures are averaged: they fit a core's cache, and are too small for
 the linear algebra library to start threads of its own beside the decoding threads."""
 
@@ -196,7 +198,7 @@ def resize(picture: Image.Image, size: Size, interpolation: str | None = None) -
         return _array(picture)
     if interpolation == "area":
         if shrinks:
-            return _area(picture, size)
+            return average(_array(picture), size)
         interpolation = "bilinear"
     return _array(picture.resize(size, PILLOW_FILTERS[interpolation]))
 
@@ -206,35 +208,62 @@ def _array(picture: Image.Image) -> Pixels:
     return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _area(picture: Image.Image, size: Size) -> Pixels:
+def average(pixels: Pixels, size: Size) -> Pixels:
     """Average exactly the area of each new pixel, with the fractions of pixels on its border.
 
-    This is OpenCV's INTER_AREA. Pillow's BOX filter takes whole pixels only, which near scale 1 is
-    as coarse as nearest neighbour.
+    Takes [H, W, channels], gives [height, width, channels]; neither side may grow. This is OpenCV's
+    INTER_AREA. Pillow's BOX filter takes whole pixels only, which near scale 1 is as coarse as
+    nearest neighbour.
     """
-    rows = _area_rows(_array(picture), size[1])
-    columns = _area_rows(np.ascontiguousarray(rows.transpose(1, 0, 2)), size[0])
-    return np.rint(columns.transpose(1, 0, 2)).clip(0, 255).astype(np.uint8)
+    height, width, channels = pixels.shape
+    flat = pixels.reshape(height, width * channels)
+    rows = np.empty((size[1], flat.shape[1]), np.float32)
+    for band in _bands(height, size[1], 1):
+        for left in range(0, flat.shape[1], _BAND_COLUMNS):
+            part = slice(left, left + _BAND_COLUMNS)
+            old = flat[band.old, part].astype(np.float32)
+            np.matmul(band.weights, old, out=rows[band.new, part])
+    result = np.empty((size[1], size[0] * channels), np.float32)
+    for band in _bands(width, size[0], channels):
+        weights = band.weights.T
+        for top in range(0, size[1], _BAND_HEIGHT):
+            part = slice(top, top + _BAND_HEIGHT)
+            np.matmul(rows[part, band.old], weights, out=result[part, band.new])
+    # Weights add up to 1 but for rounding, which nearest whole numbers swallow.
+    whole = np.rint(result, out=result).astype(np.uint8)
+    return whole.reshape(size[1], size[0], channels)
 
 
-def _area_rows(pixels: NDArray[np.uint8 | np.float32], num_rows: int) -> NDArray[np.float32]:
-    """Average [N, M, 3] along its first axis to [num_rows, M, 3], piece by piece.
+class _Band(NamedTuple):
+    """A few new rows and the old ones they touch: new = weights x old."""
 
-    Each new row touches only a few old ones, so the weights are a narrow band.
+    new: slice
+    old: slice
+    weights: NDArray[np.float32]
+
+
+@lru_cache(maxsize=16)
+def _bands(num_old: int, num_new: int, channels: int) -> tuple[_Band, ...]:
+    """Cut averaging `num_old` to `num_new` into bands, each a small product of matrices.
+
+    With several `channels`, each of them is averaged for itself where they lie side by side.
     """
-    flat = pixels.reshape(len(pixels), -1)
-    scale = len(pixels) / num_rows
+    scale = num_old / num_new
     num_together = max(1, int(_BAND_ROWS / scale))
-    result = np.empty((num_rows, flat.shape[1]), np.float32)
-    for low in range(0, num_rows, num_together):
-        high = min(low + num_together, num_rows)
+    bands = []
+    for low in range(0, num_new, num_together):
+        high = min(low + num_together, num_new)
         start = int(low * scale)
-        stop = min(len(pixels), math.ceil(high * scale))
+        stop = min(num_old, math.ceil(high * scale))
         edges = np.arange(low, high + 1)[:, None] * scale
         old = np.arange(start, stop)
         overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
         weights = (overlap.clip(min=0) / scale).astype(np.float32)
-        for left in range(0, flat.shape[1], _BAND_COLUMNS):
-            band = flat[start:stop, left : left + _BAND_COLUMNS].astype(np.float32)
-            np.matmul(weights, band, out=result[low:high, left : left + _BAND_COLUMNS])
-    return result.reshape(num_rows, *pixels.shape[1:])
+        bands.append(
+            _Band(
+                slice(low * channels, high * channels),
+                slice(start * channels, stop * channels),
+                np.kron(weights, np.eye(channels, dtype=np.float32)),
+            )
+        )
+    return tuple(bands)
