@@ -148,11 +148,13 @@ def _captions(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
 
 def _caption_texts(settings: SubsetSettings, scan: FolderScan) -> Iterator[Problem]:
     if scan.bad_captions:
-        told = some(f"{problem.path.name} {problem.reason}" for problem in scan.bad_captions)
+        told = some(
+            f"{problem.path.name} {problem.reason}" for problem in scan.bad_captions.values()
+        )
         yield Problem(
             f"captions in {settings.where} can't be read: {told}",
             "caption_extension",
-            scan.bad_captions[0].hint,
+            next(iter(scan.bad_captions.values())).hint,
         )
     if scan.other_encodings:
         told = some(f"{name} ({encoding})" for name, encoding in scan.other_encodings.items())

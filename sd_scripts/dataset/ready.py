@@ -82,6 +82,7 @@ def planned_subset(ready: Ready) -> PlannedSubset:
         num_captions=scan.num_captions,
         missing_captions=tuple(folder / name for name in scan.without_caption),
         empty_captions=tuple(folder / name for name in scan.empty_captions),
+        bad_captions={folder / name: one.reason for name, one in scan.bad_captions.items()},
         skipped=tuple(ready.skipped),
         num_unused=sum(not placed.repeats for placed in ready.placed),
         num_held_out=len(ready.held_out),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -74,7 +74,7 @@ class PlannedSubset:
     """One folder as it was found. Counts are pictures, without repeats.
 
     `num_unused` counts regularisation pictures beyond what balancing needs, `num_held_out` those
-    that are kept for validation.
+    that are kept for validation. `bad_captions` tells why a picture's caption file can't be read.
     """
 
     settings: SubsetSettings
@@ -82,6 +82,7 @@ class PlannedSubset:
     num_captions: int = 0
     missing_captions: tuple[Path, ...] = ()
     empty_captions: tuple[Path, ...] = ()
+    bad_captions: Mapping[Path, str] = field(default_factory=dict)
     skipped: tuple[SkippedPicture, ...] = ()
     num_unused: int = 0
     num_held_out: int = 0

@@ -40,12 +40,13 @@ class FolderScan:
     """Everything that was found in one folder; names are sorted.
 
     `missing` and `other_sizes` are for metadata files: pictures that are not there, and those of
-    another size than the file says. `excluded` were left out by a decision, before they were read.
+    another size than the file says. `bad_captions` are by picture. `excluded` were left out by a
+    decision, before they were read.
     """
 
     pictures: list[FoundPicture] = field(default_factory=list)
     bad: list[PictureProblem] = field(default_factory=list)
-    bad_captions: list[CaptionProblem] = field(default_factory=list)
+    bad_captions: dict[str, CaptionProblem] = field(default_factory=dict)
     without_caption: list[str] = field(default_factory=list)
     empty_captions: list[str] = field(default_factory=list)
     other_encodings: dict[str, str] = field(default_factory=dict)
@@ -154,7 +155,7 @@ def _read_caption(
     try:
         text = read_caption(listing.folder / name)
     except CaptionProblem as problem:
-        scan.bad_captions.append(problem)
+        scan.bad_captions[picture] = problem
         return words
     if text.encoding != "UTF-8":
         scan.other_encodings[name] = text.encoding

@@ -112,6 +112,7 @@ EXPECTED: dict[str, set[str]] = {
     "near": {"twin_a.png", "twin_b.png", "mirrored.png"},
     "no_caption": {"dark.png"},
     "empty_caption": {"bright.png"},
+    "bad_caption": {"cut_out.png"},
     "same_caption": {"good2.png", "copy.png"},
     "no_trigger": {"boxed.png"},
     "too_long": {"small.png"},
@@ -144,6 +145,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         texts |= {"good2": "Ohwx, twice", "copy": "ohwx,  twice"}
         if (found := texts.get(path.stem, text)) is not None:
             path.with_suffix(".txt").write_text(found)
+    (cats / "cut_out.txt").write_bytes(b"ohwx\0\xff")
     return root
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sd_scripts.dataset.doctor.findings import Finding
-from sd_scripts.dataset.doctor.view import View, are, mend_captions, names, pictures_word
+from sd_scripts.dataset.doctor.view import View, are, leave_out, mend_captions, names, pictures_word
 from sd_scripts.dataset.samples import Sample
 from sd_scripts.dataset.tokens import count_all
 from sd_scripts.dataset.words import count, some
@@ -36,6 +36,19 @@ def missing(view: View) -> Iterator[Finding]:
                 names(found),
                 remedies=(mend_captions(found, "Write captions"),),
             )
+    damaged = {path: why for one in subsets for path, why in one.bad_captions.items()}
+    if damaged:
+        number = len(damaged)
+        yield Finding(
+            "bad_caption",
+            "bad",
+            f"The caption {are(number, 'file', 'files')} of {pictures_word(number)} can't be read, "
+            f"so training would not start: save {are(number, 'it', 'them')} again as plain text "
+            f"(UTF-8), or leave {are(number, 'the picture', 'the pictures')} out.",
+            names(damaged),
+            details=dict(zip(names(damaged), damaged.values(), strict=True)),
+            remedies=(leave_out(damaged),),
+        )
 
 
 def _instead(view: View, found: list[Path]) -> Iterator[str]:
@@ -48,7 +61,11 @@ def _instead(view: View, found: list[Path]) -> Iterator[str]:
 def _own(view: View) -> Iterator[Sample]:
     """Pictures with a caption of their own, which are no regularisation pictures."""
     subsets = [subset for dataset in view.plan.datasets for subset in dataset.subsets]
-    without = {path for one in subsets for path in (*one.missing_captions, *one.empty_captions)}
+    without = {
+        path
+        for one in subsets
+        for path in (*one.missing_captions, *one.empty_captions, *one.bad_captions)
+    }
     return (
         sample
         for sample in view.samples
