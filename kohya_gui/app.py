@@ -59,6 +59,7 @@ SCRIPTS: Final = (
     "notes",
     "failure",
     "compare",
+    "uploads",
     "dataset",
     "dataset_editor",
     "dataset_grid",

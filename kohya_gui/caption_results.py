@@ -15,6 +15,7 @@ from kohya_gui.reasons import failure, told_line
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.waiting import leave_queue, look_queued, next_queued
 from sd_scripts.errors import Problem, UserError
+from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs import undo
 from sd_scripts.runs.events import CaptionEvent
 from sd_scripts.runs.folder import RunFolder
@@ -96,11 +97,9 @@ class CaptionResults:
             "pages": -(-len(captions) // ROWS),
             "rows": shown,
             "more_thumbnails": budget <= 0,
-            "warnings": [
-                told_line(Problem(one.text, None, one.hint)) for one in feed.warnings[:20]
-            ],
-            "num_warnings": len(feed.warnings),
+            **told_warnings(feed),
             "undo": None if status.active else _undo_state(summary.folder),
+            "pictures": None if status.active else _pictures_of(summary.folder),
         }
 
     def _feed(self, run_id: str, run: RunFolder) -> RunFeed:
@@ -158,6 +157,22 @@ class CaptionResults:
         except OSError as error:
             return {"problem": failure(error)}
         return {}
+
+
+def told_warnings(feed: RunFeed) -> dict[str, Any]:
+    """Return what a run warned of, for the script: the first ones, and how many there are."""
+    return {
+        "warnings": [told_line(Problem(one.text, None, one.hint)) for one in feed.warnings[:20]],
+        "num_warnings": len(feed.warnings),
+    }
+
+
+def _pictures_of(run: RunFolder) -> str | None:
+    """Return the folder whose pictures a run captioned; None where that cannot be read."""
+    try:
+        return str(read_toml(run.config.read_text("utf-8"))["train_data_dir"])
+    except (OSError, UserError, KeyError):
+        return None
 
 
 def _undo_state(run: RunFolder) -> dict[str, Any] | None:

@@ -8,9 +8,10 @@ import errno
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from kohya_gui.browse import PICTURE_SUFFIXES
 from kohya_gui.guided.outcome import same_content
@@ -43,6 +44,18 @@ class Piece:
     data: str
     sending: str = ""
 
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Piece:
+        """Return the piece that a script hands over, whatever it may hold."""
+        offset, total = data.get("offset"), data.get("total")
+        return cls(
+            str(data.get("name") or ""),
+            offset if isinstance(offset, int) else -1,
+            total if isinstance(total, int) else -1,
+            str(data.get("data") or ""),
+            str(data.get("sending") or ""),
+        )
+
     def content(self) -> bytes:
         """Return its bytes. Raises `UserError` for what no page of ours sends."""
         try:
@@ -55,10 +68,13 @@ class Piece:
         return found
 
 
-def upload_folder(workspace: Workspace, project_id: str, name: str) -> Path:
-    """Return the folder for a project's own pictures, made if needed. Raises `OSError`."""
+def upload_folder(workspace: Workspace, owner: str, name: str) -> Path:
+    """Return the folder for pictures that belong together, made if needed.
+
+    `owner` is the id of their project, or of what was dropped at once. Raises `OSError`.
+    """
     stem = safe_name(name, fallback="pictures")[:40].rstrip(" .")
-    folder = workspace.path / "pictures" / f"{stem}-{project_id[:8]}"
+    folder = workspace.path / "pictures" / f"{stem}-{owner[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

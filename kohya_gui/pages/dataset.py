@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from types import ModuleType
@@ -10,6 +11,7 @@ from typing import Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder
+from kohya_gui.guided.uploads import Piece, take_piece, upload_folder
 from kohya_gui.pages import (
     dataset_doctor,
     dataset_masks,
@@ -18,6 +20,7 @@ from kohya_gui.pages import (
     dataset_samples,
 )
 from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
+from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
@@ -32,6 +35,7 @@ TABS: Final[tuple[ModuleType, ...]] = (
     dataset_prepare,
 )
 """The tabs in their order. Each module has `TITLE`, the key of its title, and `build(desk)`."""
+_DROP: Final = re.compile("[0-9a-f]{16}")
 
 
 def _build(context: Context) -> None:
@@ -45,14 +49,14 @@ def _build(context: Context) -> None:
     )
     folder = gr.Textbox(visible="hidden", elem_id="kg-dataset-folder")
     desk = DatasetDesk(context, folder)
-    _FolderChoice(desk).build()
+    FolderChoice(desk).build()
     with gr.Tabs(elem_id="kg-dataset-tabs"):
         for tab in TABS:
             with gr.Tab(text(tab.TITLE), id=tab.__name__.rpartition(".")[2]):
                 tab.build(desk)
 
 
-class _FolderChoice:
+class FolderChoice:
     """The field at the top: typed, browsed for, or one of those opened last."""
 
     def __init__(self, desk: DatasetDesk) -> None:
@@ -63,7 +67,12 @@ class _FolderChoice:
         """Place the field and listen to it."""
         field = widget(
             "dataset_folder",
-            server=[folder_lister(self._desk.context), self._recent_folders, self._forget_folder],
+            server=[
+                folder_lister(self._desk.context),
+                self._recent_folders,
+                self._forget_folder,
+                self.take_upload,
+            ],
             events=["choose"],
             elem_id="kg-dataset-choice",
         )
@@ -100,6 +109,20 @@ class _FolderChoice:
         if isinstance(request, Mapping):
             forget_folder(self._workspace, str(request.get("folder")))
         return recent_folders(self._workspace)
+
+    @in_words
+    def take_upload(self, data: Mapping[str, Any]) -> Answer:
+        """Take a piece of a file into a new folder of the workspace; `folder` once it is whole.
+
+        `drop` is a random number that pictures have which were given at once; `folder` is the name
+        of theirs, if they came in one.
+        """
+        drop = str(data.get("drop"))
+        if not _DROP.fullmatch(drop):
+            raise UserError("A piece of the file does not fit to the others.")
+        folder = upload_folder(self._workspace, drop, str(data.get("folder") or ""))
+        whole = take_piece(folder, Piece.of(data))
+        return {"folder": str(folder) if whole else None}
 
 
 PAGE: Final = Page("pictures", "nav.pictures", _build)

@@ -6,10 +6,12 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
+from kohya_gui.caption_results import told_warnings
 from kohya_gui.context import Context
 from kohya_gui.forms import option_words
 from kohya_gui.forms.widgets import choices_of, default_shown, is_tick
 from kohya_gui.jobs import stop
+from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
@@ -110,7 +112,13 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
     if summary is None:
         return {"active": False, "state": "gone", "detail": ""}
     status = summary.status
+    warned = {}
+    if not status.active:
+        feed = RunFeed(summary.folder.events)
+        feed.poll()
+        warned = told_warnings(feed)
     return {
+        **warned,
         "active": status.active,
         "state": status.state,
         "detail": told(status.detail),

@@ -237,16 +237,8 @@ class TeachAnswers:
     def teach_upload(self, data: Mapping[str, Any]) -> Answer:
         """Take a piece of a file into the project's own folder; `done` once it is whole."""
         project = self._project(data)
-        offset, total = data.get("offset"), data.get("total")
         folder = upload_folder(self._context.workspace, project.id, project.name or project.goal)
-        piece = Piece(
-            str(data.get("name") or ""),
-            offset if isinstance(offset, int) else -1,
-            total if isinstance(total, int) else -1,
-            str(data.get("data") or ""),
-            str(data.get("sending") or ""),
-        )
-        path = take_piece(folder, piece)
+        path = take_piece(folder, Piece.of(data))
         if path is None:
             return {"done": False}
         if project.folder != str(folder):

@@ -72,6 +72,34 @@ def test_a_caption_is_written_with_keys_alone_and_undone(
     expect(tiles.nth(1)).not_to_contain_text("sitting")
 
 
+def test_a_folder_that_is_dropped_is_copied_and_opened(
+    watched: Watched, gui: Gui, files: Path
+) -> None:
+    (files / "inside").mkdir()
+    (files / "notes.pdf").write_bytes(b"no picture")
+    page = watched.page
+    page.goto(gui.page("pictures"))
+    page.wait_for_function("document.documentElement.dataset.kgReady === 'dataset'")
+    box = page.locator(".kg-dataset-choice").bounding_box()
+    assert box is not None
+    at = {"x": box["x"] + 40, "y": box["y"] + 12}
+    data = {"items": [], "files": [str(files)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
+    tiles = page.locator(".kg-tile")
+    expect(tiles).to_have_count(3)
+    expect(tiles.first).to_contain_text("cat, red, number 0")
+    told = page.locator(".kg-dataset-choice [role=alert]")
+    expect(told).to_contain_text("inside")
+    expect(told).to_contain_text("notes.pdf is neither a picture nor a caption")
+    (made,) = (gui.workspace / "pictures").glob(f"{files.name[:40]}-*")
+    assert len(list(made.iterdir())) == 6
+    assert len(list(files.iterdir())) == 8
+    page.set_input_files(".kg-upload-file", files / "1.png")
+    expect(tiles).to_have_count(1)
+
+
 def test_many_captions_are_changed_after_a_preview_and_undone(
     watched: Watched, gui: Gui, files: Path
 ) -> None:

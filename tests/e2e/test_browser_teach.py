@@ -60,7 +60,7 @@ def test_from_an_empty_workspace_to_a_picked_lora(watched: Watched, gui: Gui) ->
     page.click("[data-goal=object]")
     at_step(page, "pictures")
     files = sorted((STARTER_PICTURES / "robot").iterdir())[:8]
-    page.set_input_files(".kg-teach-file", files)
+    page.set_input_files(".kg-upload-file", files)
     expect(page.locator(".kg-teach-tiles img")).to_have_count(4)
     expect(page.locator("#kg-teach-verdict")).to_contain_text("4 pictures are used")
     page.locator(".kg-teach-tiles li button").first.click()
@@ -172,7 +172,7 @@ def test_by_keyboard_alone_with_captions_and_a_new_start_of_the_gui(
     assert violations(page) == []
     press(page, "[data-goal=object]")
     told_of_step(page, "pictures")
-    tab_to(page, ".kg-teach-file")
+    tab_to(page, ".kg-upload-file")
     files = sorted((STARTER_PICTURES / "robot").glob("*.png"))[:4]
     page.set_input_files(".kg-teach-file", files)  # the system's own dialog
     expect(page.locator(".kg-teach-tiles img")).to_have_count(4)

@@ -158,10 +158,10 @@
       bar.style.width = share === null ? "" : `${(100 * share).toFixed(1)}%`;
       fill(buttons, now.active
         ? [h("button.kg-button", { type: "button", id: "kg-stop", disabled: now.state === "stopping", onclick: stop }, now.state === "stopping" ? t("run.stopping") : t("run.stop")), h("span.kg-quiet.kg-small", {}, t("captioning.goes_on"))]
-        : [undoButton(now), now.undo ? h("button.kg-button.kg-slim", { type: "button", id: "kg-clear", onclick: clear }, t("captioning.clear")) : null],
+        : [now.pictures ? h("a.kg-button.kg-primary", { href: page("pictures", { folder: now.pictures }), "data-look": "" }, t("captioning.look_at")) : null, undoButton(now), now.undo ? h("button.kg-button.kg-slim", { type: "button", id: "kg-clear", onclick: clear }, t("captioning.clear")) : null],
       h("a.kg-small", { href: page("runs", { run }) }, t("captioning.log")));
       if (now.problems.length) fill(notes, now.problems.map((one) => h("p.kg-note.kg-bad", {}, one)));
-      else if (now.num_warnings) fill(notes, h("details.kg-note.kg-warn", { open: now.num_warnings < 4 }, h("summary", {}, t("captioning.warnings", { n: now.num_warnings })), h("ul.kg-small", {}, now.warnings.map((one) => h("li", {}, one)))));
+      else if (now.num_warnings) fill(notes, window.KG.jobs.warnings(now));
       fill(grid, now.rows.map((row) => h("li.kg-caption-card", { "data-picture": row.name },
         row.small ? h("img", { src: file(row.small), alt: "", loading: "lazy" }) : h("div.kg-caption-blank"),
         h("div.kg-small.kg-faint.kg-clip", { title: `${row.folder}/${row.name}` }, row.name),

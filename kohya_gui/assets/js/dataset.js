@@ -49,13 +49,26 @@
     const open = h("button.kg-button.kg-primary", { type: "button", onclick: () => go(input.value) }, t("dataset.open"));
     const recent = h("div.kg-row.kg-dataset-recent", { hidden: true });
     const note = h("div", { "aria-live": "polite" });
-    fill(holder, h("section.kg-card.kg-dataset-choice", {},
+    const said = h("div", { "aria-live": "polite" });
+    const card = h("section.kg-card.kg-dataset-choice", {},
       h("label.kg-h", { for: "kg-dataset-path" }, t("dataset.folder")),
-      h("div.kg-dataset-path-row", {}, input, browse, open), recent, note));
+      h("div.kg-dataset-path-row", {}, input, browse, window.KG.uploads.picker(t("teach.upload"), copy), open), recent, said, note);
+    fill(holder, card);
+    window.KG.uploads.into(card, copy);
 
     async function choose() {
       const path = await window.KG.choose({ kind: "folder", title: t("dataset.choose"), start: input.value.trim(), list: server.list_folder, back: browse });
       if (path) go(path);
+    }
+
+    /** Copy pictures that were dropped or chosen into a new folder of the workspace, and open it. */
+    async function copy(given) {
+      if (!given.files.length && !given.inside.length) return;
+      const drop = Array.from({ length: 16 }, () => Math.floor(16 * Math.random()).toString(16)).join("");
+      let made = "";
+      const ask = (piece) => server.take_upload({ drop, folder: given.name, ...piece });
+      await window.KG.uploads.send(given, ask, (answer) => { made = answer.folder || made; }, said);
+      if (made) go(made);
     }
 
     function go(folder) {
@@ -107,7 +120,9 @@
       // A folder that was typed meanwhile is the one that is wanted.
       if (!turn && (asked || list.length)) go(asked || list[0]);
       else if (!turn) {
-        fill(note, h("p.kg-quiet", {}, t("dataset.first")));
+        fill(note, h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), h("p.kg-quiet.kg-small", {}, t("teach.drop_why"))),
+          h("p.kg-quiet", {}, t("dataset.first")),
+          h("ol.kg-dataset-steps", {}, ["captions", "doctor", "samples", "masks", "prepare"].map((step) => h("li", {}, t(`dataset.step_${step}`)))));
         settle();
       }
       showRecent(list);

@@ -85,6 +85,12 @@
     });
   }
 
+  /** What a run warned of, for people; null if it did not. */
+  function warnings(state) {
+    return state.num_warnings ? h("details.kg-note.kg-warn", { open: state.num_warnings < 4 },
+      h("summary", {}, t("captioning.warnings", { n: state.num_warnings })), h("ul.kg-small", {}, state.warnings.map((one) => h("li", {}, one)))) : null;
+  }
+
   /** Tell in `note` how far a run is until it ends; then `done(state)`. */
   function watch(note, run, look, stop, done) {
     const said = h("p.kg-quiet", { role: "status" });
@@ -97,7 +103,7 @@
       said.textContent = state.detail || "";
       if (state.active) return undefined;
       fill(note, state.problems && state.problems.length ? problems(state.problems)
-        : h(`p.kg-note${state.state === "failed" ? ".kg-bad" : ""}`, { role: "status", "data-ended": state.state }, state.detail, state.hint ? ` ${state.hint}` : ""));
+        : h(`p.kg-note${state.state === "failed" ? ".kg-bad" : ""}`, { role: "status", "data-ended": state.state }, state.detail, state.hint ? ` ${state.hint}` : ""), warnings(state));
       done(state);
       return "stop";
     });
@@ -117,5 +123,5 @@
     return { stop: () => at.stop() };
   }
 
-  window.KG.jobs = { fields, problems, wait, follow };
+  window.KG.jobs = { fields, problems, warnings, wait, follow };
 })();

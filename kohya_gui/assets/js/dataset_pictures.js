@@ -1,7 +1,7 @@
 // The tab “Pictures and captions”: what stands above the grid, which pictures are wanted, undo.
 (() => {
   "use strict";
-  const { t, h, fill, every } = window.KG;
+  const { t, h, fill, every, page } = window.KG;
   const NO_WISH = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
 
   window.KG.widgets.dataset_pictures = ({ element, props, server }) => {
@@ -102,7 +102,8 @@
       const others = known.endings.filter((one) => one.ending !== known.ending && one.count);
       const elsewhere = others.map((one) => `${one.text}: ${one.count}`).join(" · ");
       fill(notes, [...known.notes, ...(elsewhere ? [t("dataset.other_ending", { others: elsewhere, chosen: source[known.ending] })] : [])]
-        .map((note) => h("p.kg-note.kg-small", {}, note)));
+        .map((note) => h("p.kg-note.kg-small", {}, note)),
+      known.problems.no_caption ? h("p.kg-note.kg-small", {}, t("dataset.without_n", { n: known.problems.no_caption }), " ", h("a", { href: page("captioning", { folder }), "data-let-write": "" }, t("dataset.let_write"))) : null);
       fill(look, h("summary.kg-button.kg-slim", {}, t("dataset.view")),
         h("div.kg-look-body", {},
           choice(t("dataset.resolution"), "resolution", facts.resolutions, known.resolution, (n) => `${n} × ${n}`),

@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const { t, h, fill, every, file } = window.KG;
-  const PIECE = 512 * 1024;
   const SHOWN = 120;
   /** Findings that belong to the words, or to folders: they are told where they are asked about. */
   const OTHERS = ["no_caption", "empty_caption", "same_caption", "no_trigger", "too_long", "lonely", "unequal"];
@@ -32,23 +31,17 @@
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("goal") }, t("teach.back")), next));
 
     function drawPlace() {
-      const pick = h("input", { type: "file", multiple: true, accept: "image/*,.txt,.caption", class: "kg-teach-file", "aria-label": t("teach.upload"), onchange: () => send([...pick.files]) });
       const browse = h("button.kg-button", { type: "button", id: "kg-teach-browse", onclick: async () => {
         const path = await window.KG.choose({ kind: "folder", title: t("teach.choose_folder"), start: folder(), list: server.list_folder, back: browse });
         if (path) open(path);
       } }, folder() ? t("teach.other_folder") : t("teach.choose_folder"));
-      const zone = h("div.kg-teach-drop", {}, h("p", {}, t("teach.drop")), row(
-        h("label.kg-button.kg-primary.kg-teach-upload", {}, t("teach.upload"), pick), browse),
-      h("p.kg-quiet.kg-small", {}, t("teach.drop_why")));
-      for (const name of ["dragover", "dragleave", "drop"]) {
-        zone.addEventListener(name, (event) => {
-          event.preventDefault();
-          zone.classList.toggle("kg-over", name === "dragover");
-          if (name === "drop") send([...event.dataTransfer.files]);
-        });
-      }
+      const pick = window.KG.uploads.picker(t("teach.upload"), send);
+      pick.classList.add("kg-primary");
+      const zone = h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), row(pick, browse),
+        h("p.kg-quiet.kg-small", {}, t("teach.drop_why")));
+      window.KG.uploads.into(zone, send);
       if (!folder()) fill(place, zone);
-      else fill(place, row(h("span.kg-code.kg-clip", { title: folder() }, folder()), browse, tools.project.own && !tools.project.starter ? h("label.kg-button.kg-teach-upload", {}, t("teach.upload_more"), pick) : null));
+      else fill(place, row(h("span.kg-code.kg-clip", { title: folder() }, folder()), browse, tools.project.own && !tools.project.starter ? window.KG.uploads.picker(t("teach.upload_more"), send) : null));
     }
 
     async function open(path) {
@@ -56,43 +49,12 @@
       begin(true);
     }
 
-    /** Send files in pieces, one after the other, so that a slow line shows how far it is. */
-    async function send(files) {
-      if (!files.length) return;
-      let done = 0;
-      const refused = [];
-      const bar = h("div");
-      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: files.length })), h("div.kg-progress", {}, bar));
-      for (const one of files) {
-        const told = await sendOne(one);
-        if (told) refused.push(told);
-        done += 1;
-        bar.style.width = `${(100 * done) / files.length}%`;
-      }
-      fill(said, refused.length ? h("div.kg-note.kg-warn", { role: "alert" }, refused.map((told) => h("p", {}, told))) : null);
+    /** Copy pictures into the project's own folder. */
+    async function send(given) {
+      if (!given.files.length && !given.inside.length) return;
+      const ask = (piece) => server.teach_upload({ project: tools.project.id, ...piece });
+      await window.KG.uploads.send(given, ask, (answer) => answer.project && take(answer), said);
       if (folder()) begin(true);
-    }
-
-    async function sendOne(one) {
-      let offset = 0;
-      const sending = Math.random().toString(36).slice(2, 12); // another tab may send the same name
-      do {
-        const data = await base64(one.slice(offset, offset + PIECE));
-        const answer = await server.teach_upload({ project: tools.project.id, name: one.name, offset, total: one.size, data, sending });
-        if (answer.problems) return `${one.name}: ${answer.problems.map((p) => `${p.message} ${p.hint}`).join(" ")}`;
-        if (answer.project) take(answer);
-        offset += PIECE;
-      } while (offset < one.size);
-      return null;
-    }
-
-    function base64(blob) {
-      return new Promise((resolve, reject) => {
-        const reader = new FileReader();
-        reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
-        reader.onerror = () => reject(reader.error);
-        reader.readAsDataURL(blob);
-      });
     }
 
     // ---- what is in the folder ----
