@@ -27,6 +27,7 @@
           h("span.kg-row", {},
             h("button.kg-button.kg-slim", { type: "button", "data-preset-keep": "", title: t("form.preset_keep_title"), onclick: keep }, t("form.preset_keep")),
             h("button.kg-button.kg-slim", { type: "button", onclick: () => bring.click() }, t("form.preset_import")), bring)),
+        facts.presets.length || desk.own.length ? null : h("p.kg-quiet.kg-small", {}, t("form.presets_none")),
         h("div.kg-preset-row", {}, facts.presets.filter((preset) => preset.group === "start").map(card)),
         more(family, card),
         desk.own.length ? [h("h3.kg-h.kg-small", {}, t("form.presets_own")), h("div.kg-preset-row", {}, desk.own.map((preset) => ownCard(preset, card)))] : null);

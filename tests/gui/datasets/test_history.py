@@ -19,8 +19,12 @@ EDITS = st.sampled_from(
     [
         {"kind": "add", "tags": "a, x"},
         {"kind": "remove", "tags": "a"},
+        {"kind": "replace", "tags": "b", "new": "c, a"},
         {"kind": "sort"},
+        {"kind": "sort", "by": "often", "keep_first": 1},
+        {"kind": "dedupe"},
         {"kind": "prefix", "text": "photo of"},
+        {"kind": "postfix", "text": ", end"},
         {"kind": "find", "find": "b", "replacement": "写"},
     ]
 )
