@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import forget_folder, recent_folders, remember_folder

@@ -50,11 +50,16 @@ FIELDS: Final = (
     "reg_data_dir",
     "skip_checks",
 )
+BEGINNING: Final[Mapping[str, object]] = {"enable_bucket": True}
+"""What the page begins with in place of the options' own defaults: as every preset trains."""
 
 
 def build(desk: DatasetDesk) -> None:
     """Place the doctor; called within its tab."""
     doctor = DatasetDoctor(desk)
+    fields = fields_of(CheckPicturesJob, FIELDS, desk.context.text)
+    for field in fields:
+        field["value"] = BEGINNING.get(field["name"], field["value"])
     widget(
         "dataset_doctor",
         server=[
@@ -67,7 +72,7 @@ def build(desk: DatasetDesk) -> None:
             doctor.doctor_stop,
         ],
         elem_id="kg-dataset-doctor",
-        facts=json.dumps({"fields": fields_of(CheckPicturesJob, FIELDS, desk.context.text)}),
+        facts=json.dumps({"fields": fields}),
     )
 
 
@@ -95,7 +100,7 @@ class DatasetDoctor:
             fixed["picture_decisions"] = str(place.decisions)
         raw = data.get("raw")
         name = self._context.text("run_name.doctor", name=folder.name)
-        typed = raw if isinstance(raw, Mapping) else {}
+        typed = {**BEGINNING, **(raw if isinstance(raw, Mapping) else {})}
         return start_job(self._context, CheckPicturesJob, typed, fixed, name)
 
     @in_words

@@ -99,7 +99,7 @@
     async function examineNow() {
       if (examining) return;
       examining = true;
-      const raw = tools.project.starter ? { resolution: "128" } : {};
+      const raw = tools.project.starter ? { resolution: "128", enable_bucket: false } : {};
       const begun = await server.doctor_start({ folder: folder(), raw });
       if (stopped) return;
       const done = async (state) => {

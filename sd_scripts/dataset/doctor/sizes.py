@@ -112,7 +112,7 @@ def cropped(view: View) -> Iterator[Finding]:
         hint = (
             "Choose the part that counts yourself, or leave them out."
             if buckets
-            else "Switch enable_bucket on: then pictures keep their shapes."
+            else "Switch on “Keep picture shapes” (enable_bucket): then less is cut off."
         )
         yield Finding(
             "cropped",
