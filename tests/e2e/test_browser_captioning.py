@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,7 @@ def test_tags_are_tried_written_shown_and_undone(watched: Watched, gui: Gui) -> 
     page.click("#kg-start")
     expect(page.locator(".kg-caption-card")).to_have_count(4)
     finished(page)
+    expect(page.locator("[data-look]")).to_have_attribute("href", re.compile("pictures.*robots"))
     written = texts(gui)
     assert len(written) == 4
     assert "my own words\n" not in written.values()

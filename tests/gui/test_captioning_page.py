@@ -17,10 +17,11 @@ from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.pages.captioning import CaptioningPage
 from kohya_gui.pages.dataset_desk import DatasetDesk
+from kohya_gui.pages.dataset_jobs import job_state
 from kohya_gui.pages.dataset_masks import MAX_BYTES, SIDE, DatasetMasks
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.options.jobs import TagImagesJob
-from sd_scripts.runs.events import CaptionEvent, EndEvent, EventWriter
+from sd_scripts.runs.events import CaptionEvent, EndEvent, EventWriter, WarningEvent
 from sd_scripts.runs.undo import UndoJournal
 from tests.support.pages import make_run
 from tests.support.patience import last_answer
@@ -88,6 +89,7 @@ def test_what_is_wrong_stands_at_its_option(context: Context, pictures: Path) ->
 
 def test_results_come_newest_first_and_are_undone(context: Context, pictures: Path) -> None:
     run = make_run(context.workspace.path, "tags", alive=False, steps=0)
+    run.config.write_text(f'train_data_dir = "{pictures.as_posix()}"\n')
     UndoJournal(run.undo).write({pictures / "a.txt": b"tags\n"})
     with EventWriter(run.events) as events:
         for number in range(ROWS + 2):
@@ -103,12 +105,23 @@ def test_results_come_newest_first_and_are_undone(context: Context, pictures: Pa
     second = results.look_results({"run": run.id, "page": 1})
     assert [row["text"] for row in second["rows"]] == ["text 1", "text 0"]
     assert first["undo"] == {"what": "undo"}
+    assert first["pictures"] == pictures.as_posix()
     assert "1 file put back" in results.change_back({"run": run.id, "what": "undo"})["text"]
     assert (pictures / "a.txt").read_text() == "a cat\n"
     assert results.look_results({"run": run.id})["undo"] == {"what": "redo"}
     results.change_back({"run": run.id, "what": "clear"})
     assert results.look_results({"run": run.id})["undo"] is None
     assert results.look_results({"run": "nothing"}) == {"missing": True}
+
+
+def test_what_a_job_warned_of_is_told_once_it_has_ended(context: Context) -> None:
+    run = make_run(context.workspace.path, "prepare", alive=False, steps=0)
+    with EventWriter(run.events) as events:
+        events.emit(WarningEvent(text="a.png is cut off", hint="copy it again"))
+        events.emit(EndEvent(status="finished", reason="Finished"))
+    state = job_state(context, {"run": run.id})
+    assert (state["warnings"], state["num_warnings"]) == (["a.png is cut off copy it again"], 1)
+    assert CaptionResults(context, "x").look_results({"run": run.id})["pictures"] is None
 
 
 def png(value: int, size: tuple[int, int]) -> str:

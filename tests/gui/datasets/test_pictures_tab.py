@@ -18,6 +18,7 @@ from kohya_gui.quick_gradio import gr
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.dataset.decision_files import read_decisions
 from sd_scripts.dataset.doctor.findings import Finding, Report
+from tests.dataset.test_large_pictures import bomb
 from tests.support.patience import eventually, last_answer
 
 NASTY = "<img src=x onerror=alert(1)>\nsecond line.png"
@@ -217,6 +218,22 @@ def test_folders_that_cannot_be_used_are_told(tab: Tab, folder: str, words: str)
     tab.folder = tab.folder / folder if folder else Path()
     data = {} if folder else {"folder": ""}
     assert words in tab.look(**data)["problem"]
+
+
+def test_a_folder_that_may_not_be_read_is_told(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    # Not by taking rights away: tests may run as root, whom nothing is refused.
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert "cannot be read: Permission denied" in tab.look()["problem"]
+
+
+def test_a_decompression_bomb_is_told_and_never_decoded(tab: Tab) -> None:
+    bomb(tab.folder / "bomb.png", 50_000)
+    row = next(row for row in tab.look()["rows"] if row["name"] == "bomb.png")
+    assert "million pixels" in row["problems"][0][1]
+    assert tab("small", ids=[row["id"]])["files"] == {row["id"]: None}
 
 
 def test_a_link_out_of_the_roots_is_named_but_not_opened(tab: Tab) -> None:
