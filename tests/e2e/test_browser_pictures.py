@@ -86,13 +86,14 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     browser = page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.send("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
-    tiles = page.locator(".kg-tile")
-    expect(tiles).to_have_count(3)
-    expect(tiles.first).to_contain_text("cat, red, number 0")
     told = page.locator(".kg-dataset-choice [role=alert]")
     expect(told).to_contain_text("inside")
     expect(told).to_contain_text("notes.pdf is neither a picture nor a caption")
     (made,) = (gui.workspace / "pictures").glob(f"{files.name[:40]}-*")
+    expect(page.locator("#kg-dataset-path")).to_have_value(str(made))
+    tiles = page.locator(".kg-tile")
+    expect(tiles).to_have_count(3)
+    expect(tiles.first).to_contain_text("cat, red, number 0")
     assert len(list(made.iterdir())) == 6
     assert len(list(files.iterdir())) == 8
     page.set_input_files(".kg-upload-file", files / "1.png")
