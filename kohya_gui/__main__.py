@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run_command(words)
         arguments = parse_arguments(words)
+        gc.disable()  # what is made at the start stays: see `serve`, which turns it on again
         # Imported only now: a refusal should not wait for the import of a web framework.
         from kohya_gui.app import serve
 

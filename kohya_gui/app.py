@@ -18,6 +18,7 @@ from starlette.middleware import Middleware
 
 from kohya_gui.arguments import Arguments
 from kohya_gui.context import Context, make_context
+from kohya_gui.delivery import OWN_FOLDER, KeptFiles, OwnScript
 from kohya_gui.doors import Doors
 from kohya_gui.guard import Guard
 from kohya_gui.locales import language_names
@@ -51,6 +52,7 @@ SCRIPTS: Final = (
     "form_course",
     "form_sweep",
     "form_toml",
+    "form_later",
     "run",
     "queue",
     "lists",
@@ -93,15 +95,14 @@ def asset(name: str) -> str:
     return resources.files("kohya_gui").joinpath("assets", *name.split("/")).read_text("utf-8")
 
 
-def page_head(context: Context) -> str:
-    """Return what goes into every page's head: texts and scripts, in one piece and no request."""
+def page_head(context: Context, script: OwnScript) -> str:
+    """Return what goes into every page's head: its texts, and where its script is."""
     languages = json.dumps(language_names(), ensure_ascii=False)
     setup = (
         f"window.KG_TEXTS={context.text.for_browser()};window.KG_LANGUAGES={languages};"
         f"window.KG_LANGUAGE='{context.text.code()}';window.KG_THEME={context.settings().theme!r};"
     )
-    scripts = "\n".join(asset(f"js/{name}.js") for name in SCRIPTS)
-    return f"<script>{setup}\n{scripts}</script>"
+    return f'<script>{setup}</script><script src="{script.address}"></script>'
 
 
 def build(context: Context) -> SpokenBlocks:
@@ -122,6 +123,11 @@ def allowed_folders(context: Context) -> list[str]:
     return [str(context.workspace.runs), str(context.thumbnails)]
 
 
+def _addresses() -> list[str]:
+    """Return where our pages and routes are; what ends in "/" is a folder of them."""
+    return [*(f"/{page.path}" for page in PAGES), f"{PREFIX}/", f"{OWN_FOLDER}/"]
+
+
 def launch(
     context: Context, arguments: Arguments, *, allowed: Sequence[str] | None = None
 ) -> tuple[gr.Blocks, str]:
@@ -130,8 +136,9 @@ def launch(
     _keep_proxies_away()
     attempts = Attempts()
     blocks = build(context)
+    script = OwnScript("\n".join(asset(f"js/{name}.js") for name in SCRIPTS))
     with marking():
-        head, auth_message = page_head(context), context.text("app.login")
+        head, auth_message = page_head(context, script), context.text("app.login")
     blocks.launch(
         server_name=arguments.host,
         server_port=arguments.port,
@@ -155,11 +162,12 @@ def launch(
         app_kwargs={
             "middleware": [
                 Middleware(Guard, only_this_machine=arguments.login is None),
-                Middleware(Doors, ours=[*(f"/{page.path}" for page in PAGES), f"{PREFIX}/"]),
+                Middleware(KeptFiles),
+                Middleware(Doors, ours=_addresses()),
                 Middleware(LoginLimit, attempts=attempts),
                 Middleware(LanguageChoice, setting=context.language),
             ],
-            "routes": rest_routes(context, arguments.login, attempts),
+            "routes": [script.route(), *rest_routes(context, arguments.login, attempts)],
         },
         quiet=True,
         inline=False,
@@ -174,9 +182,11 @@ def launch(
 
 def _settle_memory() -> None:
     """Let the garbage collector pass over what stays for good: the pages are a third of a million
-    objects, and each time it goes through all of them no page is answered for 0.2 s."""
+    objects, and each time it goes through all of them no page is answered for 0.2 s. While they are
+    made it does not look at all."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _keep_proxies_away() -> None:

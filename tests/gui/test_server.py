@@ -289,3 +289,36 @@ def test_another_sites_script_gets_no_answer(served: Served) -> None:
         form = client.post("/gradio_api/component_server", content="{}", headers=text)
     assert answer.status_code == form.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_scripts_and_styles_are_packed_once_and_kept_by_the_browser(served: Served) -> None:
+    with served.client() as client:
+        page = client.get("/lora").text
+        own = re.search(r"\./kg/pages-\w+\.js", page)
+        assert own is not None
+        assets = re.findall(r"\./assets/[\w-]+\.(?:js|css)", page)
+        assert len(assets) >= 2
+        for address in (own[0], *assets):
+            packed, again = (client.get(f"/{address[2:]}") for _ in range(2))
+            plain = client.get(f"/{address[2:]}", headers={"Accept-Encoding": "identity"})
+            assert "immutable" in packed.headers["Cache-Control"]
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert "Content-Encoding" not in plain.headers
+            assert packed.text == again.text == plain.text
+            assert packed.headers["Content-Type"] == plain.headers["Content-Type"]
+        assert "window.KG = {" in client.get(f"/{own[0][2:]}").text
+        assert client.get("/kg/pages-0123456789abcdef.js").status_code == 404
+        assert "Cache-Control" not in client.get("/assets/none-12345678.js").headers
+        # What is no such file is not kept: pages differ from one visit to the next.
+        assert "immutable" not in client.get("/lora").headers.get("Cache-Control", "")
+
+
+def test_an_open_page_costs_no_copy_of_all_pages(served: Served) -> None:
+    call = {"component_id": -1, "fn_name": "overview", "data": {}, "session_hash": "one more"}
+    for block in served.blocks.blocks.values():
+        if hasattr(block, "overview"):
+            call["component_id"] = block._id
+    with served.client() as client:
+        assert "runs" in client.post("/gradio_api/component_server", json=call).json()
+    holder = served.blocks.app.state_holder
+    assert len(holder["one more"].config_values) < 10
