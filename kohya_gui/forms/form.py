@@ -23,14 +23,23 @@ class JobForm:
         self.specs = specs_by_name(job_type)
         self._text = text
         self._widgets: dict[str, Widget] = {}
+        self._later: list[str] = []
 
-    def place(self, name: str, *, hidden_at_first: bool = False) -> Widget:
-        """Put the component of an option here; every option is placed exactly once."""
+    def place(self, name: str, *, later: bool = False) -> Widget:
+        """Put the component of an option here; every option is placed exactly once.
+
+        `later`: the browser draws it once the page can be used.
+        """
         assert name not in self._widgets, f"{name} has a component already"
-        self._widgets[name] = make_widget(
-            self.specs[name], self._text, hidden_at_first=hidden_at_first
-        )
+        self._widgets[name] = make_widget(self.specs[name], self._text, later=later)
+        if later:
+            self._later.append(name)
         return self._widgets[name]
+
+    @property
+    def later(self) -> dict[str, Widget]:
+        """The options that are drawn once the page can be used, and their components."""
+        return {name: self._widgets[name] for name in self._later}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -56,12 +56,13 @@ def choices_of(spec: OptionSpec, text: Texts) -> list[tuple[str, str]]:
     return [automatic, *known] if spec.optional else known
 
 
-def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False) -> Widget:
+def make_widget(spec: OptionSpec, text: Texts, *, later: bool = False) -> Widget:
     """Return the component of an option, at its default. Errors are shown beside it by script.
 
-    `hidden_at_first`: the script shows it, by tier or search; until then no layout is spent on it.
+    `later`: the browser draws it once the page can be used, and the script shows it, by tier or
+    search; until then no layout is spent on it.
     """
-    hidden = ["kg-hidden"] if hidden_at_first else []
+    hidden = ["kg-hidden"] if later else []
     label = option_words.label(spec, text)
     if spec.unit and spec.unit.lower() not in spec.label.lower():
         label = f"{label} ({option_words.unit(spec, text)})"
@@ -74,6 +75,7 @@ def make_widget(spec: OptionSpec, text: Texts, *, hidden_at_first: bool = False)
         "elem_id": f"opt-{spec.name}",
         "elem_classes": ["kg-option", *(["kg-path"] if spec.path else []), *hidden],
         "interactive": True,
+        "visible": not later,
     }
     if is_tick(spec):
         return gr.Checkbox(value=bool(value), **common)
@@ -106,6 +108,7 @@ def script_facts(spec: OptionSpec, text: Texts) -> dict[str, Any]:
     return {
         "label": option_words.label(spec, text),
         "tier": spec.tier,
+        "group": spec.group,
         "kind": spec.path,
         "words": " ".join((*spec.keywords, *spec.old_names)),
         **help_of(spec, text),

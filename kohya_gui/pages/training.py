@@ -113,7 +113,7 @@ class TrainingPage:
                 f'<span data-more="{section.group}"></span></div>'
             )
             for spec in section.options:
-                self._form.place(spec.name, hidden_at_first=spec.tier != "basic")
+                self._form.place(spec.name, later=spec.tier != "basic")
             if section.group == "optimizer":
                 self._html('<div data-slot="course"></div>')
 
@@ -132,6 +132,7 @@ class TrainingPage:
             "slots": [*(step.slot for step in first_steps(self._job_type) if step.slot), *own],
             "stays": self.stays,
             "sweep": self._desk.sweep.options(),
+            "later": list(self._form.later),
         }
         return widget(
             "form",
@@ -146,7 +147,7 @@ class TrainingPage:
                 self._look_sweep,
                 folder_lister(self._context),
             ],
-            events=["act", "alter"],
+            events=["act", "alter", "later"],
             elem_id="kg-bridge",
             facts=json.dumps(facts, ensure_ascii=False),
         )
@@ -159,6 +160,8 @@ class TrainingPage:
             "queue": False,
             "preprocess": False,
             "show_progress": "hidden",
+            # Else Gradio tells each of some 200 components that an event began, and that it ended.
+            "show_progress_on": self._bridge,
             "api_visibility": "private",
         }
         # Not `input`: Gradio's text box fires that at key presses only, so not for what is pasted,
@@ -173,6 +176,8 @@ class TrainingPage:
         )
         self._bridge.alter(self._on_alter, form, everything, trigger_mode="multiple", **quick)
         self._bridge.act(self._on_act, form, [self._bridge], trigger_mode="multiple", **quick)
+        later = list(self._form.later.values())
+        self._bridge.later(None, None, later, js="() => window.KG.nextFields()", **quick)
         blocks = gr.context.Context.root_block
         assert isinstance(blocks, gr.Blocks), "a page is built within its application"
         # The script knows which draft this tab had; its answer stands in for the hidden field.

@@ -128,6 +128,29 @@ def test_a_preset_is_applied_and_undone(form: Page) -> None:
     assert field(form, "output_name") == "mine"
 
 
+def test_options_that_are_drawn_later_come_when_asked_for_and_keep_their_values(
+    watched: Watched, gui: Gui
+) -> None:
+    ready = "document.documentElement.dataset.kgReady === 'form'"
+    page = watched.page
+    page.goto(gui.page("lora"))
+    page.wait_for_function(ready)
+    page.click("[data-tier=expert]")
+    every_option = len(option_specs(TrainNetworkJob)) + 1
+    expect(page.locator(".kg-option:visible")).to_have_count(every_option)
+    page.fill("#opt-huber_c input", "0.3")
+    expect(page.locator("#opt-huber_c.kg-changed")).to_be_visible()
+    page.click("[data-tier=basic]")
+    page.reload()
+    page.wait_for_function(ready)
+    page.fill("#opt-output_name input", "early")  # before the other one is drawn
+    expect(page.locator("#opt-output_name.kg-changed")).to_be_visible()
+    page.reload()
+    watched.wait_for_form()
+    assert (field(page, "huber_c"), field(page, "output_name")) == ("0.3", "early")
+    assert watched.errors == []
+
+
 def test_search_tiers_and_only_changed(form: Page) -> None:
     """And with every option there is, the form is no wider than the screen."""
     visible = form.locator(".kg-option:visible")

@@ -133,8 +133,8 @@ class Watched:
         return self.page
 
     def wait_for_form(self) -> None:
-        """Wait until the form's script has its first answer."""
-        self.page.wait_for_function("document.documentElement.dataset.kgReady === 'form'")
+        """Wait until the form's script has its first answer and every option is drawn."""
+        self.page.wait_for_function("document.documentElement.dataset.kgWhole === 'form'")
 
 
 def tab_to(page: Page, selector: str) -> None:

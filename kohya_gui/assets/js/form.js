@@ -44,14 +44,14 @@
   // Gradio mounts components in no order one may rely on: begin when all that is needed is there.
   window.KG.widgets.form = (api) => {
     const facts = JSON.parse(api.props.facts);
-    const wanted = [...[...slots, ...facts.slots].map((name) => `[data-slot="${name}"]`), ...Object.keys(facts.options).map((name) => `#opt-${name}`)];
+    const wanted = [...[...slots, ...facts.slots].map((name) => `[data-slot="${name}"]`), ...Object.keys(facts.options).filter((name) => !facts.later.includes(name)).map((name) => `#opt-${name}`)];
     (function wait() {
       if (wanted.every((selector) => document.querySelector(selector))) begin(api, facts);
       else setTimeout(wait, 15);
     })();
   };
 
-  const order = ["results", "fields", "presets", "bar", "insight", "course", "side", "filter", "sweep", "toml"];
+  const order = ["results", "fields", "presets", "bar", "insight", "course", "side", "filter", "sweep", "toml", "later"];
 
   /** What all parts share: what they need to know, and what each of them offers to the others. */
   function begin({ trigger, props, server, watch }, facts) {
@@ -61,6 +61,7 @@
       block: (name) => document.getElementById(`opt-${name}`),
       label: (name) => (facts.options[name] ? facts.options[name].label : name),
       alter: (what, data = {}) => trigger("alter", { what, ...data }),
+      drawLater: () => trigger("later"),
       act(what, data = {}) {
         desk.waitFor(what);
         trigger("act", { what, ...data });
@@ -109,6 +110,7 @@
         });
       }
       document.documentElement.dataset.kgReady = "form";
+      desk.beginLater();
     }
 
     setInterval(() => desk.draft && localStorage.setItem(`kg-open-${desk.draft}`, String(Date.now())), 2000);

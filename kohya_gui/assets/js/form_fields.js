@@ -118,9 +118,17 @@
       return value === "" ? t("form.fix_empty", { option }) : t("form.fix", { option, value });
     }
 
-    for (const name of Object.keys(facts.options)) decorate(name);
-    desk.goTo = goTo;
+    function draw() {
+      for (const name of Object.keys(facts.options)) decorate(name);
+      if (desk.report) drawTroubles();
+    }
+
+    draw();
+    desk.goTo = async (name) => {
+      await desk.all();
+      goTo(name);
+    };
     desk.fixers = fixers;
-    return { draw: drawTroubles };
+    return { draw };
   };
 })();

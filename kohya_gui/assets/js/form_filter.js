@@ -18,6 +18,10 @@
       localStorage.setItem("kg-tier", name);
       filter();
     }
+    function open(key) {
+      opened.add(key);
+      filter();
+    }
     function drawFilter() {
       fill(slot("filter"),
         h("div.kg-filter", {},
@@ -35,9 +39,14 @@
       for (const button of tierButtons) button.setAttribute("aria-pressed", String(button.dataset.tier === tier));
       const changed = new Set(desk.report ? desk.report.changed : []);
       const hiddenIn = new Map();
+      let waiting = false;
       for (const [name, option] of Object.entries(facts.options)) {
         const node = block(name);
-        if (!node) continue;
+        if (!node) {
+          waiting = true; // it is drawn later, and this is called again then
+          if (tiers.indexOf(option.tier) > tiers.indexOf(tier)) hiddenIn.set(option.group, (hiddenIn.get(option.group) || 0) + 1);
+          continue;
+        }
         const group = node.closest(".kg-group");
         const key = group.id.replace(/^group-/, "");
         const text = searching ? `${name} ${option.label} ${option.words} ${node.querySelector(".info-text")?.textContent || ""}`.toLowerCase() : "";
@@ -58,11 +67,12 @@
         group.classList.toggle("kg-hidden", !some && (searching || !left));
         for (const part of group.querySelectorAll(".form")) part.classList.toggle("kg-hidden", !part.querySelector(".kg-option:not(.kg-hidden)"));
         if (!more) continue;
-        if (left) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.add(key); filter(); } }, t("form.more_options", { n: left })));
+        if (left) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => open(key) }, t("form.more_options", { n: left })));
         else if (opened.has(key) && !searching) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.delete(key); filter(); } }, t("form.fewer_options")));
         else fill(more);
       }
-      count.textContent = searching ? t("form.found", { n: found }) : "";
+      count.textContent = searching && !waiting ? t("form.found", { n: found }) : "";
+      if (waiting && (searching || opened.size || tier !== "basic")) desk.all();
     }
 
     drawFilter();
