@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Literal, get_args
 
-from kohya_gui.jobs.store import RunStore, RunSummary
+from kohya_gui.jobs.store import RunStore, RunSummary, at_work
 from sd_scripts.options.jobs import JOBS
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.runs.folder import RunFolder
@@ -73,9 +73,10 @@ class UnknownOption:
 
 @dataclass(frozen=True)
 class HistoryPage:
-    """The runs of one page, how many there are in all, and what one could filter by."""
+    """The runs of one page and those at work, how many there are, what one could filter by."""
 
     runs: tuple[RunSummary, ...]
+    running: tuple[RunSummary, ...]
     num_found: int
     num_all: int
     page: int
@@ -119,6 +120,7 @@ class History:
         page = min(wish.page, num_pages)
         return HistoryPage(
             runs=tuple(chosen[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]),
+            running=tuple(at_work(everything)),
             num_found=len(chosen),
             num_all=len(everything),
             page=page,

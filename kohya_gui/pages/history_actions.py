@@ -68,7 +68,7 @@ class HistoryActions:
         ]
         return {
             "runs": [run_row(run, text) for run in page.runs],
-            "running": [run_row(run, text) for run in self._context.store.running()],
+            "running": [run_row(run, text) for run in page.running],
             "num_found": page.num_found,
             "num_all": page.num_all,
             "page": page.page,
