@@ -24,6 +24,7 @@ from kohya_gui.guard import Guard
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import LanguageChoice, marking
 from kohya_gui.login import Attempts, LoginLimit
+from kohya_gui.not_found import NotFoundPage
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.pages.shell import build_page
 from kohya_gui.quick_gradio import gr
@@ -166,6 +167,7 @@ def launch(
                 Middleware(Doors, ours=_addresses()),
                 Middleware(LoginLimit, attempts=attempts),
                 Middleware(LanguageChoice, setting=context.language),
+                Middleware(NotFoundPage, text=context.text),
             ],
             "routes": [script.route(), *rest_routes(context, arguments.login, attempts)],
         },

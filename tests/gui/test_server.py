@@ -313,6 +313,25 @@ def test_scripts_and_styles_are_packed_once_and_kept_by_the_browser(served: Serv
         assert "immutable" not in client.get("/lora").headers.get("Cache-Control", "")
 
 
+def test_an_unknown_address_is_told_in_a_page_with_the_way_back(served: Served) -> None:
+    browser = {"Accept": "text/html,*/*", "Cookie": "kg-language=de"}
+    with served.client() as client:
+        for path, top in (("/nowhere", "./"), ("/a/b/nowhere", "../../")):
+            answer = client.get(path, headers=browser)
+            assert answer.status_code == 404
+            assert served.context.text("not_found.title") not in answer.text  # that is English
+            assert "Hier ist keine Seite" in answer.text
+            assert f'href="{top}"' in answer.text
+            assert f'href="{top}runs"' in answer.text
+        strange = client.get("/%3Cscript%3Ealert(1)%3C/script%3E", headers=browser)
+        assert "alert(1)" not in strange.text
+        assert client.get("/nowhere").json() == {"detail": "Not Found"}
+        rest = client.get("/api/v1/nowhere", headers=browser)
+        assert rest.status_code == 404
+        assert rest.headers["Content-Type"] == "application/json"
+        assert "Hier" not in client.get("/lora", headers={"Accept": "text/html"}).text
+
+
 def test_an_open_page_costs_no_copy_of_all_pages(served: Served) -> None:
     call = {"component_id": -1, "fn_name": "overview", "data": {}, "session_hash": "one more"}
     for block in served.blocks.blocks.values():

@@ -1,0 +1,70 @@
+"""A page for addresses that there is nothing at, in the reader's language, with a way back."""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from importlib import resources
+from string import Template
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kohya_gui.locales.speaking import SpokenTexts
+
+PROGRAMS: Final = ("/api/", "/gradio_api/")
+"""Addresses for programs: what is not there is told in JSON."""
+
+_WORDS: Final = ("title", "lead", "back", "runs")
+
+
+class NotFoundPage:
+    """ASGI middleware: whoever opens an unknown address in a browser gets a page, not JSON."""
+
+    def __init__(self, app: ASGIApp, text: SpokenTexts) -> None:
+        self._app = app
+        self._text = text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Put the page in the place of a 404."""
+        if not _opens_a_page(scope):
+            await self._app(scope, receive, send)
+            return
+        is_missing = False
+
+        async def look(message: Message) -> None:
+            nonlocal is_missing
+            if message["type"] == "http.response.start":
+                is_missing = message["status"] == 404
+            if not is_missing:
+                await send(message)
+
+        await self._app(scope, receive, look)
+        if is_missing:
+            page = not_found_page(self._text, str(scope["path"]))
+            await HTMLResponse(page, 404)(scope, receive, send)
+
+
+def _opens_a_page(scope: Scope) -> bool:
+    if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        return False
+    wants = "text/html" in Headers(scope=scope).get("accept", "")
+    return wants and not str(scope["path"]).startswith(PROGRAMS)
+
+
+def not_found_page(text: SpokenTexts, path: str) -> str:
+    """Return the page for an address. Its links are relative: they hold behind a proxy's path."""
+    return Template(_asset("not_found.html")).substitute(
+        language=text.code(),
+        style=_asset("app.css"),
+        top="../" * (path.count("/") - 1) or "./",
+        app=escape(text("app.title")),
+        **{name: escape(text(f"not_found.{name}")) for name in _WORDS},
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("kohya_gui").joinpath("assets", name).read_text("utf-8")
