@@ -13,11 +13,13 @@ from typing import Final
 
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.machine import card_numbers
+from kohya_gui.jobs.processes import Processes
 from sd_scripts.errors import UserError
 
 ANY: Final = "default"
 """The device of a job that takes the first free card, and of all runs where there is one lane."""
-_CARD: Final = "cuda:"
+CARD: Final = "cuda:"
+"""What stands before a card's number in the name of its lane."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,18 @@ class Lanes:
     @property
     def names(self) -> tuple[str, ...]:
         """The lanes that a job can be given to, if there are several."""
-        return tuple(_CARD + card for card in self.cards) if len(self.cards) > 1 else ()
+        return tuple(CARD + card for card in self.cards) if len(self.cards) > 1 else ()
+
+    def among(self, processes: Processes) -> tuple[str, ...]:
+        """Return the lanes of the cards that are named there; all where none is."""
+        named = {CARD + card for card in processes.gpu_ids.split(",") if card}
+        return tuple(name for name in self.names if not named or name in named)
 
     def device(self, text: str) -> str:
         """Read the device that somebody wants for a job, "" for any. Raises `UserError`."""
         if text in ("", ANY):
             return ANY
-        known = [_CARD + card for card in self.cards]
+        known = [CARD + card for card in self.cards]
         if text in known:
             return text
         raise UserError(
@@ -58,7 +65,7 @@ class Lanes:
 
         One of an older version, or begun where cards could not be seen, may be on any card.
         """
-        if device != ANY and not device.startswith(_CARD):
+        if device != ANY and not device.startswith(CARD):
             return frozenset((device,))
         return frozenset(device.split(",")) if self.names and device != ANY else self._all
 
@@ -66,13 +73,13 @@ class Lanes:
         """Return the lanes that a job could use."""
         if request.device != ANY or not self.names:
             return self.held(request.device)
-        return frozenset(_CARD + card for card in _named(request)) or self._all
+        return frozenset(CARD + card for card in _named(request)) or self._all
 
     def check(self, request: JobRequest) -> None:
         """Raise `UserError` for a job that can never be placed on this machine."""
-        if request.device.startswith(_CARD):
+        if request.device.startswith(CARD):
             self.device(request.device)
-        if not self.names or not (request.device == ANY or request.device.startswith(_CARD)):
+        if not self.names or not (request.device == ANY or request.device.startswith(CARD)):
             return  # one lane takes what it gets, and other devices are no cards
         missing = [card for card in _named(request) if card not in self.cards]
         if missing:
@@ -102,7 +109,7 @@ class Lanes:
         free = [name for name in self.names if name in wanted and name not in busy][:number]
         if len(free) < number:
             return None
-        cards = ",".join(name.removeprefix(_CARD) for name in free)
+        cards = ",".join(name.removeprefix(CARD) for name in free)
         processes = request.processes.model_copy(update={"gpu_ids": cards})
         return request.model_copy(update={"device": ",".join(free), "processes": processes})
 

@@ -2,17 +2,19 @@
 
 One serves a workspace, for all tabs and programs that are open on it; it is a run like any other
 and outlives them. Its lane is its own, so it holds up no queue; in turn it is not started while
-something else uses the device unless that is wished, and an idle one makes room for it.
+something else uses the device unless that is wished, and an idle one makes room for it. Of several
+graphics cards it takes the last one that is free: jobs take the first.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from kohya_gui.jobs.lanes import CARD, Lanes
 from kohya_gui.jobs.launch import JobRequest, start_request
 from kohya_gui.jobs.lock import file_lock
 from kohya_gui.jobs.orders_journal import OrderJournal, OrderState, Painted, Story
@@ -30,7 +32,7 @@ from sd_scripts.runs.folder import RunFolder
 
 JOB: Final = TryPromptsJob.name
 DEVICE: Final = "try it"
-"""Its lane of the queue: no other job waits for it."""
+"""Its lane of the queue: no other job waits for it. Behind it stands the card it has, if chosen."""
 _HARMLESS: Final = frozenset({JOB, "check_pictures", "prepare_pictures", "slice_dylora"})
 """Jobs that need no graphics card."""
 _ATTEMPTS: Final = 3
@@ -93,9 +95,15 @@ class Worker:
 class TryWorker:
     """Orders of one workspace. Any number of threads and programs may use it at once."""
 
-    def __init__(self, workspace: Workspace, store: RunStore) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        store: RunStore,
+        lanes: Callable[[], Lanes] = Lanes.here,
+    ) -> None:
         self._workspace = workspace
         self._store = store
+        self._lanes = lanes
         self._pointer = workspace.queue / "try_it"
         self._lock_path = workspace.queue / "try_it.lock"
         self._lock = threading.Lock()
@@ -112,17 +120,18 @@ class TryWorker:
     ) -> Placed:
         """Give an order to the process, which is started if none is there.
 
-        `options` (of `try_prompts`) and `processes` (which card) are for one that is started.
+        `options` (of `try_prompts`) and `processes` (which cards) are for one that is started.
         Raises `DeviceInUse` unless `beside_others`, and `UserError` if it cannot be started.
         """
         job = job_from_values(TryPromptsJob, options or {})
+        processes = processes or Processes()
         with file_lock(self._lock_path):
-            if not beside_others and (running := self.in_the_way()):
+            if not beside_others and (running := self.in_the_way(processes)):
                 raise DeviceInUse(running)
             for _ in range(_ATTEMPTS):
                 run = self._living()
                 if run is None:
-                    run = self._start(job_to_toml(job), processes or Processes())
+                    run = self._start(job_to_toml(job), processes)
                 orders = OrderFolder(run)
                 orders.put(order)
                 gone = orders.is_closed() or self._living() is None
@@ -173,9 +182,15 @@ class TryWorker:
             base=order.base.path if order else None,
         )
 
-    def in_the_way(self) -> tuple[RunSummary, ...]:
-        """Return the runs at work that need the device too."""
-        return tuple(run for run in self._store.list() if run.busy and run.job not in _HARMLESS)
+    def in_the_way(self, processes: Processes | None = None) -> tuple[RunSummary, ...]:
+        """Return the runs at work that need the card too which it has, or would get."""
+        running = self._needing_cards()
+        worker = self._living()
+        card = self._card_of(worker) if worker else self._free_card(processes or Processes())
+        if card is None:
+            return running
+        lanes = self._lanes()
+        return tuple(run for run in running if card in lanes.held(run.device))
 
     def look(self, placed: Placed) -> OrderView | None:
         """Return how an order stands, or None if there is none."""
@@ -247,14 +262,34 @@ class TryWorker:
         status = summary.status
         return status.problems or (Problem(status.detail, None, status.hint),)
 
+    def _needing_cards(self) -> tuple[RunSummary, ...]:
+        return tuple(run for run in self._store.list() if run.busy and run.job not in _HARMLESS)
+
+    def _free_card(self, processes: Processes) -> str | None:
+        """Return the last card that no run uses, of those that `processes` names; None where there
+        are not several, or none is free."""
+        lanes = self._lanes()
+        running = self._needing_cards()
+        free = [
+            name
+            for name in lanes.among(processes)
+            if not any(name in lanes.held(run.device) for run in running)
+        ]
+        return free[-1] if free else None
+
+    def _card_of(self, worker: RunFolder) -> str | None:
+        summary = self._store.summary(worker.id)
+        return summary.device.removeprefix(DEVICE).strip() or None if summary else None
+
     def _start(self, config_toml: str, processes: Processes) -> RunFolder:
-        first_card = processes.gpu_ids.partition(",")[0]
+        card = self._free_card(processes)
+        first = processes.gpu_ids.partition(",")[0]
         request = JobRequest(
             job_name=JOB,
             config_toml=config_toml,
             name="try it",
-            device=DEVICE,
-            processes=Processes(gpu_ids=first_card),
+            device=f"{DEVICE} {card}" if card else DEVICE,
+            processes=Processes(gpu_ids=card.removeprefix(CARD) if card else first),
         )
         run = start_request(self._workspace, request)
         write_atomic(self._pointer, run.id)

@@ -11,11 +11,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kohya_gui.jobs import try_worker
+from kohya_gui.jobs.lanes import Lanes
+from kohya_gui.jobs.launch import JobRequest
+from kohya_gui.jobs.processes import Processes
 from kohya_gui.jobs.store import RunStore
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed, TryWorker, work_of
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import UserError
-from sd_scripts.runs.record import read_record
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.record import read_record, write_record
 from sd_scripts.runs.status import derive_status
 from tests.support.pages import make_run
 from tests.support.painting import order, picture, use, write_lora
@@ -172,3 +177,35 @@ def test_orders_that_are_gone(trying: TryWorker) -> None:
         assert trying.look(placed) is None
         with pytest.raises(UserError, match="are gone"):
             trying.cancel(placed)
+
+
+def test_of_several_cards_one_that_is_free_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = open_workspace(tmp_path / "cards")
+    trying = TryWorker(place, RunStore(place), lambda: Lanes(("0", "1", "2")))
+    made: list[JobRequest] = []
+
+    def start(workspace: Workspace, request: JobRequest) -> RunFolder:
+        made.append(request)
+        run = make_run(workspace.path, request.name, device=request.device)
+        record = read_record(run)
+        assert record is not None
+        write_record(run, record.model_copy(update={"job": request.job_name}))
+        return run
+
+    monkeypatch.setattr(try_worker, "start_request", start)
+    asked = order(tmp_path / "model", picture())
+    make_run(place.path, "training", device="cuda:2")
+    # Only what Settings name is taken; where nothing of it is free, it is as with one card.
+    with pytest.raises(DeviceInUse):
+        trying.submit(asked, processes=Processes(gpu_ids="2"))
+    assert made == []
+    trying.submit(asked)
+    assert (made[0].device, made[0].processes.gpu_ids) == ("try it cuda:1", "1")
+    assert trying.in_the_way() == ()
+    # What begins on its card wants it to make room; what begins elsewhere does not.
+    make_run(place.path, "elsewhere", device="cuda:0")
+    assert trying.in_the_way() == ()
+    beside = make_run(place.path, "beside", device="cuda:1")
+    assert [run.id for run in trying.in_the_way()] == [beside.id]
