@@ -123,6 +123,8 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
         "state": status.state,
         "detail": told(status.detail),
         "hint": told(status.hint),
+        "done": status.phase_done,
+        "total": status.phase_total,
         "problems": [told_row(one) for one in status.problems],
     }
 

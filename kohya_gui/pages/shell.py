@@ -87,7 +87,7 @@ def _navigation(context: Context, page: Page, pages: Sequence[Page]) -> None:
         if not running:
             return None
         run = running[0]
-        done = run.status.fraction
+        done = run.status.progress
         percent = "" if done is None else f" · {done:.0%}"
         more = text("nav.more_running", count=len(running) - 1) if len(running) > 1 else ""
         return {"id": run.id, "name": run.name, "rest": f"{percent}{more}"}

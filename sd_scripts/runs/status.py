@@ -54,7 +54,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run stands. Times are Unix seconds; `detail` and `hint` are sentences for a person."""
+    """How a run stands. Times are Unix seconds; `detail` and `hint` are sentences for a person.
+
+    `phase_done` of `phase_total` is how far the long work is that goes on now, if it is counted.
+    """
 
     state: RunState
     detail: str
@@ -74,6 +77,8 @@ class RunStatus:
     family: str | None = None
     resume_from: Path | None = None
     problems: tuple[Problem, ...] = ()
+    phase_done: float = 0
+    phase_total: float | None = None
 
     @property
     def active(self) -> bool:
@@ -84,6 +89,13 @@ class RunStatus:
     def fraction(self) -> float | None:
         """Done part of the steps, 0 to 1; None while the total is not known."""
         return min(1.0, self.step / self.total_steps) if self.total_steps else None
+
+    @property
+    def progress(self) -> float | None:
+        """Done part of what goes on now, 0 to 1: of the steps, or of counted work without any."""
+        if self.step or not self.phase_total:
+            return self.fraction
+        return min(1.0, self.phase_done / self.phase_total)
 
 
 def read_tail(path: Path, num_bytes: int) -> bytes:
@@ -240,6 +252,8 @@ def _is_of_before(end: EndEvent, record: RunRecord) -> bool:
 
 def _with_facts(record: RunRecord | None, facts: Facts, alive: bool) -> RunStatus:
     start, step = facts.start, facts.step
+    phase = facts.phase if alive else None
+    counted = phase if phase and (phase.total or 0) > 1 else None  # one thing to do is no count
     return RunStatus(
         state="running",
         detail="",
@@ -254,6 +268,8 @@ def _with_facts(record: RunRecord | None, facts: Facts, alive: bool) -> RunStatu
         pid=record.pid if record else None,
         started=record.started if record else None,
         family=start.family if start else None,
+        phase_done=counted.done if counted else 0,
+        phase_total=counted.total if counted else None,
     )
 
 
@@ -274,6 +290,7 @@ def _ended(base: RunStatus, end: EndEvent) -> RunStatus:
         ended=end.time,
         eta_seconds=None,
         problems=end.problems,
+        phase_total=None,
     )
 
 

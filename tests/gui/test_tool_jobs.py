@@ -9,8 +9,13 @@ import pytest
 
 from kohya_gui.context import Context
 from kohya_gui.pages.tools_jobs import ToolJobs
+from kohya_gui.run_view import run_row
 from kohya_gui.settings import Settings, save_settings
 from sd_scripts.files import write_atomic
+from sd_scripts.runs.events import EventWriter, PhaseEvent
+from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.process import own_identity
+from sd_scripts.runs.record import RunRecord, write_record
 from tests.support.pages import make_run
 
 
@@ -66,3 +71,14 @@ def test_pictures_whose_captions_help_least_come_first(jobs: ToolJobs, context: 
     assert [one["name"] for one in state["pictures"]] == ["1.png", "2.png", "0.png"]
     # What the page may not look into is named, not shown.
     assert {(one["small"], one["folder"]) for one in state["pictures"]} == {(None, None)}
+
+
+def test_a_job_tells_how_much_is_done(jobs: ToolJobs, context: Context) -> None:
+    run = RunFolder.create(context.workspace.runs, "slices", "")
+    write_record(run, RunRecord(name="slices", job="slice_dylora").with_process(own_identity()))
+    with EventWriter(run.events) as events:
+        events.emit(PhaseEvent(name="ranks", done=3, total=12))
+    state = jobs.slice_state({"run": run.id})
+    assert (state["active"], state["done"], state["total"]) == (True, 3, 12)
+    [row] = [run_row(one, context.text) for one in context.store.list()]
+    assert (row["fraction"], row["phase_done"], row["phase_total"]) == (0.25, 3, 12)

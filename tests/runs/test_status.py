@@ -87,6 +87,18 @@ def test_long_work_between_steps_is_named_while_it_lasts(run: RunFolder) -> None
     assert "Drawing" not in derive_status(run).detail
 
 
+def test_counted_work_without_steps_is_progress(run: RunFolder) -> None:
+    record(run, own_identity())
+    tell(run, PhaseEvent(name="files", done=3, total=12))
+    status = derive_status(run)
+    assert (status.phase_done, status.phase_total, status.progress) == (3, 12, 0.25)
+    tell(run, PhaseEvent(name="model", done=0, total=1))
+    assert derive_status(run).phase_total is None  # one thing to do is no count
+    tell(run, START, STEP, PhaseEvent(name="saving", done=1, total=2))
+    status = derive_status(run)
+    assert (status.phase_total, status.progress) == (2, pytest.approx(0.07))
+
+
 def test_a_pause_is_told(run: RunFolder) -> None:
     record(run, own_identity())
     tell(run, START, STEP)

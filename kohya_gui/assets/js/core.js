@@ -152,6 +152,14 @@
     return `${index && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[index]}`;
   }
 
+  /** Show in a bar how much is done, from 0 to 1; null while that is not known. */
+  function setProgress(progress, fraction) {
+    progress.classList.toggle("kg-unknown", fraction === null);
+    progress.firstElementChild.style.width = fraction === null ? "" : `${(100 * fraction).toFixed(1)}%`;
+    if (fraction === null) progress.removeAttribute("aria-valuenow");
+    else progress.setAttribute("aria-valuenow", String(Math.round(100 * fraction)));
+  }
+
   async function copy(text, button) {
     try {
       await navigator.clipboard.writeText(text);
@@ -213,7 +221,7 @@
   }
 
   window.KG = {
-    t, h, svg, fill, append, mount, widgets, every, number, duration, span, bytes, copy,
+    t, h, svg, fill, append, mount, widgets, every, number, duration, span, bytes, setProgress, copy,
     theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

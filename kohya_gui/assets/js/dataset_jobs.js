@@ -94,13 +94,17 @@
   /** Tell in `note` how far a run is until it ends; then `done(state)`. */
   function watch(note, run, look, stop, done) {
     const said = h("p.kg-quiet", { role: "status" });
-    fill(note, said, h("div.kg-progress.kg-unknown", {}, h("div")), h("div.kg-row", {},
-      h("button.kg-button", { type: "button", onclick: () => stop({ run }) }, t("dataset.stop")),
+    const counted = h("span.kg-quiet.kg-small", { "data-counted": "" });
+    const progress = h("div.kg-progress.kg-unknown", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div"));
+    fill(note, said, progress, h("div.kg-row", {},
+      h("button.kg-button", { type: "button", onclick: () => stop({ run }) }, t("dataset.stop")), counted,
       h("a.kg-small", { href: page("runs", { run }) }, t("dataset.log"))));
     return repeat(500, async (stopped) => {
       const state = await look({ run });
       if (stopped()) return "stop";
-      said.textContent = state.detail || "";
+      if (said.textContent !== (state.detail || "")) said.textContent = state.detail || "";
+      counted.textContent = state.total ? `${state.done} / ${state.total}` : "";
+      window.KG.setProgress(progress, state.total ? state.done / state.total : null);
       if (state.active) return undefined;
       fill(note, state.problems && state.problems.length ? problems(state.problems)
         : h(`p.kg-note${state.state === "failed" ? ".kg-bad" : ""}`, { role: "status", "data-ended": state.state }, state.detail, state.hint ? ` ${state.hint}` : ""), warnings(state));

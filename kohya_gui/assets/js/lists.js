@@ -9,14 +9,16 @@
     return [
       h("td", {}, window.KG.stateTag(run)),
       h("td", {}, run.active && done !== null ? h("div.kg-progress", { role: "img", "aria-label": `${done} %` }, h("div", { style: `width:${done}%` })) : null,
-        h("span.kg-small.kg-quiet", {}, run.total_steps ? `${run.step} / ${run.total_steps}` : run.step || "", run.active && run.eta_seconds ? ` · ${t("runs.left", { time: duration(run.eta_seconds) })}` : "")),
+        h("span.kg-small.kg-quiet", {}, !run.step && run.phase_total ? `${run.phase_done} / ${run.phase_total}` : run.total_steps ? `${run.step} / ${run.total_steps}` : run.step || "", run.active && run.eta_seconds ? ` · ${t("runs.left", { time: duration(run.eta_seconds) })}` : "")),
       h("td.kg-num", run.loss === null ? {} : { "data-name": t("run.loss") }, run.loss === null ? "" : number(run.loss, 3)),
     ];
   }
 
+  const moment = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
+
   /** The name of a run as a link, and when it began. */
   function title(run) {
-    const when = new Date(run.created * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    const when = moment.format(new Date(run.created * 1000));
     return [h("a", { href: page("runs", { run: run.id }) }, run.name), h("div.kg-faint.kg-small", {}, `${run.job ? `${run.job} · ` : ""}${when}`)];
   }
 

@@ -159,8 +159,7 @@
     let quietLooks = 0;
     let lastNow = null;
     const head = h("div");
-    const bar = h("div", { style: "width:0" });
-    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
+    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div", { style: "width:0" }));
     const doing = h("p.kg-quiet", { role: "status", "data-fact": "detail" });
     const numbers = h("div");
     const buttons = h("div.kg-row.kg-actions");
@@ -264,11 +263,8 @@
       const phase = data && data.phase;
       const preparing = now.active && !now.step && phase && phase.total;
       const fraction = preparing ? phase.done / phase.total : now.fraction;
-      progress.classList.toggle("kg-unknown", now.active && fraction === null);
       progress.hidden = !now.active && fraction === null;
-      bar.style.width = fraction === null ? "" : `${(fraction * 100).toFixed(1)}%`;
-      if (fraction === null) progress.removeAttribute("aria-valuenow");
-      else progress.setAttribute("aria-valuenow", String(Math.round(fraction * 100)));
+      window.KG.setProgress(progress, fraction);
       const trouble_ = troubles(now);
       const failure = JSON.stringify(now.failure);
       if (failure !== failureShown) {

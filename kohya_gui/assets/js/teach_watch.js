@@ -7,8 +7,7 @@
     const { server, ask } = tools;
     const { problems, row } = window.KG.teach;
     const state = h("div", { "aria-live": "polite" });
-    const bar = h("div");
-    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
+    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div"));
     const said = h("div", { "aria-live": "polite" });
     const buttons = h("div.kg-row.kg-actions");
     const holder = h("div");
@@ -55,10 +54,7 @@
       const preparing = now.active && !now.step && phase && phase.total;
       const fraction = preparing ? phase.done / phase.total : now.fraction;
       progress.hidden = !now.active && now.fraction === null;
-      progress.classList.toggle("kg-unknown", now.active && fraction === null);
-      bar.style.width = fraction === null ? "" : `${(100 * fraction).toFixed(1)}%`;
-      if (fraction === null) progress.removeAttribute("aria-valuenow");
-      else progress.setAttribute("aria-valuenow", String(Math.round(100 * fraction)));
+      window.KG.setProgress(progress, fraction);
       const bad = ["failed", "lost"].includes(now.state);
       const left = now.active && now.eta_seconds ? t("teach.left", { time: duration(now.eta_seconds) }) : "";
       fill(state, row(window.KG.stateTag(now), h("span", { "data-fact": "step" }, now.total_steps ? t("teach.step_of", { n: now.step, of: now.total_steps }) : ""), h("strong", {}, left), paused ? h("span.kg-tag.kg-warn", {}, t("teach.paused")) : null),
