@@ -164,10 +164,10 @@ def launch(
             "middleware": [
                 Middleware(Guard, only_this_machine=arguments.login is None),
                 Middleware(KeptFiles),
-                Middleware(Doors, ours=_addresses()),
-                Middleware(LoginLimit, attempts=attempts),
                 Middleware(LanguageChoice, setting=context.language),
                 Middleware(NotFoundPage, text=context.text),
+                Middleware(Doors, ours=_addresses()),
+                Middleware(LoginLimit, attempts=attempts),
             ],
             "routes": [script.route(), *rest_routes(context, arguments.login, attempts)],
         },

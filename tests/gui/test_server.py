@@ -325,7 +325,7 @@ def test_an_unknown_address_is_told_in_a_page_with_the_way_back(served: Served) 
             assert f'href="{top}runs"' in answer.text
         strange = client.get("/%3Cscript%3Ealert(1)%3C/script%3E", headers=browser)
         assert "alert(1)" not in strange.text
-        assert client.get("/nowhere").json() == {"detail": "Not Found"}
+        assert client.get("/nowhere").text == "Not found."
         rest = client.get("/api/v1/nowhere", headers=browser)
         assert rest.status_code == 404
         assert rest.headers["Content-Type"] == "application/json"
