@@ -17,8 +17,6 @@ from kohya_gui.locales.speaking import SpokenTexts
 PROGRAMS: Final = ("/api/", "/gradio_api/")
 """Addresses for programs: what is not there is told in JSON."""
 
-_WORDS: Final = ("title", "lead", "back", "runs")
-
 
 class NotFoundPage:
     """ASGI middleware: whoever opens an unknown address in a browser gets a page, not JSON."""
@@ -61,7 +59,10 @@ def not_found_page(text: SpokenTexts, path: str) -> str:
         style=_asset("app.css"),
         top="../" * (path.count("/") - 1) or "./",
         app=escape(text("app.title")),
-        **{name: escape(text(f"not_found.{name}")) for name in _WORDS},
+        title=escape(text("not_found.title")),
+        lead=escape(text("not_found.lead")),
+        back=escape(text("not_found.back")),
+        runs=escape(text("not_found.runs")),
     )
 
 
