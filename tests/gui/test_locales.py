@@ -68,6 +68,7 @@ def test_no_text_is_left_over() -> None:
         "teach.machine_",
         "try.field_",
         "captioning.",
+        "settings.secret_",
         "time.",
         "takes.",
         *(f"settings.{name}" for name in Processes.model_fields),
