@@ -333,11 +333,16 @@ def test_an_unknown_address_is_told_in_a_page_with_the_way_back(served: Served) 
 
 
 def test_an_open_page_costs_no_copy_of_all_pages(served: Served) -> None:
-    call = {"component_id": -1, "fn_name": "overview", "data": {}, "session_hash": "one more"}
-    for block in served.blocks.blocks.values():
-        if hasattr(block, "overview"):
-            call["component_id"] = block._id
+    """Gradio would describe all components for each page, and make those anew that stay as is."""
+    [opening] = [
+        function
+        for function in served.blocks.fns.values()
+        if function.page == "lora" and function.targets[0][1] == "load"
+    ]
+    call = {"fn_index": opening._id, "data": ["{}"], "session_hash": "one more"}
     with served.client() as client:
-        assert "runs" in client.post("/gradio_api/component_server", json=call).json()
-    holder = served.blocks.app.state_holder
-    assert len(holder["one more"].config_values) < 10
+        sent = client.post("/gradio_api/run/predict", json=call).json()["data"]
+    assert len(sent) == len(opening.outputs) > 100
+    assert json.loads(sent[0])["opened"]
+    assert sent.count({"__type__": "update"}) > 100
+    assert len(served.blocks.app.state_holder["one more"].config_values) < 10
