@@ -161,7 +161,7 @@ def test_a_field_does_not_swallow_the_next_sentence() -> None:
     assert told_in("de", f"there is no /pictures/a. {other}").endswith(other)
 
 
-TOLD_WHOLLY = ("options", "dataset")
+TOLD_WHOLLY = ("options", "dataset", "data", "curating")
 """Packages of which everything that a user can get wrong is told in every language."""
 PIECES = (
     "«/x.y» «/x.y»",
@@ -205,6 +205,6 @@ def test_whatever_can_be_wrong_is_told_in_the_language(package: str) -> None:
     for path in sorted((Path(sd_scripts.__file__).parent / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             found += told_by(node) if isinstance(node, ast.Call) else []
-    assert len(found) > 80
+    assert len(found) > 10
     english = [text for text in found if text not in PIECES and told_in("ja", text) == text]
     assert english == [], "templates for these are missing in locales/problems/en.toml"
