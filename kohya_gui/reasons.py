@@ -29,12 +29,12 @@ def reason(error: Exception) -> str:
     it; anything else is told as it was said.
     """
     if not isinstance(error, OSError):
-        return told(str(error)).rstrip(".")
+        return told(str(error)).rstrip(".。")
     key = _KEYS.get(error.errno or 0)
     if key in _ABOUT_A_PATH and not error.filename:
         key = None
     if key is None:
-        return error.strerror or str(error)
+        return told(error.strerror or str(error))
     return asked_texts()(key, path=error.filename)
 
 

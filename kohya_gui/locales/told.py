@@ -4,9 +4,9 @@ The trainers speak English, to command lines, logs and events, and know no langu
 stands as templates in `problems/en.toml`; a text that one of them fits is told by the template of
 the same key in another language, with the same values. All else stays English.
 
-The name of a field says what fits it: `word…` is one word, `file…` has no semicolon,
-`path_named` holds a slash, `said…` is a text that other templates fit, and `told…` is told by them
-as far as they do. Other values stay.
+The name of a field says what fits it: `word…` is one word, `file…` has no semicolon or
+colon, `path_named` holds a slash, `said…` is a text that other templates fit, and `told…`, `why…`
+and `reason…` are told by them as far as they do. Other values stay.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 from kohya_gui.locales import ENGLISH, load_texts
 
 PREFIX: Final = "problem."
+_TOLD: Final = ("said", "told", "why", "reason")
 _MAX_LENGTH: Final = 2000
 """Longer texts are somebody's traceback, not a sentence."""
 _NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
@@ -75,7 +76,7 @@ def _what_fits(field: str) -> str:
     if field.startswith("word"):
         return "[^ ]+"
     if field.startswith("file"):
-        return "[^;]+?"
+        return "(?:[^;:]|:(?! ))+?"
     return r"\S*[/\\].*?" if field == "path_named" else ".+?"
 
 
@@ -111,7 +112,7 @@ def _values(language: str, found: dict[str, str | None]) -> dict[str, str] | Non
     values: dict[str, str] = {}
     for name, english in found.items():
         values[name] = english or ""
-        if name.startswith(("said", "told")):
+        if name.startswith(_TOLD):
             told = told_in(language, values[name])
             if told == values[name] and name.startswith("said"):
                 return None
