@@ -172,7 +172,7 @@ class RunViews:
             ],
             "phase": None
             if phase is None
-            else {"text": phase.text or phase.name, "done": phase.done, "total": phase.total},
+            else {"text": told(phase.text or phase.name), "done": phase.done, "total": phase.total},
             "num_images": start.num_images if start else None,
             "trainable_parameters": start.trainable_parameters if start else None,
             "output_dir": (start.output_dir if start else "") or str(run.output),

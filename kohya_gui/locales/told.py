@@ -5,8 +5,8 @@ stands as templates in `problems/en.toml`; a text that one of them fits is told 
 the same key in another language, with the same values. All else stays English.
 
 The name of a field says what fits it: `word…` is one word, `file…` has no semicolon or
-colon, `path_named` holds a slash, `said…` is a text that other templates fit, and `told…`, `why…`
-and `reason…` are told by them as far as they do. Other values stay.
+colon, `path_named` holds a slash, `said…` is a text that other templates fit, and `told…`, `why…`,
+`reason…` and `where…` are told by them as far as they do. Other values stay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from kohya_gui.locales import ENGLISH, load_texts
 
 PREFIX: Final = "problem."
-_TOLD: Final = ("said", "told", "why", "reason")
+_TOLD: Final = ("said", "told", "why", "reason", "where")
 _MAX_LENGTH: Final = 2000
 """Longer texts are somebody's traceback, not a sentence."""
 _NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
@@ -30,6 +30,8 @@ class _Template(NamedTuple):
     mark: str
     """Words that every text which fits has: looked for first, since that is fast."""
     pattern: str
+    last: str
+    """The field at its end, which may hold several sentences if it is told; else ""."""
 
 
 @cache
@@ -38,11 +40,17 @@ def _templates() -> tuple[_Template, ...]:
     english = load_texts(ENGLISH)
     keys = [key for key in sorted(english.keys()) if key.startswith(PREFIX)]
     keys.sort(key=lambda key: -sum(map(len, _fixed(english(key)))))
-    return tuple(_Template(key, _mark(english(key)), _pattern(english(key))) for key in keys)
+    texts = [(key, english(key)) for key in keys]
+    return tuple(_Template(key, _mark(text), _pattern(text), _last(text)) for key, text in texts)
 
 
 def _fixed(template: str) -> list[str]:
     return [part for part, *_ in string.Formatter().parse(template)]
+
+
+def _last(template: str) -> str:
+    fields = [field for _, field, *_ in string.Formatter().parse(template)]
+    return (fields[-1] or "") if fields else ""
 
 
 def _mark(template: str) -> str:
@@ -96,10 +104,10 @@ def told_in(language: str, english: str) -> str:
 
 
 def _filled(language: str, english: str) -> str | None:
-    for key, mark, pattern in _templates():
+    for key, mark, pattern, last in _templates():
         if mark not in english or (found := _compiled(pattern).fullmatch(english)) is None:
             continue
-        values = _values(language, found.groupdict())
+        values = _values(language, found.groupdict(), last)
         if values is None:
             continue  # it is more than this template says
         words = load_texts(language)(key, **values).strip()
@@ -107,16 +115,17 @@ def _filled(language: str, english: str) -> str | None:
     return None
 
 
-def _values(language: str, found: dict[str, str | None]) -> dict[str, str] | None:
+def _values(language: str, found: dict[str, str | None], last: str) -> dict[str, str] | None:
     """Return the values of a template's fields in a language; None if they do not fit."""
     values: dict[str, str] = {}
     for name, english in found.items():
         values[name] = english or ""
-        if name.startswith(_TOLD):
+        is_told = name.startswith(_TOLD)
+        if _NEXT_SENTENCE.search(values[name]) and not (is_told and name == last):
+            return None
+        if is_told:
             told = told_in(language, values[name])
             if told == values[name] and name.startswith("said"):
                 return None
             values[name] = told
-        elif _NEXT_SENTENCE.search(values[name]):
-            return None
     return values

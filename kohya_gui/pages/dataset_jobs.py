@@ -56,12 +56,12 @@ def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[di
     found = []
     for name in names:
         spec = specs[name]
-        label = option_words.label(spec, text)
+        label, unit = option_words.label(spec, text), option_words.unit(spec, text)
         choice = spec.kind in ("bool", "choice") and not is_tick(spec)
         found.append(
             {
                 "name": name,
-                "label": f"{label} ({spec.unit})" if spec.unit else label,
+                "label": f"{label} ({unit})" if unit else label,
                 "help": option_words.explanation(spec, text),
                 "kind": "tick" if is_tick(spec) else "choice" if choice else "text",
                 "choices": choices_of(spec, text) if choice else [],

@@ -14,6 +14,7 @@ from kohya_gui.browse import Browser
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import widget
@@ -110,7 +111,7 @@ class DatasetMasks:
         except UserError as error:
             return _problem(error)
         except PictureProblem as problem:
-            return {"problem": f"{problem}: {problem.hint}"}
+            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         shown.thumbnail((SIDE, SIDE))
         file = io.BytesIO()
         shown.save(file, "PNG")
@@ -145,7 +146,7 @@ class DatasetMasks:
         except UserError as error:
             return _problem(error)
         except PictureProblem as problem:
-            return {"problem": f"{problem}: {problem.hint}"}
+            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         except (OSError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
             return {"problem": self._context.text("dataset.mask_not_saved", why=error)}
         return {"path": str(path)}
@@ -161,7 +162,7 @@ class DatasetMasks:
         except UserError as error:
             return _problem(error)
         except PictureProblem as problem:
-            return {"problem": f"{problem}: {problem.hint}"}
+            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         except OSError as error:
             return {"problem": self._context.text("dataset.mask_not_saved", why=error)}
         return {"kept": str(kept)}

@@ -14,6 +14,7 @@ from kohya_gui.guided.trying import MAX_STRENGTH, order_of
 from kohya_gui.guided.workshop import Workshop
 from kohya_gui.jobs.costs import SIDES
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
+from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.teach_training import asked_project, results_of, run_of
 from kohya_gui.reasons import told_row
@@ -78,7 +79,7 @@ class TeachTrying:
         return {
             "state": view.state,
             "over": view.over,
-            "doing": view.doing,
+            "doing": told(view.doing),
             "fraction": view.fraction,
             "prompt": first.prompt,
             "strength": first.networks[0].strength if first.networks else 1.0,

@@ -89,6 +89,18 @@ def test_ways_out_are_told_one_by_one() -> None:
     assert told_in("de", "set seed, or ask somebody") == "set seed, or ask somebody"
 
 
+def test_a_finding_of_the_doctor_is_told_sentence_by_sentence() -> None:
+    twins = "2 pictures are the same file under several names, in 1 group."
+    why = "What is there twice is learned twice as hard and makes the rest of the picture stick."
+    told = told_in("de", f"{twins} {why}")
+    assert told == f"{told_in('de', twins)} {told_in('de', why)}"
+    assert told.startswith("Dieselbe Datei unter mehreren Namen: 2 Bilder, in 1 Gruppe. ")
+    undone = told_in("de", f"Leave out: {twins} {why}")
+    assert undone == f"Auslassen: {told}"
+    bare = "7 pictures have no caption; they are learned with the folder's words “zwx robot”."
+    assert told_in("de", bare).endswith("mit: die Wörter des Ordners „zwx robot“.")
+
+
 def test_what_the_system_says_is_told_within_a_sentence() -> None:
     told = told_in("fr", "the folder /x can't be read (Permission denied)")
     assert told == "le dossier /x est illisible (Accès refusé)"
@@ -183,6 +195,8 @@ PIECES = (
     "«/x.y» «/x.y»: «/x.y»",
     "«/x.y» of «/x.y» «/x.y» not there: «/x.y»",
     "there are no pictures to train on«/x.y»",
+    "cached pictures cannot be «/x.y»",
+    "cached captions stay the same, but «/x.y»",
 )
 """Sentences that are put together of others, which stand as templates of their own."""
 
