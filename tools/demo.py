@@ -14,6 +14,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,8 +29,8 @@ from kohya_gui.jobs.processes import Processes
 from kohya_gui.workspace import Workspace, open_workspace
 from sd_scripts.errors import EXIT_FAULT, EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import atomic_path, write_atomic
-from sd_scripts.options.jobs import JOBS, TrainNetworkJob
-from sd_scripts.options.toml_file import job_from_toml, job_to_toml
+from sd_scripts.options.jobs import JOBS
+from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs import control
 from sd_scripts.runs.events import (
@@ -43,12 +44,15 @@ from sd_scripts.runs.events import (
     read_events,
 )
 from sd_scripts.runs.folder import RunFolder
+from sd_scripts.runs.machine import keep_freed_memory
 from sd_scripts.runs.status import derive_status
 from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
 from tools.starter.scenes import KINDS
 
 if TYPE_CHECKING:
-    from tools.starter.trial import Scores
+    from PIL import Image
+
+    from tools.starter.trial import Scene, Scores
 
 SUBJECT: Final = "robot"
 KIND: Final = "object"
@@ -254,32 +258,47 @@ def show_captions(pictures: Path) -> None:
         print(f"    {first.stem}: {line}")
 
 
-def judged(training: RunFolder, lora: Path, sheet_path: Path, pictures: int) -> Scores:
-    """Paint with the LoRA at several strengths, write the grid, and have the judge look."""
+@dataclass(frozen=True)
+class Before:
+    """What the starter paints and knows untaught: a row of the grid, a share of its subjects."""
+
+    shown: list[Image.Image]
+    others: float
+
+
+def scenes_shown() -> list[Scene]:
+    """Return the columns of the grid; both halves are the first of those that are judged."""
+    from tools.starter import trial
+
+    return [*trial.scenes_of(TRIGGER, 3), *trial.scenes_of(KIND, 3)]
+
+
+def look_before(pictures: int) -> Before:
+    """Paint and judge with the starter as it ships."""
     from tools.starter import trial
     from tools.starter.generate import load_model
     from tools.starter.judge_model import Judge
 
-    job = job_from_toml(TrainNetworkJob, training.config.read_text(encoding="utf-8"))
-    assert isinstance(job, TrainNetworkJob)
-    model = load_model(STARTER_MODEL)
-    judge = Judge.load(STARTER_JUDGE)
-    shown = [
-        *trial.scenes_of(TRIGGER, 3),
-        *trial.scenes_of(KIND, 3),
-    ]
-    columns = [scene.prompt.replace(" background", "") for scene in shown]
-    with trial.trained_network(job, lora, model) as method:
-        rows = []
-        for strength in (0.0, 0.5, 1.0):
-            with method.multiplied(strength):
-                rows.append((f"{strength:g}", trial.pictures_of(model, shown)))
-        with atomic_path(sheet_path) as temporary:
-            trial.grid(rows, columns).save(temporary, format="PNG")
-        before = trial.painter(model, lambda: method.multiplied(0.0))
-        after = trial.painter(model, lambda: method.multiplied(1.0))
-        asked = trial.Trial(SUBJECT, TRIGGER, KIND, pictures)
-        return trial.score(after, judge, asked, trial.others_known(before, judge, pictures))
+    paint = trial.painter(load_model(STARTER_MODEL))
+    known = trial.others_known(paint, Judge.load(STARTER_JUDGE), pictures)
+    return Before(paint(scenes_shown()), known)
+
+
+def look_after(lora: Path, before: Before, sheet_path: Path, pictures: int) -> Scores:
+    """Paint with the LoRA, have the judge look, and write the grid of all strengths."""
+    from tools.starter import trial
+    from tools.starter.judge_model import Judge
+
+    paint = trial.painter(trial.taught_model(lora))
+    asked = trial.Trial(SUBJECT, TRIGGER, KIND, pictures)
+    scores = trial.score(paint, Judge.load(STARTER_JUDGE), asked, before.others)
+    shown = scenes_shown()
+    half = trial.pictures_of(trial.taught_model(lora, 0.5), shown)
+    rows = [("0", before.shown), ("0.5", half), ("1", paint(shown))]
+    with atomic_path(sheet_path) as temporary:
+        columns = [scene.prompt.replace(" background", "") for scene in shown]
+        trial.grid(rows, columns).save(temporary, format="PNG")
+    return scores
 
 
 def tell(scores: Scores) -> bool:
@@ -311,8 +330,11 @@ def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> i
     pictures = copy_pictures(folder)
     write_atomic(folder / "prompts.txt", prompt_lines())
     print("1. Tags and captions for the pictures", flush=True)
-    do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
-    do_job(workspace, "make_captions", caption_values(pictures))
+    with ThreadPoolExecutor(1) as beside:  # those jobs leave a core idle most of the time
+        looking = beside.submit(look_before, judged_pictures)
+        do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
+        do_job(workspace, "make_captions", caption_values(pictures))
+        before = looking.result()
     add_trigger(pictures)
     show_captions(pictures)
     print("2. Training", flush=True)
@@ -325,7 +347,7 @@ def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> i
     lora = training.saved[-1]
     print("3. Looking at what was learned", flush=True)
     sheet = folder / "before-after.png"
-    good = tell(judged(training.run, lora, sheet, judged_pictures))
+    good = tell(look_after(lora, before, sheet, judged_pictures))
     minutes, seconds = divmod(round(time.monotonic() - began), 60)
     print(f"LoRA:             {lora}")
     print(f"Before and after: {sheet}")
@@ -355,6 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if (options.steps is not None and options.steps < 1) or options.pictures < 1:
         parser.error("--steps and --pictures must be at least 1")
+    keep_freed_memory()
     try:
         workspace = open_workspace(choose_workspace(options.workspace, os.environ))
         return run_demo(workspace, options.steps, options.pictures)

@@ -58,7 +58,7 @@ def settle_process(*, spare_memory: bool = False) -> str:
     """
     mine = thread_variables(num_processes=_processes_here())
     os.environ.update(mine)
-    heap = _set_heap(_MOST_IN_HEAP if spare_memory else _ALL_IN_HEAP)
+    heap = keep_freed_memory(spare_memory=spare_memory)
     threads = os.environ[_NUM_THREADS]
     told = [
         f"{threads} threads for {usable_cores()} usable cores"
@@ -154,10 +154,15 @@ def _is_users(setting: _HeapSetting, environment: Mapping[str, str]) -> bool:
     return setting.variable in environment or f"{setting.tunable}=" in tunables
 
 
-def _set_heap(large_blocks: _HeapSetting) -> bool:
-    """Make glibc keep freed memory; False elsewhere, and where the user has set all of it."""
+def keep_freed_memory(*, spare_memory: bool = False) -> bool:
+    """Make glibc keep freed memory; False elsewhere, and where the user has set all of it.
+
+    The part of `settle_process` for a process that works with torch itself and starts others, which
+    inherit its variables.
+    """
     if not _has_glibc():
         return False
+    large_blocks = _MOST_IN_HEAP if spare_memory else _ALL_IN_HEAP
     mallopt = ctypes.CDLL(None).mallopt
     ours = [setting for setting in (*_HEAP, large_blocks) if not _is_users(setting, os.environ)]
     done = [mallopt(setting.number, setting.value) for setting in ours]

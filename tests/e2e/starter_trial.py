@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from kohya_gui.forms.starter import REPEATS
 from sd_scripts.families.base import LoadedModel
+from sd_scripts.methods.network import NetworkMethod
+from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.values import replace_values
 from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
 from tools.starter import trial
 from tools.starter.generate import load_model
@@ -40,12 +45,19 @@ def judge() -> Judge:
     return Judge.load(STARTER_JUDGE)
 
 
-@cache
-def others_before() -> float:
-    """Return the share of other subjects that the base itself paints right."""
-    return trial.others_known(trial.painter(starter_model()), judge(), ASKED.count)
-
-
 def score(paint: trial.Painter) -> trial.Scores:
-    """Judge what a trained model paints."""
-    return trial.score(paint, judge(), ASKED, others_before())
+    """Judge what a trained model paints, as if its base knew every subject: it is not painted."""
+    return trial.score(paint, judge(), ASKED, others_before=1.0)
+
+
+@contextmanager
+def trained_network(
+    job: TrainNetworkJob, file: Path, model: LoadedModel
+) -> Iterator[NetworkMethod]:
+    """Attach a LoRA that a job has trained, for as long as the context is open."""
+    again = replace_values(job, {"network_weights": str(file), "resume": None})
+    method = NetworkMethod(again, model)
+    try:
+        yield method
+    finally:
+        method.detach()

@@ -46,7 +46,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         # Set first, so that what a test puts there is taken away again.
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    monkeypatch.setattr(machine, "_set_heap", lambda large_blocks: True)
+    monkeypatch.setattr(machine, "keep_freed_memory", lambda *, spare_memory: True)
     return monkeypatch
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,14 +12,14 @@ from PIL import Image, ImageDraw
 from torch.nn import functional
 
 from sd_scripts.families.base import LoadedModel
-from sd_scripts.methods.network import NetworkMethod
-from sd_scripts.options.jobs import TrainNetworkJob
-from sd_scripts.options.values import replace_values
-from tools.starter.generate import Way, generate
+from sd_scripts.methods.base_weights import merge_base_weights
+from sd_scripts.options.groups.network import NetworkOptions
+from sd_scripts.shipped import STARTER_MODEL
+from tools.starter.generate import Way, generate, load_model
 from tools.starter.judge_model import Judge
 from tools.starter.scenes import COLOURS, PICTURE_SIZE, SIZES, SUBJECTS, sentence
 
-WAY: Final = Way(steps=12, sampler="dpmsolver++")  # as right as DDIM in 20, in less time
+WAY: Final = Way(steps=12, sampler="dpmsolver++", batch=8)
 SEED: Final = 7000
 
 
@@ -98,19 +97,31 @@ class Trial:
 
 
 Painter = Callable[[Sequence[Scene]], list[Image.Image]]
-"""Paints scenes with some state of a model."""
+"""Paints scenes with some model."""
 
 
-def painter(
-    model: LoadedModel, state: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> Painter:
-    """Return what paints with a model, each time in a state such as a LoRA's strength."""
+def painter(model: LoadedModel) -> Painter:
+    """Return what paints with a model; a scene that is asked for again is not painted again."""
+    painted: dict[Scene, Image.Image] = {}
 
     def paint(scenes: Sequence[Scene]) -> list[Image.Image]:
-        with state():
-            return pictures_of(model, scenes)
+        missing = [scene for scene in dict.fromkeys(scenes) if scene not in painted]
+        painted.update(zip(missing, pictures_of(model, missing), strict=True))
+        return [painted[scene] for scene in scenes]
 
     return paint
+
+
+def taught_model(file: Path, strength: float = 1.0) -> LoadedModel:
+    """Load the starter with a trained network merged into it.
+
+    It paints what the network's layers beside the model would, in four fifths of the time.
+    """
+    model = load_model(STARTER_MODEL)
+    merge_base_weights(
+        NetworkOptions(base_weights=(str(file),), base_weights_multiplier=(strength,)), model
+    )
+    return model
 
 
 def others_known(paint: Painter, judge: Judge, count: int) -> float:
@@ -137,19 +148,6 @@ def likeness(judge: Judge, pictures: Sequence[Image.Image], shown: Sequence[Imag
     painted, real = judge.features(pictures), judge.features(shown)
     cosines = functional.normalize(painted, dim=1) @ functional.normalize(real, dim=1).t()
     return float(cosines.mean())
-
-
-@contextmanager
-def trained_network(
-    job: TrainNetworkJob, file: Path, model: LoadedModel
-) -> Iterator[NetworkMethod]:
-    """Attach a LoRA that a job has trained, for as long as the context is open."""
-    again = replace_values(job, {"network_weights": str(file), "resume": None})
-    method = NetworkMethod(again, model)
-    try:
-        yield method
-    finally:
-        method.detach()
 
 
 GAP: Final = 8
