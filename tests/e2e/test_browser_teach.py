@@ -174,7 +174,7 @@ def test_by_keyboard_alone_with_captions_and_a_new_start_of_the_gui(
     told_of_step(page, "pictures")
     tab_to(page, ".kg-upload-file")
     files = sorted((STARTER_PICTURES / "robot").glob("*.png"))[:4]
-    page.set_input_files(".kg-teach-file", files)  # the system's own dialog
+    page.set_input_files(".kg-upload-file", files)  # the system's own dialog
     expect(page.locator(".kg-teach-tiles img")).to_have_count(4)
     expect(page.locator("#kg-teach-verdict")).to_contain_text("4 pictures are used")
     assert violations(page) == []
