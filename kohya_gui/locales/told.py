@@ -99,7 +99,8 @@ def told_in(language: str, english: str) -> str:
     for found in re.finditer(r"(?<=[.!?]) ", english):
         first = _filled(language, english[: found.start()])
         if first is not None:
-            return f"{first} {told_in(language, english[found.end() :])}"
+            gap = "" if first.endswith("。") else " "
+            return f"{first}{gap}{told_in(language, english[found.end() :])}"
     return english
 
 

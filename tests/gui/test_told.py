@@ -122,6 +122,7 @@ def test_sentences_are_told_one_by_one() -> None:
     assert (
         text == "Das Protokoll enthält die ganze Meldung. Setze beim Stand a.b-000010-state fort."
     )
+    assert "。 " not in told_in("ja", "It was stopped on request and saved. Start it again.")
     mixed = told_in("fr", "The disk is full. Ask the one who runs this machine.")
     assert mixed == "Le disque est plein. Ask the one who runs this machine."
 
