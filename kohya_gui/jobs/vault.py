@@ -93,7 +93,7 @@ def keep(name: str, value: SecretStr) -> None:
     """Put a secret into the keyring. Raises `UserError`."""
     _check_name(name)
     if not value.get_secret_value().strip():
-        raise UserError("The secret is empty.", hint=f"To take it away: secret forget {name}.")
+        raise UserError("The secret is empty.", hint=f"To take it away: secret --forget {name}.")
     look_at_keyring().needed()
     import keyring
 
