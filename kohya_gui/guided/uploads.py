@@ -5,20 +5,22 @@ from __future__ import annotations
 import base64
 import binascii
 import errno
+import itertools
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from kohya_gui.browse import PICTURE_SUFFIXES
 from kohya_gui.guided.outcome import same_content
+from kohya_gui.jobs.lock import file_lock
 from kohya_gui.workspace import Workspace
 from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.errors import UserError
-from sd_scripts.runs.folder import safe_name
+from sd_scripts.runs.folder import MAX_NAME_BYTES, safe_name
 from sd_scripts.train.preflight import RESERVE_BYTES
 
 MAX_PIECE: Final = 768 * 1024
@@ -35,7 +37,9 @@ _FORGOTTEN_SECONDS: Final = 24 * 3600.0
 class Piece:
     """A part of a file: its bytes in base64, where they begin, and how long the whole is.
 
-    `sending` tells one sending of a name from another: two tabs may send at once.
+    `sending` tells one sending of a name from another: two tabs may send at once. `beside` is the
+    stem that the picture got which this file belongs to, "" if it goes by its own name;
+    `captioned` says of a picture that a caption of its own follows.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Piece:
     total: int
     data: str
     sending: str = ""
+    beside: str = ""
+    captioned: bool = False
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Piece:
@@ -54,6 +60,8 @@ class Piece:
             total if isinstance(total, int) else -1,
             str(data.get("data") or ""),
             str(data.get("sending") or ""),
+            str(data.get("beside") or ""),
+            data.get("captioned") is True,
         )
 
     def content(self) -> bytes:
@@ -82,12 +90,12 @@ def upload_folder(workspace: Workspace, owner: str, name: str) -> Path:
 def take_piece(folder: Path, piece: Piece) -> Path | None:
     """Write a piece; return the file once it is whole.
 
-    A file of the same name and content is taken for the same; one of other content is kept and the
-    new one gets a number. Raises `UserError` for what is neither picture nor caption or far too
-    large, and `OSError`.
+    A picture of the same name and content is taken for the same; one of other content is kept and
+    the new one gets a number, which its caption takes over by `beside`. Raises `UserError` for
+    what is neither picture nor caption or far too large, for a caption where there is one with
+    other words, and `OSError`.
     """
-    name = safe_name(Path(piece.name.replace("\\", "/")).name, fallback="")
-    suffix = os.path.splitext(name)[1].lower()
+    name, stem, suffix = _names(piece)
     if suffix not in ENDINGS:
         raise UserError(
             f"{name or 'This file'} is neither a picture nor a caption.",
@@ -108,7 +116,23 @@ def take_piece(folder: Path, piece: Piece) -> Path | None:
             return None
         file.flush()
         os.fsync(file.fileno())
-    return _put(partial, folder, name)
+    with file_lock(folder.parent / ".lock"):  # another tab may be choosing the same name
+        if suffix in CAPTION_SUFFIXES:
+            return _put_caption(partial, folder / f"{stem}{suffix}")
+        return _put_picture(partial, folder, f"{stem}{suffix}", piece)
+
+
+def _names(piece: Piece) -> tuple[str, str, str]:
+    """Return a file's name for people, and the stem and the ending that it asks for.
+
+    The stem is made safe, and cut, by itself: so a picture and its caption stay together.
+    """
+    given = Path(piece.name.replace("\\", "/")).name.rstrip(" .")
+    stem, suffix = os.path.splitext(given)
+    stem, suffix = safe_name(stem, fallback=""), suffix.lower()
+    if not stem or suffix not in ENDINGS:
+        return safe_name(given, fallback=""), "", ""
+    return f"{stem}{suffix}", safe_name(piece.beside, fallback=stem), suffix
 
 
 def _make_sure_of_room(folder: Path, total: int) -> None:
@@ -130,16 +154,44 @@ def _is_forgotten(partial: Path) -> bool:
         return False  # another sending has just ended
 
 
-def _put(partial: Path, folder: Path, name: str) -> Path:
-    """Give a whole file its name, or another one if that is taken by other content."""
+def _put_caption(partial: Path, target: Path) -> Path:
+    """Give a whole caption its name. A number would lay it beside another picture."""
+    if not target.exists():
+        os.replace(partial, target)
+        return target
+    same = same_content(partial, target)
+    partial.unlink()
+    if not same:
+        raise UserError(
+            f"{target.name} is there already with other words.",
+            hint="The one that is there was kept.",
+        )
+    return target
+
+
+def _put_picture(partial: Path, folder: Path, name: str, piece: Piece) -> Path:
+    """Give a whole picture its name, or one with a number if files of others have that stem."""
     stem, suffix = os.path.splitext(name)
-    number = 1
-    while True:
-        target = folder / (name if number == 1 else f"{stem}-{number}{suffix}")
-        if not target.exists():
+    ours = stem if piece.beside else None  # taken by a picture that the same caption is for
+    endings = ENDINGS if piece.captioned else PICTURE_SUFFIXES
+    names = (os.path.splitext(one.casefold()) for one in os.listdir(folder))
+    taken = {one for one, ending in names if ending in endings}
+    for wanted in _numbered(stem):
+        target = folder / f"{wanted}{suffix}"
+        if target.exists():
+            if same_content(partial, target):
+                partial.unlink()
+                return target
+        elif wanted == ours or wanted.casefold() not in taken:
             os.replace(partial, target)
             return target
-        if same_content(partial, target):
-            partial.unlink()
-            return target
-        number += 1
+    raise AssertionError("numbers never end")
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    """Yield a stem, then with numbers, none of them longer than a name may be."""
+    yield stem
+    for number in itertools.count(2):
+        tail = f"-{number}"
+        kept = stem.encode("utf-8")[: MAX_NAME_BYTES - len(tail)].decode("utf-8", "ignore")
+        yield kept.rstrip(" .") + tail

@@ -112,8 +112,9 @@ class FolderChoice:
 
     @in_words
     def take_upload(self, data: Mapping[str, Any]) -> Answer:
-        """Take a piece of a file into a new folder of the workspace; `folder` once it is whole.
+        """Take a piece of a file into a new folder of the workspace.
 
+        Returns that `folder`, and the `stem` that the file got, once it is whole.
         `drop` is a random number that pictures have which were given at once; `folder` is the name
         of theirs, if they came in one.
         """
@@ -122,7 +123,7 @@ class FolderChoice:
             raise UserError("A piece of the file does not fit to the others.")
         folder = upload_folder(self._workspace, drop, str(data.get("folder") or ""))
         whole = take_piece(folder, Piece.of(data))
-        return {"folder": str(folder) if whole else None}
+        return {"folder": str(folder), "stem": whole.stem} if whole else {"folder": None}
 
 
 PAGE: Final = Page("pictures", "nav.pictures", _build)

@@ -244,7 +244,7 @@ class TeachAnswers:
         if project.folder != str(folder):
             values = {"folder": str(folder), "name": project.name or project.goal}
             project = self._change(project, data, values)
-        return {"done": True, "project": self.row(project)}
+        return {"done": True, "project": self.row(project), "stem": path.stem}
 
     # ---- words ----
     @in_words

@@ -19,6 +19,23 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
 
 NASTY = "<img src=x onerror=alert(1)>\n.png"
+BROKEN = """async () => {
+  const said = document.createElement("div");
+  const arrived = [];
+  const gone = new File(["x"], "gone.png");
+  gone.slice = () => null;
+  const [lost, words, good] = ["lost.png", "lost.txt", "good.png"].map((n) => new File(["x"], n));
+  const files = [lost, words, gone, good];
+  const ask = async ({ name }) => {
+    if (name === "lost.png") throw new TypeError("Failed to fetch");
+    arrived.push(name);
+    return { stem: "good" };
+  };
+  const given = { files: files.map((file) => ({ file, place: 0 })), refused: [] };
+  await window.KG.uploads.send(given, ask, () => {}, said);
+  return `${said.textContent} [${arrived}]`;
+}"""
+"""What a page says of files that are lost on their way or cannot be read, and what arrives."""
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +93,18 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
 ) -> None:
     (files / "inside").mkdir()
     (files / "notes.pdf").write_bytes(b"no picture")
+    (files / ".DS_Store").write_bytes(b"of the system")
+    other = files.parent / "other"
+    other.mkdir()
+    (other / "0.png").write_bytes((files / "1.png").read_bytes())
+    (other / "0.txt").write_bytes(b"another cat")
     page = watched.page
     page.goto(gui.page("pictures"))
     page.wait_for_function("document.documentElement.dataset.kgReady === 'dataset'")
     box = page.locator(".kg-dataset-choice").bounding_box()
     assert box is not None
     at = {"x": box["x"] + 40, "y": box["y"] + 12}
-    data = {"items": [], "files": [str(files)], "dragOperationsMask": 1}
+    data = {"items": [], "files": [str(files), str(other)], "dragOperationsMask": 1}
     browser = page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):
         browser.send("Input.dispatchDragEvent", {"type": kind, "data": data, **at})
@@ -92,12 +114,20 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     (made,) = (gui.workspace / "pictures").glob(f"{files.name[:40]}-*")
     expect(page.locator("#kg-dataset-path")).to_have_value(str(made))
     tiles = page.locator(".kg-tile")
-    expect(tiles).to_have_count(3)
-    expect(tiles.first).to_contain_text("cat, red, number 0")
-    assert len(list(made.iterdir())) == 6
-    assert len(list(files.iterdir())) == 8
+    expect(tiles).to_have_count(4)
+    expect(told).not_to_contain_text("DS_Store")
+    assert (made / "0.txt").read_bytes() == (files / "0.txt").read_bytes()
+    assert (made / "0-2.txt").read_bytes() == b"another cat"
+    assert (made / "0-2.png").read_bytes() == (files / "1.png").read_bytes()
+    assert len(list(made.iterdir())) == 8
+    assert len(list(files.iterdir())) == 9
     page.set_input_files(".kg-upload-file", files / "1.png")
     expect(tiles).to_have_count(1)
+    said = page.evaluate(BROKEN)
+    assert "lost.png: The program does not answer." in said
+    assert "lost.txt: It was not copied, as its picture was not." in said
+    assert "gone.png: It could not be read." in said
+    assert "[good.png]" in said
 
 
 def test_many_captions_are_changed_after_a_preview_and_undone(

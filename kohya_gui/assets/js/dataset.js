@@ -63,7 +63,7 @@
 
     /** Copy pictures that were dropped or chosen into a new folder of the workspace, and open it. */
     async function copy(given) {
-      if (!given.files.length && !given.inside.length) return;
+      if (!given.files.length && !given.refused.length) return;
       const drop = Array.from({ length: 16 }, () => Math.floor(16 * Math.random()).toString(16)).join("");
       let made = "";
       const ask = (piece) => server.take_upload({ drop, folder: given.name, ...piece });

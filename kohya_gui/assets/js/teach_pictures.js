@@ -51,7 +51,7 @@
 
     /** Copy pictures into the project's own folder. */
     async function send(given) {
-      if (!given.files.length && !given.inside.length) return;
+      if (!given.files.length && !given.refused.length) return;
       const ask = (piece) => server.teach_upload({ project: tools.project.id, ...piece });
       await window.KG.uploads.send(given, ask, (answer) => answer.project && take(answer), said);
       if (folder()) begin(true);

@@ -3,23 +3,27 @@
   "use strict";
   const { t, h, fill } = window.KG;
   const PIECE = 512 * 1024;
+  const PICTURE = /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|jxl)$/i;
+  const CAPTION = /\.(txt|caption)$/i;
+  /** What systems put into folders by themselves. */
+  const OF_SYSTEM = /^(\..*|thumbs\.db|desktop\.ini)$/i;
 
   window.KG.uploads = {
-    /** Let files and folders be dropped on an element: `take({ name, files, inside })`. */
+    /** Let files and folders be dropped on an element: `take({ name, files, refused })`. */
     into(zone, take) {
       for (const kind of ["dragover", "dragleave", "drop"]) {
         zone.addEventListener(kind, (event) => {
           if (!event.dataTransfer.types.includes("Files")) return;
           event.preventDefault();
           zone.classList.toggle("kg-over", kind === "dragover");
-          if (kind === "drop") dropped(event.dataTransfer).then(take);
+          if (kind === "drop") dropped(event.dataTransfer).catch((error) => ({ name: "", files: [], refused: [error.message] })).then(take);
         });
       }
     },
     /** A button for the system's own dialog; `take` as above. */
     picker(text, take) {
       const field = h("input.kg-upload-file", { type: "file", multiple: true, accept: "image/*,.txt,.caption", "aria-label": text, onchange: () => {
-        take({ name: "", files: [...field.files], inside: [] });
+        take({ name: "", files: [...field.files].map((file) => ({ file, place: 0 })), refused: [] });
         field.value = "";
       } });
       return h("label.kg-button.kg-upload", {}, text, field);
@@ -28,32 +32,75 @@
      * Send files one after the other, so that a slow line shows how far it is. `ask` hands a piece
      * to the server, `answered` hears what it says; `said` tells how far it is and what was refused.
      */
-    async send({ files, inside }, ask, answered, said) {
-      const refused = inside.length ? [t("uploads.inside", { names: inside.join(", ") })] : [];
+    async send(given, ask, answered, said) {
+      const refused = [...given.refused];
       const bar = h("div");
-      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: files.length })), h("div.kg-progress", {}, bar));
-      for (const [index, one] of files.entries()) {
-        const told = await sendOne(one, ask, answered);
-        if (told) refused.push(told);
-        bar.style.width = `${(100 * (index + 1)) / files.length}%`;
+      let done = 0;
+      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: given.files.length })), h("div.kg-progress", {}, bar));
+      const one = async (file, more) => {
+        try {
+          return await sendOne(file, more, ask, answered);
+        } catch (error) {
+          refused.push(`${file.name}: ${error.message}`);
+          return null;
+        } finally {
+          done += 1;
+          bar.style.width = `${(100 * done) / given.files.length}%`;
+        }
+      };
+      for (const { pictures, captions } of together(given.files)) {
+        const stems = new Set(); // that the server chose: more than one if names were taken
+        for (const file of pictures) {
+          const stem = await one(file, { beside: [...stems][0] || "", captioned: captions.length > 0 });
+          if (stem) stems.add(stem);
+        }
+        const lost = !stems.size && pictures.some((file) => PICTURE.test(file.name));
+        for (const file of captions) {
+          // By its own name it might lie beside another picture.
+          if (lost) refused.push(`${file.name}: ${t("uploads.without_picture")}`);
+          else for (const beside of stems.size ? stems : [""]) await one(file, { beside });
+        }
       }
       fill(said, refused.length ? h("div.kg-note.kg-warn", { role: "alert" }, refused.map((told) => h("p", {}, told))) : null);
     },
   };
 
+  /** Files of one folder and one name but for the ending: a picture comes before its caption. */
+  function together(files) {
+    const groups = new Map();
+    for (const { file, place } of files) {
+      const key = `${place}/${file.name.replace(/\.[^.]*$/, "")}`;
+      if (!groups.has(key)) groups.set(key, { pictures: [], captions: [] });
+      groups.get(key)[CAPTION.test(file.name) ? "captions" : "pictures"].push(file);
+    }
+    return groups.values();
+  }
+
   /** The files of what was dropped: those of a dropped folder too, but not of folders inside it. */
   async function dropped(transfer) {
     // What was dropped is forgotten once the event has ended, so it is asked for before any waiting.
     const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-    if (!entries.length) return { name: "", files: [...transfer.files], inside: [] };
+    if (!entries.length) return { name: "", files: [...transfer.files].map((file) => ({ file, place: 0 })), refused: [] };
     const found = [];
-    for (const entry of entries) found.push(...(entry.isDirectory ? await content(entry) : [entry]));
-    const files = found.filter((entry) => entry.isFile).map((entry) => called(entry, "file"));
-    return {
-      name: (entries.find((entry) => entry.isDirectory) || { name: "" }).name,
-      files: await Promise.all(files),
-      inside: found.filter((entry) => entry.isDirectory).map((entry) => entry.name),
-    };
+    const inside = [];
+    const refused = [];
+    const unread = (entry) => refused.push(`${entry.name}: ${t("uploads.unreadable")}`);
+    for (const [place, entry] of entries.entries()) {
+      if (entry.isFile) found.push({ entry, place: "" });
+      else for (const one of await content(entry).catch(() => { unread(entry); return []; })) {
+        if (OF_SYSTEM.test(one.name)) continue;
+        if (one.isFile) found.push({ entry: one, place });
+        else inside.push(one.name);
+      }
+    }
+    if (inside.length) refused.unshift(t("uploads.inside", { names: inside.join(", ") }));
+    const files = [];
+    const asked = await Promise.allSettled(found.map(({ entry }) => called(entry, "file")));
+    for (const [index, { value }] of asked.entries()) {
+      if (value) files.push({ file: value, place: found[index].place });
+      else unread(found[index].entry);
+    }
+    return { name: (entries.find((entry) => entry.isDirectory) || { name: "" }).name, files, refused };
   }
 
   /** All entries of a folder: browsers give a hundred at a time. */
@@ -71,17 +118,20 @@
     return new Promise((resolve, reject) => object[method](resolve, reject));
   }
 
-  async function sendOne(one, ask, answered) {
+  /** Send a file; return the stem that it got. What it throws is told beside the file's name. */
+  async function sendOne(file, more, ask, answered) {
     let offset = 0;
+    let stem = null;
     const sending = Math.random().toString(36).slice(2, 12); // another tab may send the same name
     do {
-      const data = await base64(one.slice(offset, offset + PIECE));
-      const answer = await ask({ name: one.name, offset, total: one.size, data, sending });
-      if (answer.problems) return `${one.name}: ${answer.problems.map((p) => `${p.message} ${p.hint}`).join(" ")}`;
+      const data = await base64(file.slice(offset, offset + PIECE)).catch(() => { throw new Error(t("uploads.unreadable")); });
+      const answer = await ask({ name: file.name, offset, total: file.size, data, sending, ...more }).catch(() => { throw new Error(t("common.no_answer")); });
+      if (answer.problems) throw new Error(answer.problems.map((p) => `${p.message} ${p.hint}`).join(" "));
       answered(answer);
+      stem = answer.stem;
       offset += PIECE;
-    } while (offset < one.size);
-    return null;
+    } while (offset < file.size);
+    return stem;
   }
 
   function base64(blob) {

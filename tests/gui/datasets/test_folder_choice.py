@@ -34,7 +34,7 @@ def test_what_is_dropped_at_once_lies_together(choice: FolderChoice, context: Co
     assert (folder / "a.png").read_bytes() == b"abcde"
     assert folder.parent == context.workspace.path / "pictures"
     again = choice.take_upload({**first, **piece("a.txt", b"a cat", 0, 5)})
-    assert again == {"folder": str(folder)}
+    assert again == {"folder": str(folder), "stem": "a"}
     later = {"drop": "f" * 16, "folder": "my cats"}
     assert choice.take_upload({**later, **piece("a.png", b"x", 0, 1)})["folder"] != str(folder)
 
