@@ -15,7 +15,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from kohya_gui.jobs.vault import PASSWORD, secret
+from kohya_gui.jobs.vault import PASSWORD, in_environment, secret
 from sd_scripts.errors import Problem, UserError
 
 DEFAULT_HOST: Final = "127.0.0.1"
@@ -118,6 +118,7 @@ def parse_arguments(argv: Sequence[str], environment: Mapping[str, str] | None =
     flags = _parser().parse_args(argv)
     username = flags.username or variables.get(USERNAME_VARIABLE) or None
     password = SecretStr(flags.password) if flags.password else None
+    password = password or in_environment(PASSWORD, variables)
     if username and password is None:
         password = secret(PASSWORD, variables)
     host = str(flags.listen).strip("[]")

@@ -12,6 +12,7 @@ import hashlib
 import re
 from typing import Any, Final
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,7 +42,7 @@ class KeptFiles:
             await self._app(scope, receive, send)
             return
         packed = "gzip" in Headers(scope=scope).get("accept-encoding", "")
-        key = (str(scope["path"]), packed)
+        key = (get_route_path(scope), packed)
         if key not in self._known:
             # Whole, whatever part of it this request wants.
             found = await _answer(self._app, {**scope, "headers": []}, receive)
@@ -54,7 +55,7 @@ class KeptFiles:
 
 def _is_kept(scope: Scope) -> bool:
     plain = scope["type"] == "http" and scope["method"] == "GET"
-    return plain and _KEPT.fullmatch(str(scope["path"])) is not None
+    return plain and _KEPT.fullmatch(get_route_path(scope)) is not None
 
 
 async def _answer(app: ASGIApp, scope: Scope, receive: Receive) -> Response:

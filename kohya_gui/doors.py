@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,7 +46,7 @@ class Doors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if not self.is_open(str(scope["path"])):
+        if not self.is_open(get_route_path(scope)):
             await PlainTextResponse("Not found.", 404)(scope, receive, send)
             return
         if _told_length(scope) > LARGEST_BODY:

@@ -3,11 +3,13 @@ that neither scripts nor other sites get."""
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +18,9 @@ MAX_FAILURES: Final = 10
 MAX_FAILURES_OF_ALL: Final = 200
 WINDOW_SECONDS: Final = 60.0
 MAX_CLIENTS: Final = 10_000
+THIS_MACHINE: Final = "this\nmachine"
+"""The place of whoever sits at it; no header can name it, for none holds a line break."""
+_FORWARDED: Final = ("forwarded", "x-forwarded-for", "x-real-ip")
 WAIT_WORDS: Final = "Too many wrong logins. Wait a minute, then try again."
 
 
@@ -38,10 +43,14 @@ class Attempts:
         with self._lock:
             recent = _recent(self._failures.get(client, []))
             self._of_all = _recent(self._of_all)
-            if len(recent) >= MAX_FAILURES or len(self._of_all) >= MAX_FAILURES_OF_ALL:
+            # Else guesses from everywhere would keep the owner out, too.
+            is_shared = client != THIS_MACHINE
+            is_full = is_shared and len(self._of_all) >= MAX_FAILURES_OF_ALL
+            if len(recent) >= MAX_FAILURES or is_full:
                 return False
             now = time.monotonic()
-            self._of_all.append(now)
+            if is_shared:
+                self._of_all.append(now)
             self._failures[client] = [*recent, now]
             self._failures.move_to_end(client)
             while len(self._failures) > MAX_CLIENTS:
@@ -51,7 +60,7 @@ class Attempts:
     def was_right(self, client: str) -> None:
         """Take back the last try of a place: it was no wrong one."""
         with self._lock:
-            if self._of_all:
+            if client != THIS_MACHINE and self._of_all:
                 self._of_all.pop()
             if noted := self._failures.get(client):
                 noted.pop()
@@ -72,7 +81,7 @@ class LoginLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what the login form refuses; answer 429 to a place that has to wait."""
         is_login = scope["type"] == "http" and scope["method"] == "POST"
-        if not is_login or str(scope["path"]).rstrip("/") != "/login":
+        if not is_login or get_route_path(scope).rstrip("/") != "/login":
             await self._app(scope, receive, send)
             return
         client = client_of(scope)
@@ -119,6 +128,18 @@ def is_secure(scope: Scope) -> bool:
 
 
 def client_of(scope: Scope) -> str:
-    """Return the address that a request came from."""
+    """Return the address that a request came from; `THIS_MACHINE` if no other can have sent it."""
     client = scope.get("client")
-    return str(client[0]) if client else ""
+    address = str(client[0]) if client else ""
+    headers = Headers(scope=scope)
+    is_direct = not any(name in headers for name in _FORWARDED)
+    return THIS_MACHINE if is_direct and _is_loopback(address) else address
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return False  # a name that a proxy made up
+    inner = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (inner or found).is_loopback

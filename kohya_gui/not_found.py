@@ -8,6 +8,7 @@ from importlib import resources
 from string import Template
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -41,7 +42,7 @@ class NotFoundPage:
 
         await self._app(scope, receive, look)
         if is_missing:
-            page = not_found_page(self._text, str(scope["path"]))
+            page = not_found_page(self._text, get_route_path(scope))
             await HTMLResponse(page, 404)(scope, receive, send)
 
 
@@ -49,7 +50,7 @@ def _opens_a_page(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     wants = "text/html" in Headers(scope=scope).get("accept", "")
-    return wants and not str(scope["path"]).startswith(PROGRAMS)
+    return wants and not get_route_path(scope).startswith(PROGRAMS)
 
 
 def not_found_page(text: SpokenTexts, path: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-import os
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -40,7 +39,7 @@ def run_secret(flags: argparse.Namespace) -> int:
 
 
 def _where(name: str) -> str:
-    if os.environ.get(name, "").strip():
+    if vault.in_environment(name) is not None:
         return "environment"
     return "keyring" if vault.secret(name) else "nowhere"
 

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 import sd_scripts
 from kohya_gui.jobs.notes import begin_tags
@@ -62,6 +62,8 @@ RUN_VARIABLE: Final = "SD_SCRIPTS_RUN_DIR"
 """Set for the process and so for all its children: shows to which run a process belongs."""
 
 _TRACKED: Final = re.compile(r"""^\s*log_with\s*=\s*["'](?:wandb|all)["']""", re.MULTILINE)
+_KEYRING_SECONDS: Final = 3.0
+"""So long a start waits for the keyring: meanwhile nobody else can change the queue."""
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 
 
@@ -122,14 +124,11 @@ def command_text(argv: list[str]) -> str:
 
 
 def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
-    """Return the variables of a job's process: this process's own, made fit; `request.env` wins.
-
-    Raises `UserError` if a key that it needs is in a keyring that is shut.
-    """
+    """Return the variables of a job's process: this process's own, made fit; `request.env` wins."""
     # The login of the GUI is nobody else's business.
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
     variables.pop(WANDB_KEY, None)
-    if _TRACKED.search(request.config_toml) and (key := secret(WANDB_KEY)) is not None:
+    if _TRACKED.search(request.config_toml) and (key := _tracking_key(run)) is not None:
         variables[WANDB_KEY] = key.get_secret_value()
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -152,6 +151,17 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     variables |= cards
     variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
     return variables | request.env
+
+
+def _tracking_key(run: RunFolder) -> SecretStr | None:
+    """Return the key of Weights & Biases. A keyring that is shut keeps no run from its start:
+    `wandb login` may have left a key of its own. The run's log tells it."""
+    try:
+        return secret(WANDB_KEY, patience=_KEYRING_SECONDS)
+    except UserError as error:
+        with open(run.log, "a", encoding="utf-8") as log:
+            log.write(f"WARNING: started without {WANDB_KEY}. {error}\n")
+        return None
 
 
 def start_request(

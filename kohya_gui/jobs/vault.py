@@ -67,25 +67,34 @@ def look_at_keyring() -> Keyring:
     """Tell whether secrets can be kept on this machine. Reads none of them."""
     if find_spec("keyring") is None:
         return Keyring("missing")
-    import keyring  # takes a while and is seldom needed
-    from keyring.errors import KeyringError
-
     try:
+        import keyring  # takes a while and is seldom needed
+
         backend = keyring.get_keyring()
         if backend.priority >= _USUAL:
             return Keyring("ready")
-    except (KeyringError, RuntimeError) as error:  # a backend's word for what it lacks
-        return Keyring("closed", str(error) or type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
+        return Keyring("closed", ": ".join(filter(None, (type(error).__name__, str(error)))))
     return Keyring("closed", "there is no keyring service")
 
 
-def secret(name: str, variables: Mapping[str, str] | None = None) -> SecretStr | None:
+def in_environment(name: str, variables: Mapping[str, str] | None = None) -> SecretStr | None:
+    """Return what the variable of a secret holds; None if nothing."""
+    text = _clean(name, (os.environ if variables is None else variables).get(name, ""))
+    return SecretStr(text) if text else None
+
+
+def secret(
+    name: str, variables: Mapping[str, str] | None = None, patience: float | None = None
+) -> SecretStr | None:
     """Return a secret of `SECRETS`; None if it stands nowhere.
 
-    The keyring may ask its owner to be opened. Raises `UserError` if it has to be and is not.
+    The keyring may ask its owner to be opened, and waits `patience` seconds for it, else
+    `PATIENCE_SECONDS`. Raises `UserError` if it has to be and is not.
     """
-    known = os.environ if variables is None else variables
-    text = known.get(name, "").strip() or _kept(name)
+    if (found := in_environment(name, variables)) is not None:
+        return found
+    text = _kept(name, patience)
     return SecretStr(text) if text else None
 
 
@@ -97,7 +106,8 @@ def keep(name: str, value: SecretStr) -> None:
     look_at_keyring().needed()
     import keyring
 
-    _answered(name, lambda: keyring.set_password(SERVICE, name, value.get_secret_value().strip()))
+    text = _clean(name, value.get_secret_value())
+    _answered(name, lambda: keyring.set_password(SERVICE, name, text))
 
 
 def forget(name: str) -> bool:
@@ -112,20 +122,24 @@ def forget(name: str) -> bool:
     return True
 
 
-def _kept(name: str) -> str:
+def _kept(name: str, patience: float | None = None) -> str:
     """Return what the keyring keeps, "" if nothing."""
     if look_at_keyring().state != "ready":
         return ""
     import keyring
 
-    return (_answered(name, lambda: keyring.get_password(SERVICE, name)) or "").strip()
+    kept = _answered(name, lambda: keyring.get_password(SERVICE, name), patience)
+    return _clean(name, kept or "")
 
 
-def _answered(name: str, ask: Callable[[], _Answer]) -> _Answer:
+def _clean(name: str, text: str) -> str:
+    """Take away what was pasted around a key; a password may begin and end as it likes."""
+    return text if name == PASSWORD else text.strip()
+
+
+def _answered(name: str, ask: Callable[[], _Answer], patience: float | None = None) -> _Answer:
     """Return what the keyring answers. It may wait for its owner to open it; a queue must not wait
     with it for ever. Raises `UserError`."""
-    from keyring.errors import KeyringError
-
     asked: Future[_Answer] = Future()
 
     def work() -> None:
@@ -136,8 +150,8 @@ def _answered(name: str, ask: Callable[[], _Answer]) -> _Answer:
 
     threading.Thread(target=work, name="keyring", daemon=True).start()
     try:
-        return asked.result(PATIENCE_SECONDS)
-    except (KeyringError, TimeoutError) as error:
+        return asked.result(PATIENCE_SECONDS if patience is None else patience)
+    except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
         # Not the error itself: what failed may hold the secret.
         raise UserError(
             f"The keyring does not answer for {name} ({type(error).__name__}).",

@@ -56,6 +56,13 @@ def test_half_a_login_is_refused_even_at_home(half: list[str]) -> None:
         parse_arguments(half, {})
 
 
+def test_a_password_of_the_environment_without_a_name_is_refused() -> None:
+    with pytest.raises(UserError, match="the username is missing"):
+        parse_arguments([], {"KOHYA_GUI_PASSWORD": "secret"})
+    padded = parse_arguments(["--username", "me"], {"KOHYA_GUI_PASSWORD": " x "}).login
+    assert padded == Login("me", SecretStr(" x "))
+
+
 def test_a_login_may_come_from_the_environment() -> None:
     login = {"KOHYA_GUI_USERNAME": "me", "KOHYA_GUI_PASSWORD": "secret"}
     found = parse_arguments(["--listen"], login)

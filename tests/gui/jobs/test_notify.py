@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from kohya_gui.jobs import notify
 from kohya_gui.jobs.notify import Notifier, post, webhook_address, wrong_address
 from kohya_gui.jobs.store import RunStore
 from kohya_gui.workspace import Workspace, open_workspace
+from sd_scripts.errors import UserError
 from sd_scripts.runs.events import EndEvent, EventWriter
 from sd_scripts.runs.folder import RunFolder
 from tests.support.pages import make_run
@@ -91,7 +93,38 @@ def test_without_an_address_nothing_is_posted_or_written(quiet: Workspace) -> No
     notifier.look()
     end(run)
     notifier.look()
+    notifier.finish()
     assert not (run.control / "told").exists()
+
+
+def test_what_a_shut_keyring_held_back_is_told_later(
+    quiet: Workspace, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_in: list[threading.Thread] = []
+    shut = True
+
+    def address() -> SecretStr:
+        asked_in.append(threading.current_thread())
+        if shut:
+            raise UserError("The keyring does not answer.")
+        return SecretStr(receiver.address)
+
+    monkeypatch.setattr(notify, "AGAIN_SECONDS", 0.0)
+    run = make_run(quiet.path, "mycat")
+    notifier = Notifier(RunStore(quiet), address)
+    notifier.look()
+    end(run)
+    notifier.look()
+    notifier.finish()
+    assert "does not answer" in str(notifier.problem)
+    assert not (run.control / "told").exists()
+    assert threading.current_thread() not in asked_in
+    shut = False
+    for _ in range(2):
+        notifier.look()
+        notifier.finish()
+    assert [message["run"]["run"] for _, message in receiver.got] == [run.id]
+    assert notifier.problem is None
 
 
 def test_a_fault_is_told_without_the_address(

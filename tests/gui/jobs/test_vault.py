@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +20,9 @@ from pydantic import SecretStr
 
 from kohya_gui.__main__ import main
 from kohya_gui.arguments import parse_arguments
-from kohya_gui.jobs import vault
+from kohya_gui.jobs import launch, vault
 from kohya_gui.jobs.launch import JobRequest, environment_for
-from kohya_gui.jobs.notify import Notifier, webhook_address
-from kohya_gui.jobs.store import RunStore
+from kohya_gui.jobs.notify import webhook_address
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.runs.folder import RunFolder
@@ -106,16 +106,49 @@ def test_a_keyring_that_is_shut_is_told_where_it_is_needed(
 ) -> None:
     ring.shut = True
     tracked = JobRequest(job_name="train_network", config_toml='log_with = "wandb"', name="x")
-    with pytest.raises(UserError, match="does not answer for WANDB_API_KEY"):
-        environment_for(RunFolder(workspace.path), tracked)
+    run = RunFolder(workspace.path)
+    assert vault.WANDB_KEY not in environment_for(run, tracked)  # `wandb login` may have left one
+    assert "does not answer for WANDB_API_KEY" in run.log.read_text("utf-8")
     with pytest.raises(UserError, match="does not answer"):
         parse_arguments(["--username", "me"], {})
     with pytest.raises(UserError, match="does not answer"):
         vault.keep(vault.WEBHOOK, SecretStr(VALUE))
-    notifier = Notifier(RunStore(workspace), lambda: webhook_address("http://a"))
-    assert notifier._found_address() is None
-    assert "does not answer" in str(notifier.problem)
+    with pytest.raises(UserError, match="does not answer"):
+        webhook_address("http://a")
     assert VALUE not in capsys.readouterr().err
+
+
+def test_a_start_waits_for_the_keyring_only_shortly(
+    ring: InMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+    monkeypatch.setattr(launch, "_KEYRING_SECONDS", 0.01)
+    monkeypatch.setattr(ring, "get_password", lambda *_: opened.wait(60) and None)
+    tracked = JobRequest(job_name="train_network", config_toml='log_with = "all"', name="x")
+    began = time.monotonic()
+    assert vault.WANDB_KEY not in environment_for(RunFolder(tmp_path), tracked)
+    assert time.monotonic() - began < vault.PATIENCE_SECONDS / 2
+    opened.set()
+
+
+def test_whatever_a_keyring_raises_is_told(ring: InMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ModuleNotFoundError("No module named 'elsewhere'")
+
+    monkeypatch.setattr(ring, "get_password", broken)
+    with pytest.raises(UserError, match=r"does not answer .*ModuleNotFoundError"):
+        vault.secret(vault.WEBHOOK, {})
+    monkeypatch.setattr(keyring, "get_keyring", broken)
+    found = vault.look_at_keyring()
+    assert found.state == "closed"
+    assert "ModuleNotFoundError" in found.reason
+
+
+def test_a_password_keeps_its_blanks(ring: InMemory) -> None:
+    padded = SecretStr(" x ")
+    assert vault.secret(vault.PASSWORD, {vault.PASSWORD: " x "}) == padded
+    vault.keep(vault.PASSWORD, padded)
+    assert vault.secret(vault.PASSWORD, {}) == padded
 
 
 def test_a_keyring_that_waits_for_its_owner_keeps_nobody_waiting(
