@@ -1,4 +1,4 @@
-"""Why a file could not be written or read, with the remedy, in the words of whoever asks."""
+"""Problems, and why files could not be written or read, in the words of whoever asks."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ _KEYS: Final = {
     errno.ESTALE: "disk.ill",
     errno.ENOTCONN: "disk.ill",
 }
+_WIDE: Final = ("ja", "zh-cn")
+"""Languages whose full stop holds its own blank."""
+_ENDS: Final = (".", "!", "?", "…", "。", "！", "？")
 _ABOUT_A_PATH: Final = ("disk.not_allowed", "disk.gone")
 
 
@@ -56,8 +59,13 @@ def told_of(name: str, reason: str) -> str:
 
 
 def told_line(problem: Problem) -> str:
-    """Return what is wrong and its hint in one line."""
-    return f"{told(problem.message)} {told(problem.hint)}".strip()
+    """Return what is wrong and its hint in one line, as sentences of the page's language."""
+    message, hint = told(problem.message), told(problem.hint)
+    if not hint:
+        return message
+    stop = "。" if asked_texts().language in _WIDE else "."
+    ended = message if message.endswith(_ENDS) else message + stop
+    return ended + hint if ended.endswith("。") else f"{ended} {hint}"
 
 
 def failure(error: Exception) -> str:

@@ -202,9 +202,7 @@ class Desk:
         report = opening.report()
         if report is not None:
             if report.job_type is not self.job_type:
-                raise UserError.of(
-                    Problem(words) for words in why_not(report, self.job_type, self._text)
-                )
+                raise UserError.of(Problem(words) for words in why_not(report, self._text))
             return draft_of_report(self.job_type, report), notice, ()
         workspace = self._context.workspace
         if opening.path is not None:

@@ -60,14 +60,14 @@ def tell_import(data: Mapping[str, object], job_type: type[Job], text: Texts) ->
         {"fate": fate, "title": headings[fate], "lines": [told(line) for line in lines]}
         for fate, lines in report.sections()
     ]
-    refused = report.refused if fits else why_not(report, job_type, text)
+    refused = map(told, report.refused) if fits else why_not(report, text)
     return {**_report_row(opening.source, refused), "fits": fits, "sections": sections}
 
 
-def why_not(report: Report, job_type: type[Job], text: Texts) -> tuple[str, ...]:
-    """Return why a report's values cannot stand in this page's form."""
+def why_not(report: Report, text: Texts) -> tuple[str, ...]:
+    """Return why a report's values cannot stand in this page's form, in the page's language."""
     if report.job_type is None:
-        return report.refused
+        return tuple(map(told, report.refused))
     return (text("form.import_other_job", job=report.job_type.title),)
 
 
@@ -77,6 +77,6 @@ def _report_row(source: str, refused: Iterable[str]) -> dict[str, Any]:
         "state": "report",
         "source": source,
         "fits": False,
-        "refused": [told(why) for why in refused],
+        "refused": list(refused),
         "sections": [],
     }

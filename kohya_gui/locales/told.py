@@ -111,9 +111,17 @@ def _filled(language: str, english: str) -> str | None:
         values = _values(language, found.groupdict(), last)
         if values is None:
             continue  # it is more than this template says
-        words = load_texts(language)(key, **values).strip()
-        return words[:1].upper() + words[1:] if english[:1].isupper() else words
+        texts = load_texts(language)
+        words = texts(key, **values).strip()
+        if not english[:1].isupper() or _begins_with_value(texts(key)):
+            return words
+        return words[:1].upper() + words[1:]
     return None
+
+
+def _begins_with_value(template: str) -> bool:
+    """Tell whether a template's first word is a name or a number, which keeps its letters."""
+    return template.startswith("{") and not template[1:].startswith(_TOLD)
 
 
 def _values(language: str, found: dict[str, str | None], last: str) -> dict[str, str] | None:

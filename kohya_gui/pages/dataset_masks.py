@@ -14,16 +14,15 @@ from kohya_gui.browse import Browser
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import widget
-from kohya_gui.reasons import told_line
+from kohya_gui.reasons import reason, told_line
 from kohya_gui.thumbnails import DECODING, Thumbnails
 from sd_scripts.captioning.pictures import find_pictures
 from sd_scripts.dataset.mask_files import MaskPlaces, mask_bytes
 from sd_scripts.dataset.pictures import PictureProblem, open_alpha, open_mask, probe
-from sd_scripts.errors import UserError
+from sd_scripts.errors import Problem, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.options.jobs import MakeMasksJob
 from sd_scripts.options.toml_file import job_to_toml
@@ -108,10 +107,8 @@ class DatasetMasks:
             source = "file" if mask else "alpha" if info.has_alpha else "none"
             with DECODING:
                 shown = open_mask(mask) if mask else open_alpha(picture)
-        except UserError as error:
+        except (UserError, PictureProblem) as error:
             return _problem(error)
-        except PictureProblem as problem:
-            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         shown.thumbnail((SIDE, SIDE))
         file = io.BytesIO()
         shown.save(file, "PNG")
@@ -143,12 +140,10 @@ class DatasetMasks:
                 self._keep(request, old)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, written)
-        except UserError as error:
+        except (UserError, PictureProblem) as error:
             return _problem(error)
-        except PictureProblem as problem:
-            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         except (OSError, ValueError, binascii.Error, Image.DecompressionBombError) as error:
-            return {"problem": self._context.text("dataset.mask_not_saved", why=error)}
+            return {"problem": self._context.text("dataset.mask_not_saved", why=reason(error))}
         return {"path": str(path)}
 
     def drop_mask(self, request: object = None) -> Answer:
@@ -159,12 +154,10 @@ class DatasetMasks:
                 return {}
             kept = self._keep(request, mask)
             mask.unlink()
-        except UserError as error:
+        except (UserError, PictureProblem) as error:
             return _problem(error)
-        except PictureProblem as problem:
-            return {"problem": f"{told(str(problem))}: {told(problem.hint)}"}
         except OSError as error:
-            return {"problem": self._context.text("dataset.mask_not_saved", why=error)}
+            return {"problem": self._context.text("dataset.mask_not_saved", why=reason(error))}
         return {"kept": str(kept)}
 
     def find_subjects(self, request: object = None) -> Answer:
@@ -267,8 +260,10 @@ class DatasetMasks:
         )
 
 
-def _problem(error: UserError) -> Answer:
-    return {"problem": told_line(error.problems[0])}
+def _problem(error: UserError | PictureProblem) -> Answer:
+    if isinstance(error, UserError):
+        return {"problem": told_line(error.problems[0])}
+    return {"problem": told_line(Problem(str(error), None, error.hint))}
 
 
 def _given(request: object, name: str) -> str:

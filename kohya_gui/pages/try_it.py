@@ -13,10 +13,9 @@ from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.forms.starter import starter_is_there
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
-from kohya_gui.locales.speaking import told
 from kohya_gui.pages.folders import browse_roots, folder_lister
 from kohya_gui.pages.shell import Page, widget
-from kohya_gui.reasons import reason, told_row
+from kohya_gui.reasons import reason, told_line, told_row
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.trying.sources import (
     RunOffer,
@@ -294,9 +293,7 @@ def _offer(offer: RunOffer) -> Answer:
 
 
 def _problems(error: UserError) -> Answer:
-    return {
-        "problems": [f"{told(one.message)}. {told(one.hint)}".strip() for one in error.problems]
-    }
+    return {"problems": [told_line(one) for one in error.problems]}
 
 
 def _given(request: object, name: str) -> str:

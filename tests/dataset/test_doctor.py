@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from kohya_gui.locales.told import told_in
 from sd_scripts.dataset.doctor.compression import blockiness, jpeg_quality
 from sd_scripts.dataset.doctor.examine import CHECKS, Examination, Listening, examine
 from sd_scripts.dataset.doctor.findings import Finding, Report, report_from_json
@@ -189,6 +190,9 @@ def test_every_finding_is_expected_and_can_be_told(report: Report) -> None:
     lines = "\n".join(in_lines(report))
     assert all(one.verdict in lines for one in report.findings)
     assert "4 of 20 pictures are as they should be" in report.verdict
+    told = [report.verdict, *(one.verdict for one in report.findings)]
+    told += [remedy.label for one in report.findings for remedy in one.remedies]
+    assert [text for text in told if told_in("ja", text) == text] == []
     with pytest.raises(ValueError, match="no report"):
         report_from_json('{"version": 1}')
 

@@ -120,7 +120,7 @@ def test_what_a_job_warned_of_is_told_once_it_has_ended(context: Context) -> Non
         events.emit(WarningEvent(text="a.png is cut off", hint="copy it again"))
         events.emit(EndEvent(status="finished", reason="Finished"))
     state = job_state(context, {"run": run.id})
-    assert (state["warnings"], state["num_warnings"]) == (["a.png is cut off copy it again"], 1)
+    assert (state["warnings"], state["num_warnings"]) == (["a.png is cut off. copy it again"], 1)
     assert CaptionResults(context, "x").look_results({"run": run.id})["pictures"] is None
 
 

@@ -71,6 +71,11 @@ def test_every_template_is_found_and_told(language: str) -> None:
         assert text != english(key, **values, **said) or other(key) == english(key), key
 
 
+def test_a_name_that_begins_a_sentence_keeps_its_letters() -> None:
+    english = "The disk of pictures/robot has 2 GB free; about 3 GB are needed"
+    assert told_in("ja", f"{english}, and 1 GB should stay free").startswith("pictures/robot ")
+
+
 def test_words_that_are_not_known_stay_english() -> None:
     assert told_in("de", "A thing nobody has put into words") == "A thing nobody has put into words"
     assert told_in("en", "The disk is full") == "The disk is full"
