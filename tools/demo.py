@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ from sd_scripts.runs.events import (
     read_events,
 )
 from sd_scripts.runs.folder import RunFolder
-from sd_scripts.runs.machine import keep_freed_memory
+from sd_scripts.runs.machine import give_back_memory, keep_freed_memory
 from sd_scripts.runs.status import derive_status
 from sd_scripts.shipped import STARTER_JUDGE, STARTER_MODEL, STARTER_PICTURES
 from tools.starter.scenes import KINDS
@@ -273,13 +274,13 @@ def scenes_shown() -> list[Scene]:
     return [*trial.scenes_of(TRIGGER, 3), *trial.scenes_of(KIND, 3)]
 
 
-def look_before(pictures: int) -> Before:
-    """Paint and judge with the starter as it ships."""
+def look_before(pictures: int, should_stop: Callable[[], bool]) -> Before:
+    """Paint and judge with the starter as it ships. Raises `Interrupted` once it should stop."""
     from tools.starter import trial
     from tools.starter.generate import load_model
     from tools.starter.judge_model import Judge
 
-    paint = trial.painter(load_model(STARTER_MODEL))
+    paint = trial.painter(load_model(STARTER_MODEL), should_stop)
     known = trial.others_known(paint, Judge.load(STARTER_JUDGE), pictures)
     return Before(paint(scenes_shown()), known)
 
@@ -322,6 +323,25 @@ def tell(scores: Scores) -> bool:
     return all(good)
 
 
+def look_and_describe(workspace: Workspace, pictures: Path, judged_pictures: int) -> Before:
+    """Tag and caption the pictures, and meanwhile paint untaught: those jobs leave a core idle.
+
+    What fails or is stopped ends both. Raises `UserError`.
+    """
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        looking = beside.submit(look_before, judged_pictures, stop.is_set)
+        try:
+            do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
+            do_job(workspace, "make_captions", caption_values(pictures))
+            before = looking.result()
+        except BaseException:
+            stop.set()  # else leaving waits until everything is painted
+            raise
+    give_back_memory()  # the trainers need it
+    return before
+
+
 def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> int:
     """Do every part, tell what came out, return the exit code. Raises `UserError`, `OSError`."""
     began = time.monotonic()
@@ -330,11 +350,7 @@ def run_demo(workspace: Workspace, steps: int | None, judged_pictures: int) -> i
     pictures = copy_pictures(folder)
     write_atomic(folder / "prompts.txt", prompt_lines())
     print("1. Tags and captions for the pictures", flush=True)
-    with ThreadPoolExecutor(1) as beside:  # those jobs leave a core idle most of the time
-        looking = beside.submit(look_before, judged_pictures)
-        do_job(workspace, "tag_images_by_wd14_tagger", tag_values(pictures))
-        do_job(workspace, "make_captions", caption_values(pictures))
-        before = looking.result()
+    before = look_and_describe(workspace, pictures, judged_pictures)
     add_trigger(pictures)
     show_captions(pictures)
     print("2. Training", flush=True)

@@ -242,7 +242,7 @@ class _Band(NamedTuple):
     weights: NDArray[np.float32]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)
 def _bands(num_old: int, num_new: int, channels: int) -> tuple[_Band, ...]:
     """Cut averaging `num_old` to `num_new` into bands, each a small product of matrices.
 
@@ -263,7 +263,16 @@ def _bands(num_old: int, num_new: int, channels: int) -> tuple[_Band, ...]:
             _Band(
                 slice(low * channels, high * channels),
                 slice(start * channels, stop * channels),
-                np.kron(weights, np.eye(channels, dtype=np.float32)),
+                _beside(weights, channels),
             )
         )
     return tuple(bands)
+
+
+def _beside(weights: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Return weights [new, old] for channels that lie side by side, [new·c, old·c]."""
+    new, old = weights.shape
+    spread = np.zeros((new, channels, old, channels), np.float32)
+    for channel in range(channels):
+        spread[:, channel, :, channel] = weights
+    return spread.reshape(new * channels, old * channels)

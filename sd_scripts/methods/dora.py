@@ -27,10 +27,11 @@ def row_norms(weight: Tensor, *, columns: bool = False) -> Tensor:
 def dora_factor(weight: Tensor, difference: Tensor, lengths: Tensor, *, columns: bool) -> Tensor:
     """Return m / (‖W + ΔW‖ + eps), shaped like `lengths`; only `lengths` gets a gradient.
 
-    `difference` is ΔW, of `weight`'s shape or with its last axes joined.
+    `difference` is ΔW, of `weight`'s shape or with its last axes joined. Sums go in the order of
+    the axes, however `weight` lies in memory: a packed one changes its order at its first use.
     """
     with torch.no_grad():
-        merged = weight.float() + difference.view(weight.shape)
+        merged = weight.float().contiguous() + difference.view(weight.shape)
         norms = row_norms(merged, columns=columns)
         norms += torch.finfo(torch.float32).eps
     return lengths / norms

@@ -73,7 +73,8 @@ class PackedConv:
         return self.pack().view(len(self.pack()), *self._kernel, -1).permute(0, 3, 1, 2)
 
     def _as_it_came(self, dtype: torch.dtype) -> Tensor:
-        return self.dense().to(dtype).contiguous()
+        # With one pixel a kernel is contiguous in either order, but its strides are not the same.
+        return self.dense().to(dtype).contiguous().view(-1).view(self._size)
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return the convolution of `x`, [B, out, H', W']."""

@@ -290,6 +290,7 @@ def _ended(base: RunStatus, end: EndEvent) -> RunStatus:
         ended=end.time,
         eta_seconds=None,
         problems=end.problems,
+        phase_done=0,
         phase_total=None,
     )
 

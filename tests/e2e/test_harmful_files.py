@@ -128,6 +128,8 @@ def test_no_training_state_runs_code(job: TinyJob, mark: Path) -> None:
     (state,) = {path.parent for path in job.place.rglob("optimizer*")}
     pickles = [path for path in state.iterdir() if path.suffix != ".json"]
     assert len(pickles) > 2
+    whole = shutil.copytree(state, job.place / "whole")
+    assert job.run("run whole", resume=str(whole), max_train_steps=2) == 0
     for number, spoiled in enumerate(pickles):
         copy = shutil.copytree(state, job.place / f"copy {number}")
         zipped(copy / spoiled.name, mark)

@@ -68,7 +68,7 @@ def test_a_lora_learns_the_subject_and_keeps_the_rest(learned: TinyJob) -> None:
     scores = score(trial.painter(trial.taught_model(lora_file(learned))))
     assert scores.with_trigger >= 0.5, scores
     assert scores.without_trigger <= 0.1, scores
-    assert scores.others_after >= 0.7, scores
+    assert scores.others_after >= 0.75, scores  # without class pictures it was 0.71
 
 
 def test_a_merged_lora_paints_what_its_layers_paint(learned: TinyJob, base: LoadedModel) -> None:
@@ -119,4 +119,5 @@ def test_a_lycoris_algorithm_learns_the_subject(tmp_path: Path) -> None:
     paint = trial.painter(trial.taught_model(lora_file(job)))
     scores = score(paint)
     assert scores.with_trigger >= 0.5, scores
-    assert scores.without_trigger <= 0.3, scores
+    assert scores.without_trigger <= 0.2, scores
+    assert scores.others_after >= 0.5, scores  # it has no class pictures

@@ -52,6 +52,7 @@ def test_dreambooth_learns_and_forgets_less_with_prior_preservation(tmp_path: Pa
     with_prior = score(trial.painter(both))
     assert with_prior.with_trigger >= 0.5, with_prior
     assert with_prior.without_trigger <= 0.1, with_prior
+    assert with_prior.others_after >= 0.8, with_prior
     del folders["reg_data_dir"]
     alone = dreambooth(tmp_path / "without", **folders, train_batch_size=6)
     without = trial.others_known(trial.painter(alone), judge(), ASKED.count)

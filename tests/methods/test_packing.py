@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sd_scripts.methods import packing
-from sd_scripts.methods.frozen import ConvShape, FrozenBase, FrozenConv2d, PlainConv
+from sd_scripts.methods.frozen import ConvShape, FrozenBase, FrozenConv2d, PlainConv, store
 from sd_scripts.methods.lora_layers import LoraLayer, LoraShape
 from sd_scripts.methods.lycoris_layers import FullLayer, LycorisShape
 from sd_scripts.methods.packed_conv import PackedConv
@@ -62,10 +62,11 @@ def test_both_products_are_the_convolutions(
     assert torch.equal(packed.dense(), conv.weight)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_no_last_bit_depends_on_which_size_came_first(dtype: torch.dtype) -> None:
+def test_no_last_bit_depends_on_which_size_came_first(dtype: torch.dtype, kernel: int) -> None:
     """A resumed run may begin with another bucket, or with a batch that is not a whole one."""
-    conv = nn.Conv2d(64, 64, 3, padding=1).to(dtype).requires_grad_(False)
+    conv = nn.Conv2d(64, 64, kernel, padding=kernel // 2).to(dtype).requires_grad_(False)
     first, second = (PackedConv(conv.weight.clone(), ConvShape.of(conv), 16) for _ in range(2))
     few, many = (torch.randn(1, 64, side, side, dtype=dtype) for side in (3, 16))
     found = [
@@ -76,6 +77,22 @@ def test_no_last_bit_depends_on_which_size_came_first(dtype: torch.dtype) -> Non
         for a, b in zip(one, other, strict=True):
             assert torch.equal(a, b)
             assert a.stride() == b.stride()
+
+
+def test_lengths_of_dora_do_not_depend_on_whether_it_was_packed_yet() -> None:
+    """A resumed run measures the weight as it came, one that goes on measures it packed."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(320, 320, 3, padding=1).requires_grad_(False)
+    layer = LoraLayer("x", conv, LoraShape(4, 4.0), 1, dora="rows")
+    with torch.no_grad():
+        layer.lora_up.weight.normal_(0, 0.05)
+    layer.attach()
+    store(conv, packing.packed(conv, conv.weight.clone()))
+    x = torch.randn(1, 320, 2, 2)
+    first, stored = conv(x), conv.stored
+    assert isinstance(stored, PackedConv)
+    assert stored.is_packed
+    assert torch.equal(conv(x), first)
 
 
 def test_bfloat16_is_rounded_no_more_than_by_the_convolution() -> None:

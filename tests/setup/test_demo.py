@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from kohya_gui.jobs.machine import Machine
+from kohya_gui.workspace import open_workspace
+from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.values import job_from_values
 from sd_scripts.runs.events import EndEvent, SaveEvent, StartEvent, StepEvent
 from sd_scripts.runs.folder import RunFolder
 from tests.setup.small_world import PROJECT
+from tests.support.patience import eventually
 from tools import demo
 from tools.starter.scenes import SUBJECTS
 from tools.starter.trial import Scores
@@ -124,6 +128,24 @@ def test_the_workspace_of_the_flag_wins() -> None:
     assert demo.choose_workspace(Path("/a"), variable) == Path("/a")
     assert demo.choose_workspace(None, variable) == Path("/b")
     assert demo.choose_workspace(None, {}) is None
+
+
+def test_what_fails_beside_the_painting_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painted: list[bool] = []
+
+    def paint_on(pictures: int, should_stop: Callable[[], bool]) -> None:
+        painted.append(eventually(should_stop))
+
+    def fail(*_: object) -> None:
+        raise UserError("There is no tagger.")
+
+    monkeypatch.setattr(demo, "look_before", paint_on)
+    monkeypatch.setattr(demo, "do_job", fail)
+    with pytest.raises(UserError, match="no tagger"):
+        demo.look_and_describe(open_workspace(tmp_path / "work"), tmp_path, 2)
+    assert painted == [True]
 
 
 @pytest.mark.launch

@@ -56,12 +56,13 @@ def generate(
     seeds: Sequence[int],
     way: Way,
     progress: Callable[[int], None] = lambda done: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[Image.Image]:
     """Return a 128 px picture for each prompt and seed, the same in batches of any length.
 
     Works with what is attached to the model, such as a LoRA; `progress` is told how many
     pictures are done. On a processor each thread paints batches of its own: it waits less for
-    the others than when all work at one batch.
+    the others than when all work at one batch. Raises `Interrupted` once it should stop.
     """
     lanes = torch.get_num_threads() if model.unet.device.type == "cpu" else 1
     length = min(way.batch, max(1, math.ceil(len(prompts) / lanes)))
@@ -73,7 +74,7 @@ def generate(
     def paint_part(part: slice) -> list[Image.Image]:
         asked = [way.prompt(text) for text in prompts[part]]
         with torch.no_grad():
-            return paint(model, asked, seeds[part], encode)
+            return paint(model, asked, seeds[part], encode, should_stop)
 
     pictures: list[Image.Image] = []
     with _painters(lanes) as painters:

@@ -53,11 +53,12 @@ class Scores:
         return self.others_before - self.others_after
 
 
-def pictures_of(model: LoadedModel, scenes: Sequence[Scene]) -> list[Image.Image]:
-    """Paint scenes, each from its own seed."""
-    return generate(
-        model, [scene.prompt for scene in scenes], [scene.seed for scene in scenes], WAY
-    )
+def pictures_of(
+    model: LoadedModel, scenes: Sequence[Scene], should_stop: Callable[[], bool] = lambda: False
+) -> list[Image.Image]:
+    """Paint scenes, each from its own seed. Raises `Interrupted` once it should stop."""
+    prompts, seeds = [scene.prompt for scene in scenes], [scene.seed for scene in scenes]
+    return generate(model, prompts, seeds, WAY, should_stop=should_stop)
 
 
 def scenes_of(words: str, count: int) -> list[Scene]:
@@ -100,13 +101,16 @@ Painter = Callable[[Sequence[Scene]], list[Image.Image]]
 """Paints scenes with some model."""
 
 
-def painter(model: LoadedModel) -> Painter:
-    """Return what paints with a model; a scene that is asked for again is not painted again."""
+def painter(model: LoadedModel, should_stop: Callable[[], bool] = lambda: False) -> Painter:
+    """Return what paints with a model; a scene that is asked for again is not painted again.
+
+    It raises `Interrupted` once it should stop.
+    """
     painted: dict[Scene, Image.Image] = {}
 
     def paint(scenes: Sequence[Scene]) -> list[Image.Image]:
         missing = [scene for scene in dict.fromkeys(scenes) if scene not in painted]
-        painted.update(zip(missing, pictures_of(model, missing), strict=True))
+        painted.update(zip(missing, pictures_of(model, missing, should_stop), strict=True))
         return [painted[scene] for scene in scenes]
 
     return paint
