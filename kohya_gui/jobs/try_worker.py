@@ -283,13 +283,13 @@ class TryWorker:
 
     def _start(self, config_toml: str, processes: Processes) -> RunFolder:
         card = self._free_card(processes)
-        first = processes.gpu_ids.partition(",")[0]
+        cards = card.removeprefix(CARD) if card else processes.gpu_ids.partition(",")[0]
         request = JobRequest(
             job_name=JOB,
             config_toml=config_toml,
             name="try it",
             device=f"{DEVICE} {card}" if card else DEVICE,
-            processes=Processes(gpu_ids=card.removeprefix(CARD) if card else first),
+            processes=Processes().model_copy(update={"gpu_ids": cards}),
         )
         run = start_request(self._workspace, request)
         write_atomic(self._pointer, run.id)

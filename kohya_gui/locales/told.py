@@ -4,9 +4,10 @@ The trainers speak English, to command lines, logs and events, and know no langu
 stands as templates in `problems/en.toml`; a text that one of them fits is told by the template of
 the same key in another language, with the same values. All else stays English.
 
-The name of a field says what fits it: `word…` is one word, `file…` has no semicolon or
-colon, `path_named` holds a slash, `said…` is a text that other templates fit, and `told…`, `why…`,
-`reason…` and `where…` are told by them as far as they do. Other values stay.
+The name of a field says what fits it: `word…` is one word, `digits…` one with a digit, `file…` has
+no semicolon, and no colon before a blank, `path_named` holds a slash, `said…` is a text that other
+templates fit, and `told…`, `why…`, `reason…` and `where…` are told by them as far as they do. Other
+values stay.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from kohya_gui.locales import ENGLISH, load_texts
 PREFIX: Final = "problem."
 _TOLD: Final = ("said", "told", "why", "reason", "where")
 _MAX_LENGTH: Final = 2000
-"""Longer texts are somebody's traceback, not a sentence."""
+_MAX_PARTS: Final = 40
+"""Longer texts, or of more parts, are somebody's traceback; parts are told within each other."""
+_PART: Final = re.compile(r"[.!?:] ")
 _NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
 
 
@@ -83,6 +86,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _what_fits(field: str) -> str:
     if field.startswith("word"):
         return "[^ ]+"
+    if field.startswith("digits"):
+        return r"\S*\d\S*"
     if field.startswith("file"):
         return "(?:[^;:]|:(?! ))+?"
     return r"\S*[/\\].*?" if field == "path_named" else ".+?"
@@ -92,6 +97,8 @@ def _what_fits(field: str) -> str:
 def told_in(language: str, english: str) -> str:
     """Return a text of a trainer in a language; of several sentences each that is known."""
     if language == ENGLISH or len(english) > _MAX_LENGTH:
+        return english
+    if len(_PART.findall(english)) > _MAX_PARTS:
         return english
     whole = _filled(language, english)
     if whole is not None:

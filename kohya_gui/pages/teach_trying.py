@@ -52,7 +52,11 @@ class TeachTrying:
         except ValidationError as error:
             raise UserError(self._text("teach.bad_trial")) from error
         try:
-            placed = self._context.trying.submit(order, beside_others=bool(data.get("beside")))
+            placed = self._context.trying.submit(
+                order,
+                beside_others=bool(data.get("beside")),
+                processes=self._context.settings().processes,
+            )
         except DeviceInUse as error:
             return {"busy": str(error)}
         kept = {"tried_run": placed.run_id, "tried_order": placed.order_id}

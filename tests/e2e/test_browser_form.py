@@ -140,6 +140,8 @@ def test_options_that_are_drawn_later_come_when_asked_for_and_keep_their_values(
     expect(page.locator(".kg-option:visible")).to_have_count(every_option)
     page.fill("#opt-huber_c input", "0.3")
     expect(page.locator("#opt-huber_c.kg-changed")).to_be_visible()
+    page.reload()
+    expect(page.locator(".kg-option:visible")).to_have_count(every_option)
     page.click("[data-tier=basic]")
     page.reload()
     page.wait_for_function(ready)

@@ -51,7 +51,8 @@
     })();
   };
 
-  const order = ["results", "fields", "presets", "bar", "insight", "course", "side", "filter", "sweep", "toml", "later"];
+  // Building `filter` may ask for all that is drawn later.
+  const order = ["later", "results", "fields", "presets", "bar", "insight", "course", "side", "filter", "sweep", "toml"];
 
   /** What all parts share: what they need to know, and what each of them offers to the others. */
   function begin({ trigger, props, server, watch }, facts) {

@@ -209,3 +209,7 @@ def test_of_several_cards_one_that_is_free_is_taken(
     assert trying.in_the_way() == ()
     beside = make_run(place.path, "beside", device="cuda:1")
     assert [run.id for run in trying.in_the_way()] == [beside.id]
+    # As CUDA_VISIBLE_DEVICES may name them.
+    other = open_workspace(tmp_path / "named")
+    TryWorker(other, RunStore(other), lambda: Lanes(("GPU-ab", "GPU-cd"))).submit(asked)
+    assert made[-1].processes.gpu_ids == "GPU-cd"
