@@ -197,6 +197,7 @@ def test_sigterm_saves_and_exits_with_0(job: TinyJob) -> None:
 
 def test_stop_before_the_first_step(job: TinyJob) -> None:
     run = RunFolder(job.place / "run")
+    run.path.mkdir()
     request(run, "stop")
     assert job.run() == 0
     assert job.end().status == "stopped"
