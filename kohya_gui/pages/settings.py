@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -15,7 +14,6 @@ from pydantic import ValidationError
 from kohya_gui.context import Context
 from kohya_gui.jobs.notify import post, webhook_address, wrong_address
 from kohya_gui.jobs.processes import Processes, Sharing
-from kohya_gui.jobs.vault import WEBHOOK
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.settings_defaults import build_defaults
@@ -152,10 +150,10 @@ def _notifications(context: Context) -> list[Any]:
     text = context.text
 
     def webhook_state(_: object = None) -> dict[str, Any]:
-        """Tell whether the address comes from the environment, and what went wrong last."""
+        """Tell what went wrong last."""
         reason = context.notifier.problem
         trouble = None if reason is None else text("settings.webhook_trouble", reason=reason)
-        return {"from_environment": bool(os.environ.get(WEBHOOK)), "problem": trouble}
+        return {"problem": trouble}
 
     def try_webhook(_: object = None) -> dict[str, Any]:
         """Post a test message to the address that is set."""
@@ -214,13 +212,11 @@ def _trackers(context: Context) -> None:
         else:
             words = text("settings.tracker_missing", name=name, command=command)
         rows.append(f"<li>{escape(words)}</li>")
-    has_key = os.environ.get("WANDB_API_KEY")
-    there = f"<p>{escape(text('settings.tracker_key_there'))}</p>" if has_key else ""
     with gr.Column(elem_classes=["kg-card"]):
         _html(
             f'<h2 class="kg-h">{escape(text("settings.trackers"))}</h2>'
             f'<p class="kg-quiet kg-why">{escape(text("settings.trackers_why"))}</p>'
-            f"<ul class='kg-list'>{''.join(rows)}</ul>{there}"
+            f"<ul class='kg-list'>{''.join(rows)}</ul>"
             f'<p class="kg-quiet kg-small">{escape(text("settings.tracker_key"))}</p>'
         )
 

@@ -42,9 +42,7 @@
     redraw();
     const trouble = h("div");
     fill(element.firstElementChild, browser, h("p", {}, h("button.kg-button.kg-slim", { type: "button", "data-webhook-test": true, onclick: test }, t("notify.test"))), said, trouble);
-    server.webhook_state().then((state) => fill(trouble,
-      state.from_environment ? h("p.kg-quiet.kg-small", {}, t("notify.from_environment")) : null,
-      state.problem ? h("p.kg-note.kg-warn", {}, state.problem) : null));
+    server.webhook_state().then((state) => fill(trouble, state.problem ? h("p.kg-note.kg-warn", {}, state.problem) : null));
   };
 
   /** The options of a row, each with its value; the names stay as they are in files. */
