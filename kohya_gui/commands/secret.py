@@ -31,7 +31,7 @@ def run_secret(flags: argparse.Namespace) -> int:
     lines = [f"{row['name']}: {row['where']} ({vault.SECRETS[row['name']]})" for row in rows]
     ready = {
         "ready": "The keyring is ready: secret --keep NAME puts a secret into it.",
-        "missing": "The keyring needs a package: setup install --extras keyring.",
+        "missing": f"The keyring needs a package: {vault.KEYRING_COMMAND}.",
         "closed": f"No keyring here ({keyring.reason}): set variables of the environment.",
     }
     told = {"keyring": keyring.state, "secrets": rows}

@@ -29,6 +29,9 @@ SECRETS: Final[Mapping[str, str]] = {
 }
 """Every secret by the variable that may hold it, and what it is."""
 
+KEYRING_COMMAND: Final = "setup install --extras keyring"
+"""Adds the package that the keyring needs."""
+
 SERVICE: Final = "kohya_gui"
 """The name under which the keyring keeps them."""
 
@@ -54,7 +57,7 @@ class Keyring:
         if self.state == "missing":
             raise UserError(
                 "The package keyring is not installed.",
-                hint="Add it: setup install --extras keyring. Or set the variable instead.",
+                hint=f"Add it: {KEYRING_COMMAND}. Or set the variable instead.",
             )
         if self.state == "closed":
             raise UserError(

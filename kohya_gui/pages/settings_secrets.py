@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from typing import Final
 
 from kohya_gui.context import Context
-from kohya_gui.jobs.vault import SECRETS, look_at_keyring
+from kohya_gui.jobs.vault import KEYRING_COMMAND, SECRETS, in_environment, look_at_keyring
 from kohya_gui.quick_gradio import gr
 
 _COMMAND: Final = "python -m kohya_gui secret --keep {name}"
-_INSTALL: Final = "setup install --extras keyring"
 
 
 def build_secrets(context: Context) -> gr.HTML:
@@ -34,7 +32,7 @@ def secrets_list(context: Context) -> str:
     rows = [f"<li>{_told(context, name, keyring.state == 'ready')}</li>" for name in SECRETS]
     more = {
         "ready": "",
-        "missing": text("settings.keyring_missing", command=_INSTALL),
+        "missing": text("settings.keyring_missing", command=KEYRING_COMMAND),
         "closed": text("settings.keyring_closed"),
     }[keyring.state]
     note = f'<p class="kg-quiet kg-small">{escape(more)}</p>' if more else ""
@@ -44,7 +42,7 @@ def secrets_list(context: Context) -> str:
 def _told(context: Context, name: str, ready: bool) -> str:
     text = context.text
     what = escape(text(f"settings.secret_{name.lower()}"))
-    if os.environ.get(name, "").strip():
+    if in_environment(name) is not None:
         where = escape(text("settings.secret_in_variable", name=name))
     elif ready:
         where = escape(text("settings.secret_in_keyring"))
