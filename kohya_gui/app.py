@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 
 from kohya_gui.arguments import Arguments
 from kohya_gui.context import Context, make_context
-from kohya_gui.delivery import OWN_FOLDER, KeptFiles, OwnScript
+from kohya_gui.delivery import OWN_FOLDER, KeptFiles, OwnScript, asset
 from kohya_gui.doors import Doors
 from kohya_gui.guard import Guard
 from kohya_gui.locales import language_names
@@ -89,11 +89,6 @@ SCRIPTS: Final = (
 STYLES: Final = ("app", "form", "run", "dataset", "captioning", "teach", "try")
 QUEUE_LOOK_SECONDS: Final = 0.25
 _UPLOAD_LIMIT: Final = "1mb"
-
-
-def asset(name: str) -> str:
-    """Return the text of a file in `kohya_gui/assets`."""
-    return resources.files("kohya_gui").joinpath("assets", *name.split("/")).read_text("utf-8")
 
 
 def page_head(context: Context, script: OwnScript) -> str:

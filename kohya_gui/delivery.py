@@ -10,6 +10,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+from functools import cache
+from importlib import resources
 from typing import Any, Final
 
 from starlette._utils import get_route_path
@@ -24,6 +26,12 @@ KEEP: Final = "public, max-age=31536000, immutable"
 _KEPT: Final = re.compile(rf"(?:/assets|{OWN_FOLDER})/[\w-]+-[\w-]{{8,}}\.(?:js|css)")
 """Names with the hash of what is in the file: what is under such a name never changes."""
 _WORTH_PACKING: Final = 400
+
+
+@cache
+def asset(name: str) -> str:
+    """Return the text of a file in `kohya_gui/assets`."""
+    return resources.files("kohya_gui").joinpath("assets", *name.split("/")).read_text("utf-8")
 
 
 class KeptFiles:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
 from html import escape
-from importlib import resources
 from string import Template
 from typing import Final
 
@@ -13,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kohya_gui.delivery import asset
 from kohya_gui.locales.speaking import SpokenTexts
 
 PROGRAMS: Final = ("/api/", "/gradio_api/")
@@ -55,9 +54,9 @@ def _opens_a_page(scope: Scope) -> bool:
 
 def not_found_page(text: SpokenTexts, path: str) -> str:
     """Return the page for an address. Its links are relative: they hold behind a proxy's path."""
-    return Template(_asset("not_found.html")).substitute(
+    return Template(asset("not_found.html")).substitute(
         language=text.code(),
-        style=_asset("app.css"),
+        style=asset("app.css"),
         top="../" * (path.count("/") - 1) or "./",
         app=escape(text("app.title")),
         title=escape(text("not_found.title")),
@@ -65,8 +64,3 @@ def not_found_page(text: SpokenTexts, path: str) -> str:
         back=escape(text("not_found.back")),
         runs=escape(text("not_found.runs")),
     )
-
-
-@cache
-def _asset(name: str) -> str:
-    return resources.files("kohya_gui").joinpath("assets", name).read_text("utf-8")
