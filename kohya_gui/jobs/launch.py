@@ -9,7 +9,6 @@ several processes.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -27,6 +26,7 @@ from kohya_gui.jobs.processes import Processes, card_variables, launcher
 from kohya_gui.jobs.vault import WANDB_KEY, secret
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import UserError
+from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs.folder import RunFolder
 from sd_scripts.runs.machine import thread_variables
 from sd_scripts.runs.process import ProcessIdentity, identity_of, own_identity
@@ -61,7 +61,6 @@ JOB_PAGES: Final[dict[str, str]] = {
 RUN_VARIABLE: Final = "SD_SCRIPTS_RUN_DIR"
 """Set for the process and so for all its children: shows to which run a process belongs."""
 
-_TRACKED: Final = re.compile(r"""^\s*log_with\s*=\s*["'](?:wandb|all)["']""", re.MULTILINE)
 _KEYRING_SECONDS: Final = 3.0
 """So long a start waits for the keyring: meanwhile nobody else can change the queue."""
 _OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
@@ -128,7 +127,7 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     # The login of the GUI is nobody else's business.
     variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
     variables.pop(WANDB_KEY, None)
-    if _TRACKED.search(request.config_toml) and (key := _tracking_key(run)) is not None:
+    if _wants_wandb(request.config_toml) and (key := _tracking_key(run)) is not None:
         variables[WANDB_KEY] = key.get_secret_value()
     root = str(Path(sd_scripts.__file__).resolve().parent.parent)
     known = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path]
@@ -151,6 +150,15 @@ def environment_for(run: RunFolder, request: JobRequest) -> dict[str, str]:
     variables |= cards
     variables |= dict.fromkeys(_OFFLINE, "0" if request.allow_hub else "1")
     return variables | request.env
+
+
+def _wants_wandb(config_toml: str) -> bool:
+    """Tell whether a job asks for Weights & Biases. What cannot be read asks for nothing: the job
+    itself tells what is wrong with it."""
+    try:
+        return read_toml(config_toml).get("log_with") in ("wandb", "all")
+    except (UserError, RecursionError):  # the latter: brackets in brackets without end
+        return False
 
 
 def _tracking_key(run: RunFolder) -> SecretStr | None:

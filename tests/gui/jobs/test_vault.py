@@ -101,6 +101,27 @@ def test_a_job_gets_the_key_it_needs_and_no_other_secret(
     assert environment_for(RunFolder(tmp_path), everywhere)[vault.WANDB_KEY] == VALUE
 
 
+@pytest.mark.parametrize(
+    ("config_toml", "gets"),
+    [
+        ('[logging]\n"log_with" = "wandb" # numbers', True),
+        ('log_with = """all"""', True),
+        ('# log_with = "wandb"', False),
+        ('training_comment = """\nlog_with = "wandb"\n"""', False),
+        ('log_with = "tensorboard"', False),
+        ('log_with = ["wandb"]', False),
+        ('log_with = "wandb"\nseed = =', False),
+        ("x = " + "[" * 5000, False),
+    ],
+)
+def test_a_key_goes_where_the_job_as_it_is_read_asks_for_it(
+    ring: InMemory, tmp_path: Path, config_toml: str, gets: bool
+) -> None:
+    vault.keep(vault.WANDB_KEY, SecretStr(VALUE))
+    request = JobRequest(job_name="train_network", config_toml=config_toml, name="x")
+    assert (vault.WANDB_KEY in environment_for(RunFolder(tmp_path), request)) is gets
+
+
 def test_a_keyring_that_is_shut_is_told_where_it_is_needed(
     ring: InMemory, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
