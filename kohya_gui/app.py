@@ -119,7 +119,7 @@ def allowed_folders(context: Context) -> list[str]:
     return [str(context.workspace.runs), str(context.thumbnails)]
 
 
-def _addresses() -> list[str]:
+def addresses() -> list[str]:
     """Return where our pages and routes are; what ends in "/" is a folder of them."""
     return [*(f"/{page.path}" for page in PAGES), f"{PREFIX}/", f"{OWN_FOLDER}/"]
 
@@ -161,7 +161,7 @@ def launch(
                 Middleware(KeptFiles),
                 Middleware(LanguageChoice, setting=context.language),
                 Middleware(NotFoundPage, text=context.text),
-                Middleware(Doors, ours=_addresses()),
+                Middleware(Doors, ours=addresses()),
                 Middleware(LoginLimit, attempts=attempts),
             ],
             "routes": [script.route(), *rest_routes(context, arguments.login, attempts)],

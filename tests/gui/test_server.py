@@ -13,12 +13,11 @@ import httpx
 import pytest
 
 from kohya_gui import login
-from kohya_gui.app import launch
+from kohya_gui.app import addresses, launch
 from kohya_gui.arguments import parse_arguments
 from kohya_gui.context import make_context
 from kohya_gui.doors import LARGEST_BODY, Doors
 from kohya_gui.login import MAX_FAILURES
-from kohya_gui.pages.registry import PAGES as PAGES_OF_OURS
 from kohya_gui.quick_gradio import gr
 from kohya_gui.rest.routes import PREFIX
 from tests.support.patience import PATIENCE_SECONDS
@@ -151,11 +150,12 @@ def test_nothing_of_gradios_own_extras_is_open(served: Served, path: str) -> Non
 
 def test_every_route_of_gradio_is_needed_or_shut(served: Served) -> None:
     """A new version may bring more; whoever opens one writes it down here."""
-    doors = Doors(served.blocks.app, [*(f"/{page.path}" for page in PAGES_OF_OURS), f"{PREFIX}/"])
-    ours = {f"/{page.path}" for page in PAGES_OF_OURS}
+    ours = addresses()
+    doors = Doors(served.blocks.app, ours)
+    folders = tuple(path for path in ours if path.endswith("/") and path != "/")
     found = set(paths_of(served.blocks.app))
-    opened = {path for path in found if doors.is_open(path)}
-    assert {path for path in opened if not path.startswith(PREFIX)} - ours == OPEN & found
+    opened = {path for path in found if doors.is_open(path) and not path.startswith(folders)}
+    assert opened - {path.rstrip("/") or "/" for path in ours} == OPEN & found
     assert found >= OPEN
 
 
