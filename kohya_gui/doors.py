@@ -19,11 +19,20 @@ LARGEST_BODY: Final = 32 * 2**20
 """A painted mask of a very large picture is the largest thing that a page sends."""
 
 _EXACT: Final = (
-    *("/", "/config", "/login", "/logout", "/theme.css", "/favicon.ico", "/robots.txt"),
-    *("/manifest.json", "/gradio_api/startup-events", "/gradio_api/app_id"),
-    *("/gradio_api/theme.css", "/gradio_api/component_server"),
+    "/",
+    "/config",
+    "/login",
+    "/logout",
+    "/theme.css",
+    "/favicon.ico",
+    "/robots.txt",
+    "/manifest.json",
+    "/gradio_api/startup-events",
+    "/gradio_api/app_id",
+    "/gradio_api/theme.css",
+    "/gradio_api/component_server",
 )
-_BELOW: Final = (*("/assets/", "/static/", "/svelte/", "/gradio_api/run/"),)
+_BELOW: Final = ("/assets/", "/static/", "/svelte/", "/gradio_api/run/")
 _FILE: Final = "/gradio_api/file="
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """What an address begins with; a drive of Windows has one letter."""

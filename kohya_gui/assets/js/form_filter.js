@@ -18,10 +18,6 @@
       localStorage.setItem("kg-tier", name);
       filter();
     }
-    function open(key) {
-      opened.add(key);
-      filter();
-    }
     function drawFilter() {
       fill(slot("filter"),
         h("div.kg-filter", {},
@@ -67,7 +63,7 @@
         group.classList.toggle("kg-hidden", !some && (searching || !left));
         for (const part of group.querySelectorAll(".form")) part.classList.toggle("kg-hidden", !part.querySelector(".kg-option:not(.kg-hidden)"));
         if (!more) continue;
-        if (left) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => open(key) }, t("form.more_options", { n: left })));
+        if (left) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.add(key); filter(); } }, t("form.more_options", { n: left })));
         else if (opened.has(key) && !searching) fill(more, h("button.kg-linkish.kg-small", { type: "button", onclick: () => { opened.delete(key); filter(); } }, t("form.fewer_options")));
         else fill(more);
       }
