@@ -33,10 +33,6 @@ class Login:
     name: str
     password: SecretStr
 
-    def pair(self) -> tuple[str, str]:
-        """Return both as they are typed."""
-        return self.name, self.password.get_secret_value()
-
     def is_same(self, name: str, password: str) -> bool:
         """Compare in a time that does not tell where they differ."""
         same_name = secrets.compare_digest(name.encode(), self.name.encode())

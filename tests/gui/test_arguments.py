@@ -68,7 +68,7 @@ def test_a_login_may_come_from_the_environment() -> None:
     found = parse_arguments(["--listen"], login)
     assert found.host == "0.0.0.0"
     assert found.login is not None
-    assert found.login.pair() == ("me", "secret")
+    assert found.login.is_same("me", "secret")
     assert "secret" not in f"{found} {found!r} {found.login}"
     assert found.is_open_to_others
 
