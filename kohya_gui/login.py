@@ -1,5 +1,5 @@
-"""The login: names compared in constant time, not more than so many guesses a minute, and a cookie
-that neither scripts nor other sites get."""
+"""Around the login: not more than so many guesses a minute, and a cookie that neither scripts nor
+other sites get."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The help of an option in the language that is asked for: what it takes, its default, its choices.
 
-`sd_scripts.options.words` says the same in English, on the command line and in the documentation.
+`sd_scripts.options.words` tells the same facts in English, on the command line and in
+the documentation.
 """
 
 from __future__ import annotations
