@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from sd_scripts.options.optimizer_table import OPTIMIZERS as ENTRIES
 from sd_scripts.runs.events import SaveEvent, StepEvent, WarningEvent, read_events
 from tests.support.jobs import TinyJob, equal
+from tests.support.patience import START_SECONDS, eventually
 
 RANDOM = {
     "shuffle_caption": True,
@@ -79,16 +79,11 @@ def test_resume_several_times_over_with_accumulation(job: TinyJob) -> None:
     assert equal(job.tensors("whole"), job.tensors("part"))
 
 
-def wait_for_state(events: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until a training state is written."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the run ended before it was killed"
-        found = read_events(events)[0]
-        if any(isinstance(event, SaveEvent) and event.kind == "state" for event in found):
-            return
-        time.sleep(0.01)
-    raise AssertionError("no state was saved")
+def has_state(events: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a training state is written, of a run that must not have ended by itself."""
+    assert process.poll() is None, "the run ended before it was killed"
+    found = read_events(events)[0]
+    return any(isinstance(event, SaveEvent) and event.kind == "state" for event in found)
 
 
 @pytest.mark.launch
@@ -98,7 +93,8 @@ def test_resume_after_kill_9(job: TinyJob) -> None:
     command = [sys.executable, "-m", "sd_scripts.train_network"]
     arguments = [*job.arguments(output_name="part"), "--run_dir", str(job.place / "killed")]
     with subprocess.Popen(command + arguments, stdout=subprocess.DEVNULL) as process:
-        wait_for_state(job.place / "killed" / "events.jsonl", process)
+        events = job.place / "killed" / "events.jsonl"
+        assert eventually(lambda: has_state(events, process), START_SECONDS), "no state was saved"
         os.kill(process.pid, signal.SIGKILL)
     assert not (job.place / "output" / "part.safetensors").exists()
     assert job.run("again", output_name="part", resume=str(job.place / "killed")) == 0

@@ -27,6 +27,7 @@ from sd_scripts.runs.folder import RunFolder
 from sd_scripts.train import loop
 from sd_scripts.train.session import Session
 from tests.support.jobs import TinyJob, equal
+from tests.support.patience import START_SECONDS, eventually
 from tests.support.tiny_models import FAMILY_NAMES, make_tiny_checkpoint
 
 
@@ -181,12 +182,13 @@ def test_sigterm_saves_and_exits_with_0(job: TinyJob) -> None:
     arguments = [*job.arguments(max_train_epochs=500), "--run_dir", str(job.place / "run")]
     command = [sys.executable, "-m", "sd_scripts.train_network", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
         events = job.place / "run" / "events.jsonl"
-        while not any(isinstance(e, StepEvent) for e in read_events(events)[0]):
-            assert time.monotonic() < deadline
+
+        def trains() -> bool:
             assert process.poll() is None
-            time.sleep(0.02)
+            return any(isinstance(e, StepEvent) for e in read_events(events)[0])
+
+        assert eventually(trains, START_SECONDS)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     saves = [e for e in job.events() if isinstance(e, SaveEvent)]

@@ -8,13 +8,13 @@ import os
 import signal
 import sys
 import threading
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.setup.small_world import SmallWorld, make_wheel
+from tests.support.patience import START_SECONDS, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="drives setup.sh")
 
@@ -92,9 +92,8 @@ def test_an_interrupted_install_is_mended(mine: SmallWorld) -> None:
 def test_a_killed_set_up_goes_on_and_two_at_once_do_it_once(tmp_path: Path, wheels: Path) -> None:
     world = SmallWorld.make(tmp_path / "killed", wheels)
     process = world.start("install", "--extras", "8bit")
-    while not world.stamp.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
+    assert eventually(lambda: world.stamp.exists() or process.poll() is not None, START_SECONDS)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not is_finished(world)

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 PATIENCE_SECONDS: Final = 60.0
+START_SECONDS: Final = 300.0
+"""For a process that has to begin, load libraries and get so far."""
 _LOOK_SECONDS: Final = 0.02
 Answer = TypeVar("Answer")
 
 
-def eventually(happened: Callable[[], bool]) -> bool:
-    """Wait until something that others do has happened; False if it does not."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def eventually(happened: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
+    """Wait until something that others do has happened; False if it does not in so many seconds."""
+    deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > deadline:
             return False
