@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from kohya_gui.locales import available_languages, load_texts
+from kohya_gui.locales.speaking import COOKIE
 from kohya_gui.pages.registry import PAGES
 from kohya_gui.pages.shell import Page as Described
 from kohya_gui.workspace import open_workspace
@@ -221,6 +222,7 @@ def trained(gui: Gui) -> Path:
 
 def test_tools_work_as_jobs(watched: Watched, gui: Gui, trained: Path) -> None:
     page = watched.page
+    page.context.add_cookies([{"name": COOKIE, "value": "en", "url": gui.address}])
     page.goto(gui.page("tools"))
     page.locator("#kg-rank-file").select_option(label="robot.safetensors")
     page.locator("#kg-rank-start").click()
