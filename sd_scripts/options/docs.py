@@ -9,15 +9,17 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from sd_scripts.files import write_atomic
 from sd_scripts.options import compatibility
-from sd_scripts.options.jobs import JOBS, Job
+from sd_scripts.options.jobs import JOBS, Job, TrainingJob
 from sd_scripts.options.later import LATER
 from sd_scripts.options.network_table import NETWORKS
 from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
 from sd_scripts.options.schema import OptionSpec, group_titles, option_specs
+from sd_scripts.options.sd_scripts_table import SCRIPTS_OF
 from sd_scripts.options.words import applies_words, default_words, kind_words, limits_words
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "options.md"
@@ -48,7 +50,8 @@ def _option(spec: OptionSpec) -> str:
         f"**{spec.label}**: {'; '.join(f for f in facts if f)}.",
         "",
     ]
-    lines.append(" ".join(part for part in (spec.help, applies_words(spec)) if part))
+    theirs = "sd-scripts does not know it." if spec.name in _own() else ""
+    lines.append(" ".join(part for part in (spec.help, applies_words(spec), theirs) if part))
     usual = (("Usual", spec.typical), ("Cost", spec.cost))
     if told := [f"{word}: {fact}" for word, fact in usual if fact]:
         lines += ["", " ".join(told)]
@@ -59,6 +62,18 @@ def _option(spec: OptionSpec) -> str:
     if spec.choice_help:
         lines += ["", *(f"- `{name}`: {text}" for name, text in spec.choice_help)]
     return "\n".join(lines)
+
+
+@cache
+def _own() -> frozenset[str]:
+    """Return the options of trainings that are none of sd-scripts, not even inside a list of it."""
+    trainings = [job_type for job_type in JOBS.values() if issubclass(job_type, TrainingJob)]
+    specs = [spec for job_type in trainings for spec in option_specs(job_type)]
+    return frozenset(
+        spec.name
+        for spec in specs
+        if spec.name not in SCRIPTS_OF and spec.carrier not in SCRIPTS_OF
+    )
 
 
 def _arguments(title: str, arguments: Sequence[Argument]) -> str:

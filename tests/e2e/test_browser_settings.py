@@ -232,6 +232,8 @@ def test_tools_work_as_jobs(watched: Watched, gui: Gui, trained: Path) -> None:
     page.reload()
     expect(page.locator("[data-ranked] tbody tr")).to_have_count(3)
     expect(page.locator("[data-ranked] tbody img").first).to_be_visible()
+    names = page.locator(".kg-job-field", has=page.locator("#kg-slice-unit")).locator("code")
+    expect(names).to_have_text(["unit", "unit", "network_args"])
     page.locator("#kg-slice-model").fill(str(trained))
     page.locator("#kg-slice-unit").fill("3")
     page.locator("#kg-slice-start").click()

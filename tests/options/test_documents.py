@@ -29,6 +29,13 @@ def test_the_document_tells_of_every_option() -> None:
     assert len(set(text.split("\n#### "))) == text.count("\n#### ") + 1  # nothing twice
 
 
+def test_the_document_tells_what_sd_scripts_does_not_know() -> None:
+    options = {text.split("`")[0]: text for text in docs.document().split("\n#### `")[1:]}
+    for name in ("use_ema", "picture_decisions", "conv_dim", "seed", "thresh"):
+        own = name in ("use_ema", "picture_decisions")
+        assert ("sd-scripts does not know it." in options[name]) == own, name
+
+
 def test_a_stale_document_is_noticed_and_rewritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,11 @@
     return node;
   }
 
+  /** Text in which names stand `so`: those as code, the rest as it is. */
+  function coded(text) {
+    return text.split("`").map((part, i) => (i % 2 ? h("code.kg-code", {}, part) : part));
+  }
+
   const svgNames = "http://www.w3.org/2000/svg";
   function svg(tag, attributes, ...children) {
     const node = document.createElementNS(svgNames, tag);
@@ -221,7 +226,7 @@
   }
 
   window.KG = {
-    t, h, svg, fill, append, mount, widgets, every, number, duration, span, bytes, setProgress, copy,
+    t, h, svg, fill, append, coded, mount, widgets, every, number, duration, span, bytes, setProgress, copy,
     theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

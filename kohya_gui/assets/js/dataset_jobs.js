@@ -1,7 +1,7 @@
 // What the tabs “Doctor” and “Prepare” share: fields of a job's options, and a run that is followed.
 (() => {
   "use strict";
-  const { t, h, fill, every, page } = window.KG;
+  const { t, h, fill, every, page, coded } = window.KG;
 
   /**
    * Fields from the schema; `values()` gives what stands in them. Rare ones are folded away.
@@ -21,8 +21,8 @@
         if (path) input.value = path;
       } }, t("dataset.browse")) : null;
       const label = h("label", { for: id }, field.label);
-      return h("div.kg-job-field", { title: field.help }, field.kind === "tick" ? [input, " ", label] : [label, h("div.kg-row", {}, input, button)],
-        h("div.kg-small.kg-faint", {}, field.help));
+      return h("div.kg-job-field", {}, field.kind === "tick" ? [input, " ", label] : [label, h("div.kg-row", {}, input, button)],
+        h("div.kg-small.kg-faint", {}, coded(`\`${field.name}\` ${field.help}`)));
     };
     const rare = list.filter((field) => !field.basic);
     const node = h("div", {},

@@ -44,7 +44,7 @@ class PictureFolderOptions(Options):
     ] = "refuse"
     """What becomes of pictures with more than 178 million pixels. refuse: they are left out and
     named. scale: JPEG files are made smaller while they are decoded, so that they need little
-    memory; other kinds are left out all the same. (An option of this program.)"""
+    memory; other kinds are left out all the same."""
 
 
 class CaptionFileOptions(Options):
@@ -64,7 +64,7 @@ class CaptionFileOptions(Options):
         bool, Opt("Only pictures without a caption", tier="basic", keywords=("skip",))
     ] = False
     """Leaves pictures alone that have a caption already. Otherwise it is written anew; what was
-    there before is kept in the run's folder and can be put back. (An option of this program.)"""
+    there before is kept in the run's folder and can be put back."""
 
     output_path: Annotated[
         PathText | None,
@@ -97,7 +97,7 @@ class SentenceFileOptions(CaptionFileOptions):
         False
     )
     """Keeps the captions that are there and adds the new one as a further line. Training takes a
-    random line with enable_wildcard, else the first. (An option of this program.)"""
+    random line with enable_wildcard, else the first."""
 
     prefix: Annotated[
         str | None, Field(min_length=1), Opt("Text before each caption", keywords=("trigger",))
@@ -122,7 +122,7 @@ class RunningOptions(Options):
 
     device: Annotated[Device | None, Opt("Run on", keywords=("gpu", "provider"))] = None
     """What the model runs on. Empty: the best there is, a graphics card before the CPU. directml
-    is for taggers on Windows. (An option of this program.)"""
+    is for taggers on Windows."""
 
     debug: Annotated[bool, Opt("Write results to the log", tier="expert")] = False
     """Also writes what was found for each picture to the log."""
@@ -217,7 +217,7 @@ class TagOptions(Options):
 
     tag_order: Annotated[Literal["list", "score"] | None, Opt("Order of tags")] = None
     """list: as in the tagger's list of tags. score: the surest first. Empty: list for taggers with
-    selected_tags.csv, score for those with tag_mapping.json. (An option of this program.)"""
+    selected_tags.csv, score for those with tag_mapping.json."""
 
     character_tags_first: Annotated[bool, Opt("Characters first")] = False
     """Puts names of characters before all other tags."""
@@ -281,11 +281,11 @@ class CaptionerOptions(Options):
     caption_prompt: Annotated[str | None, Field(min_length=1), Opt("Prompt")] = None
     """What the captioner is asked. BLIP goes on writing from these words; Florence-2 takes
     <CAPTION>, <DETAILED_CAPTION> or <MORE_DETAILED_CAPTION>; Qwen-VL takes any question. Empty: a
-    plain description. (An option of this program.)"""
+    plain description."""
 
     precision: Annotated[Literal["float", "fp16", "bf16"] | None, Opt("Precision")] = None
     """What the captioner computes in; fp16 and bf16 take half the memory of float. Empty: fp16 on a
-    graphics card, float on a CPU. (An option of this program.)"""
+    graphics card, float on a CPU."""
 
 
 class WordingOptions(Options):

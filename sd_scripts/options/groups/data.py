@@ -57,8 +57,7 @@ class DataOptions(PictureSourceOptions):
         bool, Opt("Crop values of sd-scripts", tier="expert", applies=Applies(families=("sdxl",)))
     ] = False
     """Tells SDXL the crop values that sd-scripts computes (a letter-box around the picture) instead
-    of the crop that was really taken. For going on exactly as there. (An option of this
-    program.)"""
+    of the crop that was really taken. For going on exactly as there."""
 
     masked_loss: Annotated[bool, Opt("Learn only what masks show", keywords=("mask", "masks"))] = (
         False
@@ -133,7 +132,7 @@ class DataOptions(PictureSourceOptions):
     """The .npz files that sd-scripts leaves beside pictures when it caches latents, or captions for
     SDXL. read: takes those that fit (right size, not older than picture and caption, same VAE or
     text encoders) instead of encoding. write: also writes them where they are missing. off: passes
-    them over. (An option of this program.)"""
+    them over."""
 
     vae_batch_size: Annotated[
         int,
@@ -178,8 +177,7 @@ class DataOptions(PictureSourceOptions):
     """Keeps these processes from epoch to epoch: shorter pauses between epochs, more memory."""
 
     bad_images: Annotated[Literal["skip", "error"], Opt("Unreadable pictures")] = "skip"
-    """What to do with a picture that cannot be read: skip it and say so, or refuse to start. (An
-    option of this program; sd-scripts does not know it.)"""
+    """What to do with a picture that cannot be read: skip it and say so, or refuse to start."""
 
     @property
     def face_crop_range(self) -> tuple[float, float] | None:

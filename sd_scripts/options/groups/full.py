@@ -144,8 +144,7 @@ class FullDataOptions(DataOptions):
         str | None, Field(min_length=1, max_length=500), Opt("Prompt of the class")
     ] = None
     """What your subject is one of, such as: a photo of a dog. If there are fewer regularisation
-    pictures than num_class_images, the model paints the others before it is trained. (An option of
-    this program.)"""
+    pictures than num_class_images, the model paints the others before it is trained."""
 
     num_class_images: Annotated[
         int,
@@ -160,8 +159,7 @@ class FullDataOptions(DataOptions):
             applies=_WITH_CLASS,
         ),
     ] = 100
-    """How many pictures of the class there shall be, your own among them. Usual: 100 to 300. (An
-    option of this program.)"""
+    """How many pictures of the class there shall be, your own among them. Usual: 100 to 300."""
 
     class_data_dir: Annotated[
         PathText | None,
@@ -169,7 +167,7 @@ class FullDataOptions(DataOptions):
         Opt("Painted pictures", tier="expert", path="output_folder", applies=_WITH_CLASS),
     ] = None
     """Where painted pictures of the class are kept; those that are there already count. Empty: in
-    the cache folder, for each model and prompt. (An option of this program.)"""
+    the cache folder, for each model and prompt."""
 
 
 class FullOptions(Options):

@@ -160,8 +160,7 @@ class ObjectiveOptions(Options):
             ),
         ),
     ] = "area"
-    """What the loss of a picture with a mask (masked_loss, alpha_mask) is averaged over. (An option
-    of this program.)"""
+    """What the loss of a picture with a mask (masked_loss, alpha_mask) is averaged over."""
 
     loss_type: Annotated[
         Literal["l1", "l2", "huber", "smooth_l1"],

@@ -17,14 +17,13 @@ class PaintingOptions(Options):
     title: ClassVar[str] = "Painting"
 
     device: Annotated[PaintingDevice | None, Opt("Run on", tier="basic", keywords=("gpu",))] = None
-    """What the model runs on. Empty: the best there is, a graphics card before the CPU. (An option
-    of this program.)"""
+    """What the model runs on. Empty: the best there is, a graphics card before the CPU."""
 
     precision: Annotated[
         Literal["float", "fp16", "bf16"] | None, Opt("Precision", keywords=("dtype",))
     ] = None
     """What the model computes in; fp16 and bf16 take half the memory of float. Empty: on a graphics
-    card bf16 if it can, else fp16; float on a CPU. (An option of this program.)"""
+    card bf16 if it can, else fp16; float on a CPU."""
 
     idle_minutes: Annotated[
         float | None,

@@ -53,13 +53,12 @@ class PictureCheckOptions(Options):
         str | None, Field(min_length=1), Opt("Trigger word", tier="basic", keywords=("token",))
     ] = None
     """The word that every caption should hold. Empty: the first word of a folder's name, where most
-    of its captions hold it already. (An option of this program.)"""
+    of its captions hold it already."""
 
     model_family: Annotated[
         Literal["sd1", "sd2", "sdxl"], Opt("Kind of model", tier="basic", keywords=("family",))
     ] = "sd1"
-    """What the pictures are meant for; it decides the resolution where none is given. (An option of
-    this program.)"""
+    """What the pictures are meant for; it decides the resolution where none is given."""
 
     max_token_length: Annotated[
         Literal[150, 225] | None,
@@ -72,13 +71,12 @@ class PictureCheckOptions(Options):
     ] = ()
     """Names of checks that are not done: unreadable, too_small, twins, blurred, light, compressed,
     borders, transparent, turned, shape, captions, same_captions, trigger, long_captions, cropped,
-    lonely, unequal. (An option of this program.)"""
+    lonely, unequal."""
 
     report_path: Annotated[
         PathText | None, Field(min_length=1), Opt("Copy of the report", tier="expert", path="file")
     ] = None
-    """A JSON file that the report is also written to. It is always in the run's output folder.
-    (An option of this program.)"""
+    """A JSON file that the report is also written to. It is always in the run's output folder."""
 
     max_data_loader_n_workers: Annotated[
         int | None, Field(ge=1, le=256), Opt("Reading threads", keywords=("workers",))

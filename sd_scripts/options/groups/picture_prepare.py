@@ -22,7 +22,7 @@ class SourceFolderOptions(PictureFolderOptions):
         Opt("Decisions about pictures", path="file", keywords=("exclude", "crop")),
     ] = None
     """A file of what was decided about the pictures, as the data set page writes it: those that are
-    left out are not copied, of others only the chosen part is. (An option of this program.)"""
+    left out are not copied, of others only the chosen part is."""
 
     caption_extension: Annotated[
         Ending,
@@ -49,7 +49,7 @@ class NewFolderOptions(Options):
     """Where everything is made. It must be new or empty, and apart from the pictures."""
 
     dry_run: Annotated[bool, Opt("Only show what would be made", tier="basic")] = False
-    """Makes nothing: tells which files would be made of which. (An option of this program.)"""
+    """Makes nothing: tells which files would be made of which."""
 
     concept_words: Annotated[
         str | None,
@@ -57,8 +57,7 @@ class NewFolderOptions(Options):
         Opt("Words of the folder", tier="basic", keywords=("trigger", "class", "instance")),
     ] = None
     """What pictures without a caption are called, such as: ohwx cat. Folders that are named
-    <repeats>_<words> already keep their words. Empty: the folder's own name. (An option of this
-    program.)"""
+    <repeats>_<words> already keep their words. Empty: the folder's own name."""
 
     dataset_repeats: Annotated[
         int, Field(ge=1, le=100_000), Opt("Repeats", tier="basic", keywords=("repeats",))
@@ -67,17 +66,17 @@ class NewFolderOptions(Options):
 
     balance: Annotated[bool, Opt("Show all concepts equally often", keywords=("repeats",))] = False
     """Raises the repeats of small folders until each is shown about as often as the one that is
-    shown most. (An option of this program.)"""
+    shown most."""
 
     repeats_in: Annotated[
         Literal["names", "dataset_file"], Opt("Where repeats are written", tier="expert")
     ] = "names"
     """names: folders are called <repeats>_<words>. dataset_file: they are called by their words,
-    and a file dataset.toml in the new folder says the repeats. (An option of this program.)"""
+    and a file dataset.toml in the new folder says the repeats."""
 
     group_shapes: Annotated[bool, Opt("Group by shape", keywords=("aspect",))] = False
     """Puts wide, tall and square pictures into folders of their own, each with the repeats and the
-    words of its concept. (An option of this program.)"""
+    words of its concept."""
 
     validation_split: Annotated[
         float, Field(ge=0, le=0.5), Opt("Share for validation", step=0.05)
@@ -130,11 +129,11 @@ class NewPictureOptions(Options):
     ] = "same"
     """same: pictures that are neither scaled nor cropped are copied byte for byte, others become
     PNG. png and webp lose nothing; jpg is smaller and loses a little. Transparent parts of what is
-    not copied byte for byte become white, as in training. (An option of this program.)"""
+    not copied byte for byte become white, as in training."""
 
     jpeg_quality: Annotated[
         int,
         Field(ge=50, le=100),
         Opt("JPEG quality", applies=Applies(when=(("save_pictures_as", ("jpg",)),))),
     ] = 95
-    """Quality of JPEG files; 95 is nearly without loss. (An option of this program.)"""
+    """Quality of JPEG files; 95 is nearly without loss."""

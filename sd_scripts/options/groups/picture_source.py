@@ -60,7 +60,7 @@ class PictureSourceOptions(Options):
     ] = None
     """A file of what was decided about the pictures, as the data set page writes it: which are left
     out, which part of a picture is used, how often a folder is shown. The pictures themselves stay
-    as they are. (An option of this program.)"""
+    as they are."""
 
     dataset_repeats: Annotated[
         int, Field(ge=1, le=100_000), Opt("Repeats", tier="basic", keywords=("repeats",))
@@ -149,5 +149,4 @@ class PictureSourceOptions(Options):
         PathText | None, Field(min_length=1), Opt("Cache folder", tier="expert", path="folder")
     ] = None
     """Where encoded pictures and captions and the picture index are kept. Empty: the user's cache
-    folder. Nothing is written beside your pictures unless kohya_caches is write. (An option of
-    this program.)"""
+    folder. Nothing is written beside your pictures unless kohya_caches is write."""

@@ -82,8 +82,7 @@ class TrainingOptions(Options):
         ),
     ] = False
     """Keeps a moving average of the trained weights beside them (EMA): steadier results. What is
-    saved and previewed is then the average. Takes four bytes for each trained number. (An option of
-    this program.)"""
+    saved and previewed is then the average. Takes four bytes for each trained number."""
 
     ema_decay: Annotated[
         float,
@@ -91,14 +90,13 @@ class TrainingOptions(Options):
         Opt("Length of the average", tier="expert", applies=_WITH_EMA),
     ] = 0.999
     """How much of the average stays in each step: 0.999 looks back over about 1,000 steps, 0.9999
-    over 10,000. It begins shorter, so that the start is soon forgotten. (An option of this
-    program.)"""
+    over 10,000. It begins shorter, so that the start is soon forgotten."""
 
     ema_device: Annotated[
         Literal["same", "cpu"], Opt("Place of the average", tier="expert", applies=_WITH_EMA)
     ] = "same"
     """Where the average is kept: beside the weights, or in main memory, which spares the graphics
-    card and takes a little time in each step. (An option of this program.)"""
+    card and takes a little time in each step."""
 
 
 class PerformanceOptions(Options):
