@@ -175,7 +175,7 @@ def rejoin(states: Tensor, batch: int) -> Tensor:
 
 def checkpoint_layers(encoder: TextEncoder) -> None:
     """Have the layers recompute their insides in the backward pass, while in train mode."""
-    enable: Any = encoder.gradient_checkpointing_enable
+    enable: Any = encoder.activation_checkpointing_enable
     enable({"use_reentrant": False})
 
 

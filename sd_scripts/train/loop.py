@@ -191,7 +191,8 @@ def after_step(session: Session, step: Step) -> bool:
         worked = True
     by_epoch, by_step = options.sample_every_n_epochs, options.sample_every_n_steps
     if by_epoch:
-        due = step.ends_epoch and step.epoch % by_epoch == 0
+        ends = step.ends_epoch or step.number == session.arithmetic.total_steps
+        due = ends and step.epoch % by_epoch == 0
     else:
         due = by_step is not None and step.number % by_step == 0
     if due or due_now("sample"):

@@ -223,7 +223,9 @@ class Saver:
         folder.mkdir(parents=True, exist_ok=True)
         for path in files:
             self._keep_foreign(path)
-        self._write_weights(files[0], position.step, position.epoch, final=final)
+        # The last epoch counts as done where the steps end within it, as in sd-scripts' files.
+        epoch = self._num_epochs if final else position.epoch
+        self._write_weights(files[0], position.step, epoch, final=final)
         for path in files:
             self._written[path] = stamp_of(path)
             self._reporter.saved(path, position.step, state=False)

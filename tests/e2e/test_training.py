@@ -146,6 +146,19 @@ def test_last_n_are_kept_and_foreign_files_are_not_touched(job: TinyJob) -> None
     assert states == ["cat-000003-state", "cat-state"]
 
 
+def test_steps_that_end_within_an_epoch_end_it(job: TinyJob) -> None:
+    """The last epoch counts as done: it gets its previews, and the file tells of it."""
+    prompts = job.place / "prompts.txt"
+    prompts.write_text("a cat --w 64 --h 64 --s 1\n")
+    changes = {"sample_prompts": str(prompts), "sample_every_n_epochs": 1}
+    assert job.run(**changes, max_train_epochs=None, max_train_steps=5) == 0
+    samples = [e for e in job.events() if isinstance(e, SampleEvent)]
+    assert [(sample.step, "_e00000" in sample.path) for sample in samples] == [(4, True), (5, True)]
+    with safe_open(job.place / "output" / "cat.safetensors", "pt") as file:
+        told = file.metadata()
+    assert (told["ss_epoch"], told["ss_steps"], told["ss_num_epochs"]) == ("2", "5", "2")
+
+
 def test_previews_change_no_result(job: TinyJob) -> None:
     prompts = job.place / "prompts.txt"
     prompts.write_text("a cat --w 64 --h 64 --s 2\n")

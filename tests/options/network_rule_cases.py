@@ -31,6 +31,13 @@ NETWORK_CASES: list[tuple[str, str, Mapping[str, object], str]] = [
         {"network_module": "networks.oft", "network_train_text_encoder_only": True},
         "network_train_text_encoder_only, network_module",
     ),
+    ("ranks_of_a_usual_size", "error", {"network_dim": 4097}, "network_dim"),
+    (
+        "ranks_of_a_usual_size",
+        "error",
+        {"network_module": "lycoris.kohya", "network_args": ["algo=loha", "conv_dim=100000"]},
+        "conv_dim",
+    ),
     (
         "arguments_of_the_algorithm",
         "warning",

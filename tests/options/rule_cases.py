@@ -226,6 +226,12 @@ RIGHT: list[Mapping[str, object]] = [
     {"lr_scheduler": "constant_with_warmup", "lr_warmup_steps": 10, "learning_rate": 1e-3},
     {**_ADAFACTOR, "lr_scheduler": "adafactor"},
     {**_ADAFACTOR, "optimizer_args": ["relative_step=False"], "learning_rate": 1e-4},
+    {
+        "network_module": "lycoris.kohya",
+        "network_dim": 100_000,
+        "network_args": ["algo=lokr", "factor=8"],
+        "learning_rate": 1e-4,
+    },
     {"optimizer_type": "Prodigy", "learning_rate": 1},
     {
         "optimizer_type": "prodigyplus.ProdigyPlusScheduleFree",

@@ -123,7 +123,10 @@ def _argument_text(argument: Argument) -> st.SearchStrategy[str]:
     return by_kind[argument.kind].map(lambda text: f"{argument.name}={text}")
 
 
+_LOKR: dict[str, object] = {"network_module": "lycoris.kohya", "algo": "lokr"}
 COMPANIONS: dict[str, dict[str, object]] = {
+    "network_dim": _LOKR,
+    "conv_dim": _LOKR,
     "num_vectors_per_token": {"token_string": "mycat7", "max_token_length": 225},
     "init_word": {"token_string": "mycat7"},
     "weights": {"token_string": "mycat7"},

@@ -196,7 +196,7 @@ def test_help_is_wrapped(width: int) -> None:
 
 def test_help_says_tier_default_range_and_choices() -> None:
     text = " ".join(help_text(TrainNetworkJob, "prog", 100).split())
-    assert "--network_dim N [basic] default: empty 1 to 4096" in text
+    assert "--network_dim N [basic] default: empty 1 to 1000000" in text
     assert "--train_batch_size N [basic] default: 1 1 to 4096 pictures" in text
     assert "Choices: no, fp16, bf16" in text
     assert "AdamW8bit: " in text

@@ -25,14 +25,17 @@ def parts(seed: int = 0) -> tuple[nn.Linear, Resumable]:
     model = nn.Linear(4, 4)
     optimizer = torch.optim.AdamW([{"params": list(model.parameters()), "lr": 0.1, "name": "unet"}])
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
-    return model, Resumable(model, optimizer, scheduler)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+    return model, Resumable(model, optimizer, scheduler, scaler)
 
 
 def learn(model: nn.Linear, resumable: Resumable, steps: int) -> None:
+    assert resumable.scaler is not None
     for _ in range(steps):
         loss = model(torch.randn(2, 4) * random.random() + np.random.random()).square().mean()
-        loss.backward()
-        resumable.optimizer.step()
+        resumable.scaler.scale(loss).backward()
+        resumable.scaler.step(resumable.optimizer)
+        resumable.scaler.update()
         resumable.scheduler.step()
         resumable.optimizer.zero_grad()
 
@@ -48,6 +51,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path) -> None:
     learn(again, resumed, 4)
     assert torch.equal(model.weight, again.weight)
     assert resumable.optimizer.param_groups[0]["lr"] == resumed.optimizer.param_groups[0]["lr"]
+    assert resumable.scaler.state_dict() == resumed.scaler.state_dict()
+    assert resumed.scaler.get_scale() == 8.0 * 2**3  # it grew after steps 2, 4 and 6 of 7
     assert read_facts(tmp_path / "a-state") == FACTS
 
 

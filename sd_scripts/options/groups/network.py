@@ -57,7 +57,7 @@ class NetworkOptions(Options):
 
     network_dim: Annotated[
         int | None,
-        Field(ge=1, le=4096),
+        Field(ge=1, le=1_000_000),
         Opt(
             "Rank",
             cost=(
@@ -143,7 +143,7 @@ class NetworkOptions(Options):
 
     conv_dim: Annotated[
         int | None,
-        Field(ge=1, le=4096),
+        Field(ge=1, le=1_000_000),
         Opt(
             "Rank of convolutions",
             cost=(

@@ -36,6 +36,7 @@ _ONLY_FOR: Final = {
     "rescaled": ("diag-oft", "boft"),
     **dict.fromkeys(_PLUS, ("lora", "locon")),
 }
+_LARGEST_RANK: Final = 4096
 _NORMS: Final = ("lora", "locon", "loha", "lokr", "glora", "full", "diag-oft", "boft")
 
 
@@ -203,6 +204,18 @@ def groups_of_ranks(network: NetworkOptions) -> Iterator[Problem]:
                 f"{option} {rank} is no multiple of {name} {size}",
                 f"{option}, network_args",
                 f"set {option} to {size * max(1, rank // size)}",
+            )
+
+
+@rule("network_module", "algo", "network_dim", "conv_dim")
+def ranks_of_a_usual_size(network: NetworkOptions) -> Iterator[Problem]:
+    """A rank beyond every layer's width asks LoKr for whole factors; elsewhere it is a slip."""
+    if network.network_module == "lycoris.kohya" and network.algo == "lokr":
+        return
+    for option, rank in (("network_dim", network.network_dim), ("conv_dim", network.conv_dim)):
+        if rank is not None and rank > _LARGEST_RANK:
+            yield Problem(
+                f"{rank} is too large", option, f"give 1 to {_LARGEST_RANK}, or leave it empty"
             )
 
 
