@@ -77,7 +77,7 @@ class TeachTraining:
         model = ready.look.model
         return {
             "model": model.text if model else "",
-            "family": ready.look.facts.family,
+            "family": _TITLES.get(ready.look.facts.family, ""),
             "machine": self._machine(ready),
             "cards": [self._card(plan) for plan in ready.cards],
             "problems": [told_row(one) for one in ready.problems],

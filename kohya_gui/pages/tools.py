@@ -45,8 +45,8 @@ def _build(context: Context) -> None:
     forms = [{"page": path, "title": context.text(key)} for path, key in _FORMS]
     facts = json.dumps({"versions": versions(), "forms": forms}, ensure_ascii=False)
     widget("tools_title")
-    build_jobs(context)
     widget("tools", server=server, elem_id="kg-tools", facts=facts)
+    build_jobs(context)
 
 
 class ToolActions:

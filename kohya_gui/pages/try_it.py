@@ -80,9 +80,7 @@ class TryPage:
             "bases": [
                 {
                     "path": path,
-                    "name": self._text("try.starter")
-                    if path == str(STARTER_MODEL)
-                    else Path(path).name,
+                    "name": self._base_name(path),
                 }
                 for path in dict.fromkeys(bases)
                 if self._allowed(path)
@@ -183,6 +181,10 @@ class TryPage:
             return {"problems": [self._text("try.cannot_write", why=reason(error))]}
         return {"run": placed.run_id, "order": placed.order_id}
 
+    def _base_name(self, path: str) -> str:
+        """Return what a model is called in the page."""
+        return self._text("try.starter") if path == str(STARTER_MODEL) else Path(path).name
+
     def _try_look(self, request: object = None) -> Answer:
         """Return the newest orders with their pictures, and how the process stands."""
         data = request if isinstance(request, Mapping) else {}
@@ -209,7 +211,7 @@ class TryPage:
             else {
                 "starting": worker.starting,
                 "busy": worker.busy,
-                "base": Path(worker.base).name if worker.base else "",
+                "base": self._base_name(worker.base) if worker.base else "",
             },
             "pace": trying.pace(base) if isinstance(base, str) and base else None,
         }
@@ -236,7 +238,7 @@ class TryPage:
             "created": order.created,
             "title": order.title,
             "base": order.base.model_dump(exclude_none=True),
-            "base_name": Path(order.base.path).name,
+            "base_name": self._base_name(order.base.path),
             "origin": order.origin,
             "state": view.state,
             "fraction": view.fraction,

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from sd_scripts.dataset.buckets import BucketSettings, Placement, Placer, Size
 from sd_scripts.dataset.decisions import CropWindow
+from sd_scripts.dataset.faces import FaceBox, face_in_window, split_face
 from sd_scripts.dataset.split import SplitSubset, held_out
 from sd_scripts.dataset.words import count, some
 from sd_scripts.runs.folder import safe_name
@@ -184,7 +185,7 @@ def prepare(concepts: Sequence[Concept], layout: Layout, copies: Copies) -> Prep
                 continue
             size = placement.bucket if placement else source.used
             folder = _folder(concept, layout, size, is_out=source.content in out)
-            target = namer.free(folder, safe_name(source.path.stem, fallback="picture"))
+            target = namer.free(folder, *_new_stem(source, placement))
             items.append(Item(source, target, chosen_format(source, placement, copies), placement))
             counts[folder] = concept, counts.get(folder, (concept, 0))[1] + 1
     folders = tuple(
@@ -203,17 +204,39 @@ def _folder(concept: Concept, layout: Layout, size: Size, *, is_out: bool) -> Pu
     return root / shape_word(size) / name if layout.group_shapes else root / name
 
 
+def _new_stem(source: Source, placement: Placement | None) -> tuple[str, str]:
+    """What the new picture is called, and what its name tells of a face: where that lies now."""
+    box = face_in_window(source.path, source.window)
+    if box is not None and placement is not None:
+        box = _placed(box, source.used, placement)
+    face = "" if box is None else "".join(f"_{number}" for number in box)
+    return safe_name(split_face(source.path)[0], fallback="picture"), face
+
+
+def _placed(box: FaceBox, used: Size, placement: Placement) -> FaceBox | None:
+    """A face in the picture that is made; None where its middle is cut off."""
+    scales = [new / old for new, old in zip(placement.resized, used, strict=True)]
+    cut = [(new - kept) // 2 for new, kept in zip(placement.resized, placement.bucket, strict=True)]
+    x, y = (int(at * scale) - off for at, scale, off in zip(box[:2], scales, cut, strict=True))
+    if not (0 <= x < placement.bucket[0] and 0 <= y < placement.bucket[1]):
+        return None
+    width, height = (
+        max(1, round(side * scale)) for side, scale in zip(box[2:], scales, strict=True)
+    )
+    return FaceBox(x, y, width, height)
+
+
 class Namer:
     """Gives names that no two files share, whatever the system thinks of capital letters."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
-    def free(self, folder: PurePosixPath, stem: str) -> PurePosixPath:
-        """A path in `folder`, with a number behind where the name is taken."""
+    def free(self, folder: PurePosixPath, stem: str, face: str = "") -> PurePosixPath:
+        """A path in `folder`, with a number before `face` where the name is taken."""
         number = 1
         while True:
-            path = folder / (stem if number == 1 else f"{stem}-{number}")
+            path = folder / (f"{stem}{face}" if number == 1 else f"{stem}-{number}{face}")
             key = str(path).casefold()
             if key not in self._taken:
                 self._taken.add(key)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sd_scripts.dataset.faces import split_stem
 from sd_scripts.dataset.pictures import reachable, shown
 
 CAPTION_SUFFIXES: Final = (".txt", ".caption")
 MAX_BYTES: Final = 1_000_000
-_FACE_PARTS: Final = 4  # "name_<centre x>_<centre y>_<width>_<height>"
 
 # Bytes of Windows-1252 that stand for letters and signs of Western European texts. Other texts
 # (Cyrillic, Japanese, …) saved in an old encoding hold other bytes too, or many in a row.
@@ -59,9 +59,9 @@ def caption_names(stem: str, extension: str) -> Iterator[str]:
     Pictures cut out around faces, `name_<x>_<y>_<width>_<height>`, may share the caption of `name`.
     """
     yield stem + extension
-    parts = stem.split("_")
-    if len(parts) > _FACE_PARTS:
-        yield "_".join(parts[:-_FACE_PARTS]) + extension
+    name, face = split_stem(stem)
+    if face:
+        yield name + extension
 
 
 def read_caption(path: Path) -> CaptionText:

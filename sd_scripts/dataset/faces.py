@@ -19,14 +19,28 @@ class FaceBox(NamedTuple):
     height: int
 
 
+def split_stem(stem: str) -> tuple[str, str]:
+    """The name that pictures cut out around faces share, and what follows it: the last four parts
+    of a stem that has more of them, else ""."""
+    parts = stem.split("_")
+    if len(parts) <= _NUM_PARTS:
+        return stem, ""
+    name = "_".join(parts[:-_NUM_PARTS])
+    return name, stem[len(name) :]
+
+
 def face_box(path: PurePath) -> FaceBox | None:
     """The face that a file's name tells; None where it tells none."""
-    parts = path.stem.split("_")
-    numbers = parts[-_NUM_PARTS:]
-    if len(parts) <= _NUM_PARTS or not all(part.isascii() and part.isdigit() for part in numbers):
+    numbers = split_stem(path.stem)[1].split("_")[1:]
+    if not numbers or not all(part.isascii() and part.isdigit() for part in numbers):
         return None
     box = FaceBox(*(int(part) for part in numbers))
     return box if box.width and box.height else None
+
+
+def split_face(path: PurePath) -> tuple[str, str]:
+    """A file's stem in two: its name, and what tells of a face, or "" where nothing does."""
+    return (path.stem, "") if face_box(path) is None else split_stem(path.stem)
 
 
 def face_in_window(path: PurePath, window: CropWindow | None) -> FaceBox | None:

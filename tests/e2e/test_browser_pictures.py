@@ -98,6 +98,8 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     other.mkdir()
     (other / "0.png").write_bytes((files / "1.png").read_bytes())
     (other / "0.txt").write_bytes(b"another cat")
+    (files / "1.txt").unlink()
+    (other / "1.txt").write_bytes(b"a caption without its picture")
     page = watched.page
     page.goto(gui.page("pictures"))
     page.wait_for_function("document.documentElement.dataset.kgReady === 'dataset'")
@@ -111,6 +113,7 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     told = page.locator(".kg-dataset-choice [role=alert]")
     expect(told).to_contain_text("inside")
     expect(told).to_contain_text("notes.pdf is neither a picture nor a caption")
+    expect(told).to_contain_text("1.txt: It was not copied: no picture of its name lies beside it")
     (made,) = (gui.workspace / "pictures").glob(f"{files.name[:40]}-*")
     expect(page.locator("#kg-dataset-path")).to_have_value(str(made))
     tiles = page.locator(".kg-tile")
@@ -118,8 +121,9 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     expect(told).not_to_contain_text("DS_Store")
     assert (made / "0.txt").read_bytes() == (files / "0.txt").read_bytes()
     assert (made / "0-2.txt").read_bytes() == b"another cat"
+    assert not (made / "1.txt").exists()
     assert (made / "0-2.png").read_bytes() == (files / "1.png").read_bytes()
-    assert len(list(made.iterdir())) == 8
+    assert len(list(made.iterdir())) == 7
     assert len(list(files.iterdir())) == 9
     page.set_input_files(".kg-upload-file", files / "1.png")
     expect(tiles).to_have_count(1)

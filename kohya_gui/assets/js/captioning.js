@@ -59,7 +59,7 @@
 
     async function start() {
       go.disabled = true;
-      fill(out, h("p.kg-quiet", { role: "status" }, t("captioning.trying")), h("div.kg-progress.kg-unknown", {}, h("div")));
+      fill(out, h("p.kg-quiet", { role: "status" }, t("captioning.trying")), window.KG.progressBar(t("captioning.trying")));
       const begun = await server.start_trial({ draft: window.KG.form.draft, file: chosen });
       if (begun.problems) {
         go.disabled = false;
@@ -102,8 +102,7 @@
     let looking = null;
     let queued = null;
     const head = h("div");
-    const bar = h("div");
-    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("captioning.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, bar);
+    const progress = window.KG.progressBar(t("captioning.progress"));
     const buttons = h("div.kg-row");
     const notes = h("div", { "aria-live": "polite" });
     const grid = h("ul.kg-caption-grid");
@@ -154,8 +153,7 @@
         h("p.kg-quiet", { role: "status", "data-results-detail": "" }, now.active ? `${now.doing} ${now.total ? `${now.done} / ${now.total}` : ""}` : now.detail));
       const share = now.total ? now.done / now.total : null;
       progress.hidden = !now.active;
-      progress.classList.toggle("kg-unknown", share === null);
-      bar.style.width = share === null ? "" : `${(100 * share).toFixed(1)}%`;
+      window.KG.setProgress(progress, share);
       fill(buttons, now.active
         ? [h("button.kg-button", { type: "button", id: "kg-stop", disabled: now.state === "stopping", onclick: stop }, now.state === "stopping" ? t("run.stopping") : t("run.stop")), h("span.kg-quiet.kg-small", {}, t("captioning.goes_on"))]
         : [now.pictures ? h("a.kg-button.kg-primary", { href: page("pictures", { folder: now.pictures }), "data-look": "" }, t("captioning.look_at")) : null, undoButton(now), now.undo ? h("button.kg-button.kg-slim", { type: "button", id: "kg-clear", onclick: clear }, t("captioning.clear")) : null],

@@ -157,12 +157,18 @@
     return `${index && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[index]}`;
   }
 
-  /** Show in a bar how much is done, from 0 to 1; null while that is not known. */
-  function setProgress(progress, fraction) {
-    progress.classList.toggle("kg-unknown", fraction === null);
-    progress.firstElementChild.style.width = fraction === null ? "" : `${(100 * fraction).toFixed(1)}%`;
-    if (fraction === null) progress.removeAttribute("aria-valuenow");
-    else progress.setAttribute("aria-valuenow", String(Math.round(100 * fraction)));
+  /** A bar that shows how much is done, from 0 to 1; null while that is not known. */
+  function progressBar(label, fraction = null) {
+    const bar = h("div.kg-progress", { role: "progressbar", "aria-label": label, "aria-valuemin": "0", "aria-valuemax": "100" }, h("div"));
+    setProgress(bar, fraction);
+    return bar;
+  }
+
+  function setProgress(bar, fraction) {
+    bar.classList.toggle("kg-unknown", fraction === null);
+    bar.firstElementChild.style.width = fraction === null ? "" : `${(100 * fraction).toFixed(1)}%`;
+    if (fraction === null) bar.removeAttribute("aria-valuenow");
+    else bar.setAttribute("aria-valuenow", String(Math.round(100 * fraction)));
   }
 
   async function copy(text, button) {
@@ -226,7 +232,7 @@
   }
 
   window.KG = {
-    t, h, svg, fill, append, coded, mount, widgets, every, number, duration, span, bytes, setProgress, copy,
+    t, h, svg, fill, append, coded, mount, widgets, every, number, duration, span, bytes, progressBar, setProgress, copy,
     theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

@@ -64,14 +64,14 @@
     /** Copy pictures that were dropped or chosen into a new folder of the workspace, and open it. */
     async function copy(given) {
       if (!given.files.length && !given.refused.length) return;
-      const drop = Array.from({ length: 16 }, () => Math.floor(16 * Math.random()).toString(16)).join("");
       let made = "";
-      const ask = (piece) => server.take_upload({ drop, folder: given.name, ...piece });
+      const ask = (piece) => server.take_upload({ folder: given.name, ...piece });
       await window.KG.uploads.send(given, ask, (answer) => { made = answer.folder || made; }, said);
       if (made) go(made);
     }
 
     function go(folder) {
+      document.documentElement.classList.remove("kg-dataset-none");
       turn += 1;
       opening = true;
       input.value = folder.trim();
@@ -120,7 +120,8 @@
       // A folder that was typed meanwhile is the one that is wanted.
       if (!turn && (asked || list.length)) go(asked || list[0]);
       else if (!turn) {
-        fill(note, h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), h("p.kg-quiet.kg-small", {}, t("teach.drop_why"))),
+        document.documentElement.classList.add("kg-dataset-none");
+        fill(note, h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), h("p", {}, window.KG.uploads.picker(t("teach.upload"), copy)), h("p.kg-quiet.kg-small", {}, t("teach.drop_why"))),
           h("p.kg-quiet", {}, t("dataset.first")),
           h("ol.kg-dataset-steps", {}, ["captions", "doctor", "samples", "masks", "prepare"].map((step) => h("li", {}, t(`dataset.step_${step}`)))));
         settle();

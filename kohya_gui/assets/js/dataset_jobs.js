@@ -95,7 +95,7 @@
   function watch(note, run, look, stop, done) {
     const said = h("p.kg-quiet", { role: "status" });
     const counted = h("span.kg-quiet.kg-small", { "data-counted": "" });
-    const progress = h("div.kg-progress.kg-unknown", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div"));
+    const progress = window.KG.progressBar(t("run.progress"));
     fill(note, said, progress, h("div.kg-row", {},
       h("button.kg-button", { type: "button", onclick: () => stop({ run }) }, t("dataset.stop")), counted,
       h("a.kg-small", { href: page("runs", { run }) }, t("dataset.log"))));

@@ -123,8 +123,10 @@
     function setUp(mine, found, mask) {
       const name = mine.name;
       const state = h("span.kg-small.kg-quiet", { role: "status", "data-mask-state": "" });
+      const source = h("p.kg-small.kg-quiet", {}, t(`masks.source_${found.source}`, { path: found.path }));
       const easel = window.KG.maskEasel({ name, mask, source: found.file ? file(found.file) : null, onChange: () => {
         unsaved = true;
+        source.hidden = true;
         state.textContent = t("masks.unsaved");
       } });
       async function save(event) {
@@ -162,8 +164,7 @@
         if (answer.kept) tell("kg-good", t("masks.dropped", { path: answer.kept }));
       }
       fill(desk, easel.tools,
-        h("p.kg-small.kg-quiet", {}, t(`masks.source_${found.source}`, { path: found.path })),
-        easel.board, easel.spoken, easel.help,
+        source, easel.board, easel.spoken, easel.help,
         h("div.kg-row", {}, h("button.kg-button.kg-primary", { type: "button", id: "kg-mask-save", onclick: save }, t("masks.save")),
           found.source === "file" ? h("button.kg-button.kg-slim", { type: "button", onclick: drop }, t("masks.drop")) : null, state));
       desk.dataset.easel = name;

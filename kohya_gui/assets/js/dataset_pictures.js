@@ -1,7 +1,7 @@
 // The tab “Pictures and captions”: what stands above the grid, which pictures are wanted, undo.
 (() => {
   "use strict";
-  const { t, h, fill, every, page } = window.KG;
+  const { t, h, fill, every, page, progressBar } = window.KG;
   const NO_WISH = { text: "", tag: "", lacks: "", problem: "", folder_in: null, state: "" };
 
   window.KG.widgets.dataset_pictures = ({ element, props, server }) => {
@@ -140,9 +140,8 @@
         first = false;
         if (mine !== turn) return;
         if (answer.working) {
-          const done = answer.total ? Math.round((100 * answer.done) / answer.total) : 0;
-          fill(progress, h("section.kg-card", { role: "status" }, h("p", {}, answer.total ? t("dataset.reading_n", { done: answer.done, total: answer.total }) : t("dataset.reading")),
-            h(`div.kg-progress${answer.total ? "" : ".kg-unknown"}`, {}, h("div", answer.total ? { style: `width:${done}%` } : {}))));
+          const told = answer.total ? t("dataset.reading_n", { done: answer.done, total: answer.total }) : t("dataset.reading");
+          fill(progress, h("section.kg-card", { role: "status" }, h("p", {}, told), progressBar(t("dataset.reading"), answer.total ? answer.done / answer.total : null)));
           await new Promise((go) => setTimeout(go, 250));
           if (mine !== turn) return;
           continue;

@@ -31,7 +31,7 @@
       if (!folder) return;
       go.disabled = true;
       if (looking) looking.stop();
-      fill(note, h("p.kg-quiet", { role: "status" }, t("samples.drawing")), h("div.kg-progress.kg-unknown", {}, h("div")));
+      fill(note, h("p.kg-quiet", { role: "status" }, t("samples.drawing")), window.KG.progressBar(t("samples.drawing")));
       let begun;
       try {
         await forms;

@@ -8,9 +8,11 @@
     h("thead", {}, h("tr", {}, [t("failure.option"), t("failure.before"), t("failure.after")].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, changes.map((one) => h("tr", {}, h("th", { scope: "row" }, one.label, " ", h("code.kg-faint", {}, one.option)), h("td", {}, one.before), h("td", {}, h("strong", {}, one.after))))));
 
-  function remedy(one, now, server) {
-    const button = (text, action) => h("button.kg-button", { type: "button", "data-remedy": one.name, onclick: action }, text);
-    const link = (text, query) => h("a.kg-button", { href: page(now.page, { from: now.run, ...query }), "data-remedy": one.name }, text);
+  /** A remedy with its button; the first one stands out. */
+  function remedy(one, number, now, server) {
+    const main = number ? "" : ".kg-primary";
+    const button = (text, action) => h(`button.kg-button${main}`, { type: "button", "data-remedy": one.name, onclick: action }, text);
+    const link = (text, query) => h(`a.kg-button${main}`, { href: page(now.page, { from: now.run, ...query }), "data-remedy": one.name }, text);
     const leaveOut = async () => {
       const answer = await server.leave_out({ run: now.run, remedy: one.name });
       if (answer.problem) await window.KG.tell(answer.problem);
@@ -37,7 +39,7 @@
   window.KG.failureCard = (now, server) => {
     const { failure } = now;
     if (!failure) return null;
-    const remedies = failure.remedies.map((one) => remedy(one, now, server)).filter(Boolean);
+    const remedies = failure.remedies.map((one, number) => remedy(one, number, now, server)).filter(Boolean);
     return [
       failure.free_bytes === null ? null : h("p", {}, t("failure.free", { size: bytes(failure.free_bytes) })),
       remedies.length ? h("div.kg-remedies", {}, h("h2.kg-h", {}, t("failure.remedies")), h("p.kg-quiet.kg-small", {}, t("failure.remedies_why")), h("ul", {}, remedies)) : null,

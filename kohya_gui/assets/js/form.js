@@ -2,7 +2,10 @@
 (() => {
   "use strict";
   const { every } = window.KG;
-  window.KG.formParts = {};
+  window.KG.formParts = {
+    /** Whether a text is JSON rather than TOML: settings of another program. */
+    isJson: (text) => /^\s*\[?\{/.test(text),
+  };
 
   /** Each kind of job has its own draft: going to another page and back loses nothing. */
   const key = (name) => `${name}-${window.location.pathname.split("/").filter(Boolean).pop() || ""}`;

@@ -11,7 +11,7 @@
       const file = open.files[0];
       if (!file) return;
       const text = await (/\.safetensors$/i.test(file.name) ? headerOf(file) : file.text());
-      bring("open_text", { text, source: file.name }, /^\s*\[?\{/.test(text));
+      bring("open_text", { text, source: file.name }, window.KG.formParts.isJson(text));
       open.value = "";
     });
     /** The header of a safetensors file, which is all that tells of its settings; the file itself stays here. */
@@ -30,6 +30,7 @@
       if (foreign) desk.act("import", data);
       else alter(what, data);
     }
+    desk.bring = bring;
     async function clear() {
       const sure = await window.KG.confirm({ title: t("form.clear"), text: t("form.clear_text"), yes: t("form.clear") });
       if (sure) alter("clear");
@@ -43,7 +44,7 @@
           h("button.kg-button.kg-slim", { type: "button", "data-act": "save", onclick: () => desk.act("save") }, t("form.save")),
           h("button.kg-button.kg-slim", { type: "button", "data-act": "begin_with", title: t("form.begin_with_title"), onclick: () => desk.act("begin_with") }, t("form.begin_with")),
           plain ? h("button.kg-button.kg-slim", { type: "button", "data-act": "begin_plain", onclick: () => desk.act("begin_plain") }, t("form.begin_plain")) : null,
-          h("button.kg-button.kg-slim", { type: "button", onclick: clear }, t("form.clear")), open));
+          h("button.kg-button.kg-slim", { type: "button", onclick: clear }, t("form.clear")), desk.presetButtons(), open));
     }
 
     let drawnFor = null;

@@ -29,7 +29,7 @@
       if (data.state === "working") {
         const share = data.total ? data.done / data.total : null;
         fill(holder, h("p.kg-quiet", {}, data.total ? `${data.text} ${data.done} / ${data.total}` : data.text),
-          h(`div.kg-progress${share === null ? ".kg-unknown" : ""}`, { role: "progressbar", "aria-label": data.text }, h("div", { style: share === null ? "" : `width:${(share * 100).toFixed(0)}%` })));
+          window.KG.progressBar(data.text, share));
         return;
       }
       const most = Math.max(1, ...data.buckets.map((b) => b.count));

@@ -6,16 +6,27 @@
   window.KG.formParts.presets = (desk) => {
     const { facts, alter } = desk;
     let moreOpen = false;
+    const hasPresets = () => facts.presets.length > 0 || desk.own.length > 0;
 
-    const bring = h("input", { type: "file", accept: ".toml,text/plain", hidden: true, "data-preset-file": "" });
+    const bring = h("input", { type: "file", accept: ".toml,.json,text/plain", hidden: true, "data-preset-file": "" });
     bring.addEventListener("change", async () => {
       const file = bring.files[0];
-      if (file) desk.act("preset_import", { text: await file.text(), source: file.name });
+      if (!file) return;
+      const sent = { text: await file.text(), source: file.name };
       bring.value = "";
+      // Settings of another program are no preset yet: they open in the form, and can be kept there.
+      if (window.KG.formParts.isJson(sent.text)) desk.bring("open_text", sent, true);
+      else desk.act("preset_import", sent);
     });
 
-    /** The card of presets above the form. */
+    /** What keeps the form as a preset, and brings one in. */
+    const presetButtons = () => [
+      h("button.kg-button.kg-slim", { type: "button", "data-preset-keep": "", title: t("form.preset_keep_title"), onclick: keep }, t("form.preset_keep")),
+      h("button.kg-button.kg-slim", { type: "button", onclick: () => bring.click() }, t("form.preset_import")), bring];
+
+    /** The card of presets above the form, if there are any. */
     function presetCard() {
+      if (!hasPresets()) return null;
       const family = desk.report && desk.report.family.family;
       const best = (preset) => family && preset.families.includes(family);
       const card = (preset) =>
@@ -24,10 +35,7 @@
           h("span.kg-quiet.kg-small", {}, preset.note));
       return h("div.kg-card.kg-presets", {},
         h("div.kg-row.kg-between", {}, h("strong", {}, t("form.presets")),
-          h("span.kg-row", {},
-            h("button.kg-button.kg-slim", { type: "button", "data-preset-keep": "", title: t("form.preset_keep_title"), onclick: keep }, t("form.preset_keep")),
-            h("button.kg-button.kg-slim", { type: "button", onclick: () => bring.click() }, t("form.preset_import")), bring)),
-        facts.presets.length || desk.own.length ? null : h("p.kg-quiet.kg-small", {}, t("form.presets_none")),
+          h("span.kg-row.kg-preset-buttons", {}, presetButtons())),
         h("div.kg-preset-row", {}, facts.presets.filter((preset) => preset.group === "start").map(card)),
         more(family, card),
         desk.own.length ? [h("h3.kg-h.kg-small", {}, t("form.presets_own")), h("div.kg-preset-row", {}, desk.own.map((preset) => ownCard(preset, card)))] : null);
@@ -73,6 +81,7 @@
     }
 
     desk.presetCard = presetCard;
+    desk.presetButtons = () => (hasPresets() ? null : presetButtons());
     desk.presetExists = async (result) => {
       const sure = await window.KG.confirm({ title: t("form.preset_keep"), text: t("form.preset_exists", { title: result.title }), yes: t("form.preset_replace") });
       if (sure) desk.act(result.what, { ...result.sent, replace: true });

@@ -100,7 +100,7 @@
     function showCheck(check) {
       const text = h("pre.kg-pre", { tabindex: "0" });
       const state = h("p", { role: "status" }, t("check.working"));
-      const bar = h("div.kg-progress.kg-unknown", {}, h("div"));
+      const bar = window.KG.progressBar(t("check.working"));
       const node = dialog(t("check.title"), h("p.kg-quiet", {}, t("check.lead")), state, bar, text);
       const poll = every(500, async () => {
         const now = await server.look_at_check({ check });

@@ -5,10 +5,9 @@
 
   /** The cells of a run that every list has. */
   function cells(run) {
-    const done = run.fraction === null ? null : Math.round(run.fraction * 100);
     return [
       h("td", {}, window.KG.stateTag(run)),
-      h("td", {}, run.active && done !== null ? h("div.kg-progress", { role: "img", "aria-label": `${done} %` }, h("div", { style: `width:${done}%` })) : null,
+      h("td", {}, run.active && run.fraction !== null ? window.KG.progressBar(t("run.progress"), run.fraction) : null,
         h("span.kg-small.kg-quiet", {}, !run.step && run.phase_total ? `${run.phase_done} / ${run.phase_total}` : run.total_steps ? `${run.step} / ${run.total_steps}` : run.step || "", run.active && run.eta_seconds ? ` · ${t("runs.left", { time: duration(run.eta_seconds) })}` : "")),
       h("td.kg-num", run.loss === null ? {} : { "data-name": t("run.loss") }, run.loss === null ? "" : number(run.loss, 3)),
     ];

@@ -237,7 +237,7 @@
 
     const brush = (value, words) => h("button.kg-button.kg-slim", { type: "button", "data-brush": words, "aria-pressed": String(value === learns), onclick: () => choose(value) }, t(`masks.${words}`));
     const act = (words, work) => h("button.kg-button.kg-slim", { type: "button", "data-mask-act": words, onclick: work }, t(`masks.${words}`));
-    const tools = h("div.kg-row", {}, h("span.kg-row", { role: "group" }, brush(true, "learn"), brush(false, "leave")), h("label.kg-row.kg-small", {}, t("masks.size"), size),
+    const tools = h("div.kg-row", {}, h("span.kg-tiers", { role: "group" }, brush(true, "learn"), brush(false, "leave")), h("label.kg-row.kg-small", {}, t("masks.size"), size),
       act("all_in", () => fillAll("#fff")), act("all_out", () => fillAll("#000")), act("invert", invert), act("back", back));
     const board = h("div.kg-easel", { style: `aspect-ratio:${width}/${height};max-width:calc(75vh * ${width} / ${height})` }, source ? h("img", { src: source, alt: name }) : null, shade, frame, ring);
     const help = h("details.kg-mask-help", {}, h("summary", {}, t("masks.keys")),

@@ -159,7 +159,7 @@
     let quietLooks = 0;
     let lastNow = null;
     const head = h("div");
-    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div", { style: "width:0" }));
+    const progress = window.KG.progressBar(t("run.progress"), 0);
     const doing = h("p.kg-quiet", { role: "status", "data-fact": "detail" });
     const numbers = h("div");
     const buttons = h("div.kg-row.kg-actions");
@@ -227,7 +227,7 @@
           wish("sample"), wish("save"), stopping ? null : pausing(), h("span.kg-quiet.kg-small", {}, t("run.goes_on")));
       } else {
         fill(buttons,
-          now.page ? h("a.kg-button.kg-primary", { href: page(now.page, { from: id }) }, t("run.again")) : null,
+          now.page ? h(`a.kg-button${now.failure && now.failure.remedies.length ? "" : ".kg-primary"}`, { href: page(now.page, { from: id }) }, t("run.again")) : null,
           now.page && now.resume_from ? h("a.kg-button", { href: page(now.page, { from: id, resume: "1" }) }, t("run.resume")) : null,
           now.alive ? null : h("button.kg-button.kg-danger", { type: "button", "data-ask": "delete", onclick: async () => { if (await window.KG.deleteRuns([{ id, name: now.name }], server)) window.location.assign(page("runs")); } }, t("runs.delete")),
           now.alive ? h("button.kg-button.kg-danger", { type: "button", "data-ask": "kill", onclick: kill }, t("run.kill")) : null);

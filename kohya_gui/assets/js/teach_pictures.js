@@ -137,7 +137,8 @@
       const number = (tone) => tones.filter((one) => one === tone).length;
       const usable = rows.length - number("out");
       const few = usable < tools.facts.few;
-      fill(verdict, h(`div.kg-note.${few ? "kg-warn" : "kg-good"}`, { role: "status", id: "kg-teach-verdict" },
+      const unfit = few || 2 * number("bad") > usable;
+      fill(verdict, h(`div.kg-note.${unfit ? "kg-warn" : "kg-good"}`, { role: "status", id: "kg-teach-verdict" },
         h("strong", {}, t("teach.usable", { n: usable + Math.max(0, count - rows.length) })), " ",
         ["bad", "warn", "out"].map((tone) => (number(tone) ? `${t(`teach.n_${tone}`, { n: number(tone) })} ` : "")),
         few ? h("p", {}, t("teach.few", { n: tools.facts.few })) : h("p", {}, t(`teach.variety_${tools.project.goal}`))));

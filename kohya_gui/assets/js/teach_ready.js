@@ -25,7 +25,7 @@
     let now = null;
 
     fill(card, h("h2.kg-teach-question", {}, t("teach.ready_question")), h("p.kg-quiet.kg-why", {}, t("teach.ready_why")),
-      models, other, about, machine, changes, cards,
+      models, h("div.kg-teach-other", {}, other), about, machine, changes, cards,
       field(t("teach.name"), name, t("teach.name_info")),
       details, said,
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("words") }, t("teach.back")), row(check, start)));
@@ -73,7 +73,7 @@
 
     function draw() {
       const bad = now.problems && now.problems.length;
-      fill(about, now.model ? h("p.kg-quiet", { id: "kg-teach-about" }, now.model) : null, bad ? problems(now) : null);
+      fill(about, now.family ? h("p.kg-quiet", { id: "kg-teach-about", title: now.model }, t("teach.model_is", { family: now.family })) : null, bad ? problems(now) : null);
       machine.textContent = now.machine || "";
       const list = now.changes || [];
       const longer = now.length && now.length !== 1;

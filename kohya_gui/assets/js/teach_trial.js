@@ -34,9 +34,9 @@
 
     function follow() {
       if (looking) looking.stop();
-      const bar = h("div");
+      const bar = window.KG.progressBar(t("try.progress"), 0);
       const told = h("p.kg-quiet", { role: "status" });
-      const progress = h("div", {}, told, h("div.kg-progress", {}, bar), row(h("button.kg-button.kg-slim", { type: "button", onclick: () => ask("teach_try_end") }, t("teach.stop_painting"))));
+      const progress = h("div", {}, told, bar, row(h("button.kg-button.kg-slim", { type: "button", onclick: () => ask("teach_try_end") }, t("teach.stop_painting"))));
       looking = every(700, async () => {
         const now = await ask("teach_tried");
         if (stopped) return "stop";
@@ -48,7 +48,7 @@
         }
         if (!progress.isConnected) fill(said, progress);
         told.textContent = now.fraction ? t("teach.painting", { n: Math.round(100 * now.fraction) }) : now.doing || t("teach.painting_waits");
-        bar.style.width = `${100 * now.fraction}%`;
+        window.KG.setProgress(bar, now.fraction);
         return undefined;
       });
     }

@@ -7,7 +7,7 @@
     const { server, ask } = tools;
     const { problems, row } = window.KG.teach;
     const state = h("div", { "aria-live": "polite" });
-    const progress = h("div.kg-progress", { role: "progressbar", "aria-label": t("run.progress"), "aria-valuemin": "0", "aria-valuemax": "100" }, h("div"));
+    const progress = window.KG.progressBar(t("run.progress"), 0);
     const said = h("div", { "aria-live": "polite" });
     const buttons = h("div.kg-row.kg-actions");
     const holder = h("div");
@@ -21,8 +21,10 @@
     let calls = 0;
     let paused = false;
 
-    fill(card, h("h2.kg-teach-question", {}, t("teach.watch_question")), h("p.kg-quiet.kg-why", {}, t("teach.watch_why")),
-      state, progress, buttons, said, h("h3.kg-h", {}, t("run.samples")), h("p.kg-quiet.kg-small", {}, t("teach.samples_why")), holder,
+    const question = h("h2.kg-teach-question", {}, t("teach.watch_question"));
+    const previews = h("div", {}, h("h3.kg-h", {}, t("run.samples")), h("p.kg-quiet.kg-small", {}, t("teach.samples_why")), holder);
+    fill(card, question, h("p.kg-quiet.kg-why", {}, t("teach.watch_why")),
+      state, progress, buttons, said, previews,
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("ready") }, t("teach.back")), next));
 
     async function request(what) {
@@ -56,6 +58,8 @@
       progress.hidden = !now.active && now.fraction === null;
       window.KG.setProgress(progress, fraction);
       const bad = ["failed", "lost"].includes(now.state);
+      question.textContent = now.active ? t("teach.watch_question") : bad ? t("teach.watch_failed") : t("teach.watch_done");
+      previews.hidden = bad && data !== null && !data.samples.length;
       const left = now.active && now.eta_seconds ? t("teach.left", { time: duration(now.eta_seconds) }) : "";
       fill(state, row(window.KG.stateTag(now), h("span", { "data-fact": "step" }, now.total_steps ? t("teach.step_of", { n: now.step, of: now.total_steps }) : ""), h("strong", {}, left), paused ? h("span.kg-tag.kg-warn", {}, t("teach.paused")) : null),
         bad || (now.active && now.step) ? null : h("p.kg-quiet", {}, now.detail));

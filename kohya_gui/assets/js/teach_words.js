@@ -146,8 +146,8 @@
         return;
       }
       const told = h("p.kg-quiet", { role: "status" });
-      const bar = h("div");
-      fill(job, told, h("div.kg-progress", {}, bar), row(
+      const bar = window.KG.progressBar(t("captioning.progress"));
+      fill(job, told, bar, row(
         h("button.kg-button", { type: "button", onclick: () => server.stop_run({ run: begun.run }) }, t("dataset.stop")),
         h("a.kg-small", { href: page("runs", { run: begun.run }) }, t("dataset.log"))));
       if (within) job.querySelector("button").focus();
@@ -155,7 +155,7 @@
         const now = await server.look_results({ run: begun.run, page: 0 });
         if (stopped) return "stop";
         told.textContent = now.missing ? "" : now.active ? t("teach.describing", { done: now.count, total: now.total || "…" }) : now.detail;
-        bar.style.width = now.total ? `${(100 * now.count) / now.total}%` : "";
+        window.KG.setProgress(bar, now.total ? now.count / now.total : null);
         if (now.active) return undefined;
         following = null;
         const bad = now.state === "failed" || now.state === "lost";

@@ -40,7 +40,7 @@
       }
       button.disabled = false;
     } }, t("tools.examine"));
-    return card(t("tools.doctor"), h("p.kg-quiet", {}, t("tools.doctor_why")), button, out);
+    return card(t("tools.doctor"), h("p.kg-quiet", {}, t("tools.doctor_why")), h("p", {}, button), out);
   }
 
   function storage(server) {

@@ -46,7 +46,7 @@
     const pictures = number("pictures", "try-pictures", 1, 64, 1);
     const sampler = h("select#try-sampler.kg-input", { onchange: (e) => change({ sampler: e.target.value }) });
     const keep = h("input#try-keep", { type: "checkbox", onchange: (e) => change({ keep: e.target.checked }) });
-    const compare = h("input#try-compare", { type: "checkbox", onchange: (e) => { change({ compare: e.target.checked }); drawGrid(); } });
+    const compare = h("input#try-compare", { type: "checkbox", onchange: (e) => { change({ compare: e.target.checked }); drawGrid(); drawNetworks(); } });
     const strengths = h("input#try-strengths.kg-input", { type: "text", inputmode: "decimal", oninput: (e) => change({ strengths: e.target.value }) });
     const grid = h("div.kg-try-grid-fields");
     const counted = h("p.kg-quiet", { role: "status", "data-count": "" });
@@ -69,6 +69,7 @@
         field(t("try.size"), size), field(t("try.width"), width), field(t("try.height"), height),
         field(t("try.steps"), steps), field(t("try.scale"), scale), field(t("try.sampler"), sampler),
         field(t("try.seed"), seed), field(t("try.pictures"), pictures)),
+      h("p.kg-quiet.kg-small", {}, t("try.numbers_why")),
       h("div.kg-row", {}, dice, h("label.kg-row", {}, keep, t("try.keep"))),
       h("label.kg-row.kg-try-compare", {}, compare, h("strong", {}, t("try.compare"))),
       h("p.kg-quiet.kg-small", {}, t("try.compare_why")),
@@ -139,7 +140,7 @@
           h("button.kg-button.kg-slim", { type: "button", "aria-label": t("try.remove_named", { name: stem(one.path) }), onclick: () => { state.networks.splice(place, 1); change({}); drawNetworks(); } }, t("try.remove"))),
         isWord
           ? field(t("try.word"), h("input.kg-input", { type: "text", value: one.word || stem(one.path), oninput: (e) => { one.word = e.target.value.trim(); change({}); } }), t("try.word_why"))
-          : h("div.kg-row.kg-try-strength", {}, h("span.kg-small", {}, t("try.strength")), slider, exact),
+          : isCompared(one) ? h("p.kg-small.kg-quiet", {}, t("try.is_compared")) : h("div.kg-row.kg-try-strength", {}, h("span.kg-small", {}, t("try.strength")), slider, exact),
         known && known.problem ? h("p.kg-note.kg-bad.kg-small", {}, known.problem) : null,
         other ? h("p.kg-note.kg-warn.kg-small", {}, t("try.other_family", { title: known.title, base: facts.title || facts.family })) : null,
         known && known.chips && known.chips.length ? h("div.kg-try-chips", { role: "group", "aria-label": t("try.chips") }, known.chips.map(([word, times]) =>
@@ -158,7 +159,7 @@
       append(h("div.kg-row", {},
         h("select.kg-input", { "aria-label": t("try.files_of_run"), id: "try-files-of", disabled: !sources.runs.length, onchange: (e) => filesOf(e.target.value) },
           h("option", { value: "" }, sources.runs.length ? t("try.files_of_run") : t("try.no_runs")), sources.runs.map((run) => h("option", { value: run.run }, `${run.name} (${run.files.length})`))),
-        h("button.kg-button.kg-slim", { type: "button", onclick: async () => { const path = await choose(t("try.add_file")); if (path) { change({ files: [...new Set([...state.files, path])], chosen: [...new Set([...state.chosen, path])] }); drawGrid(); } } }, t("try.choose_file"))));
+        h("button.kg-button.kg-slim", { type: "button", onclick: async () => { const path = await choose(t("try.add_file")); if (path) { change({ files: [...new Set([...state.files, path])], chosen: [...new Set([...state.chosen, path])] }); drawGrid(); drawNetworks(); } } }, t("try.choose_file"))));
       append(field(t("try.strengths"), strengths, t("try.strengths_why")));
       function append(node) { grid.append(node); }
     }
@@ -169,7 +170,11 @@
       const paths = run.files.map((one) => one.path);
       change({ files: paths, chosen: paths.slice(-4) });
       drawGrid();
+      drawNetworks();
     }
+
+    /** Whether a file is one of those in the table: it does not act on every picture then. */
+    const isCompared = (one) => state.compare && state.files.includes(one.path);
 
     // ---- counting ----
     function wish() {
@@ -179,7 +184,7 @@
         prompts: lines(state.prompts), negative: lines(state.negative).join(" "),
         width: state.width, height: state.height, steps: state.steps, scale: state.scale, sampler: state.sampler,
         seed: state.seed, pictures: state.pictures,
-        networks: state.networks.filter((one) => one.kind !== "word").map(({ path, strength }) => ({ path, strength })),
+        networks: state.networks.filter((one) => one.kind !== "word" && !isCompared(one)).map(({ path, strength }) => ({ path, strength })),
         words: state.networks.filter((one) => one.kind === "word").map(({ path, word }) => ({ path, word: word || "" })),
         grid: state.compare ? { files: chosen, strengths: numbers(state.strengths) } : null,
         origin: state.origin,

@@ -74,8 +74,7 @@
       const over = !["waiting", "painting"].includes(asked.state);
       const done = asked.pictures.filter((one) => one.painted).length;
       const total = asked.pictures.length;
-      const bar = h("div.kg-progress", { role: "progressbar", "aria-label": t("try.progress"), "aria-valuemin": "0", "aria-valuemax": "100", "aria-valuenow": String(Math.round(100 * asked.fraction)) }, h("div"));
-      bar.firstElementChild.style.width = `${(100 * asked.fraction).toFixed(1)}%`;
+      const bar = window.KG.progressBar(t("try.progress"), asked.fraction);
       const doing = asked.state === "waiting" ? (asked.before ? t("try.before", { n: asked.before }) : t("try.soon")) : asked.loading ? t("try.loading") : t("try.done_of", { done, total });
       return h("article.kg-card", { "data-order": asked.order, "data-state": asked.state },
         h("div.kg-row.kg-between", {}, h("h2.kg-h.kg-clip", { title: asked.title }, asked.title || t("try.no_title")), h(`span.kg-tag${tags[asked.state]}`, {}, t(`try.state_${asked.state}`))),

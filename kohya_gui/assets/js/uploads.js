@@ -1,9 +1,11 @@
 // Pictures given to the browser: dropped or chosen in the system's dialog, then sent in pieces.
 (() => {
   "use strict";
-  const { t, h, fill } = window.KG;
+  const { t, h, fill, progressBar, setProgress } = window.KG;
   const PIECE = 512 * 1024;
   const PICTURE = /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|jxl)$/i;
+  /** What the name of a picture tells of a face in it. */
+  const FACE = /(?<=.)(_\d+){4}$/;
   const CAPTION = /\.(txt|caption)$/i;
   /** What systems put into folders by themselves. */
   const OF_SYSTEM = /^(\..*|thumbs\.db|desktop\.ini)$/i;
@@ -34,30 +36,31 @@
      */
     async send(given, ask, answered, said) {
       const refused = [...given.refused];
-      const bar = h("div");
+      const bar = progressBar(t("teach.uploading", { n: given.files.length }), 0);
+      const drop = Array.from({ length: 16 }, () => Math.floor(16 * Math.random()).toString(16)).join("");
       let done = 0;
-      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: given.files.length })), h("div.kg-progress", {}, bar));
+      fill(said, h("p.kg-quiet", { role: "status" }, t("teach.uploading", { n: given.files.length })), bar);
       const one = async (file, more) => {
         try {
-          return await sendOne(file, more, ask, answered);
+          return await sendOne(file, { drop, ...more }, ask, answered);
         } catch (error) {
           refused.push(`${file.name}: ${error.message}`);
           return null;
         } finally {
           done += 1;
-          bar.style.width = `${(100 * done) / given.files.length}%`;
+          setProgress(bar, done / given.files.length);
         }
       };
-      for (const { pictures, captions } of together(given.files)) {
+      for (const { pictures, captions, astray } of together(given.files)) {
         const stems = new Set(); // that the server chose: more than one if names were taken
-        for (const file of pictures) {
-          const stem = await one(file, { beside: [...stems][0] || "", captioned: captions.length > 0 });
-          if (stem) stems.add(stem);
+        for (const { file, captioned } of pictures) {
+          const stem = await one(file, { beside: [...stems][0] || "", captioned });
+          if (stem) stems.add(captioned === "shared" ? stem.replace(FACE, "") : stem);
         }
-        const lost = !stems.size && pictures.some((file) => PICTURE.test(file.name));
+        const lost = astray || (!stems.size && pictures.some(({ file }) => PICTURE.test(file.name)));
         for (const file of captions) {
           // By its own name it might lie beside another picture.
-          if (lost) refused.push(`${file.name}: ${t("uploads.without_picture")}`);
+          if (lost) refused.push(`${file.name}: ${astray ? t("uploads.astray") : t("uploads.without_picture")}`);
           else for (const beside of stems.size ? stems : [""]) await one(file, { beside });
         }
       }
@@ -65,14 +68,38 @@
     },
   };
 
-  /** Files of one folder and one name but for the ending: a picture comes before its caption. */
+  /**
+   * Files of one folder and one name but for the ending: a picture comes before its caption.
+   * Pictures cut out around faces, `name_<x>_<y>_<width>_<height>`, may share the caption of `name`.
+   * `captioned` tells what captions of a picture's name there are; captions are `astray` that lie
+   * beside no picture, where one of another folder has their name.
+   */
   function together(files) {
     const groups = new Map();
+    const stemOf = (file) => file.name.replace(/\.[^.]*$/, "");
+    const captions = files.filter(({ file }) => CAPTION.test(file.name));
+    const here = new Set(captions.map(({ file, place }) => `${place}/${stemOf(file)}`));
+    const anywhere = new Set(captions.map(({ file }) => stemOf(file)));
+    const places = new Map();
+    const group = (place, stem) => {
+      const key = `${place}/${stem}`;
+      if (!groups.has(key)) groups.set(key, { place, stem, pictures: [], captions: [], astray: false });
+      return groups.get(key);
+    };
     for (const { file, place } of files) {
-      const key = `${place}/${file.name.replace(/\.[^.]*$/, "")}`;
-      if (!groups.has(key)) groups.set(key, { pictures: [], captions: [] });
-      groups.get(key)[CAPTION.test(file.name) ? "captions" : "pictures"].push(file);
+      const stem = stemOf(file);
+      if (CAPTION.test(file.name)) {
+        group(place, stem).captions.push(file);
+        continue;
+      }
+      const name = stem.replace(FACE, "");
+      const own = here.has(`${place}/${stem}`);
+      const shares = !own && name !== stem && anywhere.has(name);
+      const captioned = shares ? "shared" : anywhere.has(stem) ? "own" : "";
+      group(place, shares && here.has(`${place}/${name}`) ? name : stem).pictures.push({ file, captioned });
+      for (const one of [stem, name]) places.set(one, [...(places.get(one) || []), place]);
     }
+    for (const one of groups.values()) one.astray = !one.pictures.length && (places.get(one.stem) || []).some((place) => place !== one.place);
     return groups.values();
   }
 
@@ -122,10 +149,9 @@
   async function sendOne(file, more, ask, answered) {
     let offset = 0;
     let stem = null;
-    const sending = Math.random().toString(36).slice(2, 12); // another tab may send the same name
     do {
       const data = await base64(file.slice(offset, offset + PIECE)).catch(() => { throw new Error(t("uploads.unreadable")); });
-      const answer = await ask({ name: file.name, offset, total: file.size, data, sending, ...more }).catch(() => { throw new Error(t("common.no_answer")); });
+      const answer = await ask({ name: file.name, offset, total: file.size, data, ...more }).catch(() => { throw new Error(t("common.no_answer")); });
       if (answer.problems) throw new Error(answer.problems.map((p) => `${p.message} ${p.hint}`).join(" "));
       answered(answer);
       stem = answer.stem;

@@ -90,7 +90,7 @@ def test_what_is_there_is_never_overwritten(context: Context) -> None:
 def test_two_tabs_that_send_the_same_name_are_kept_apart(context: Context) -> None:
     folder = upload_folder(context.workspace, "0" * 16, "my cat")
     mine, theirs = (
-        [replace(piece("a.png", data, at, 6), sending=who) for data, at in ((one, 0), (two, 3))]
+        [replace(piece("a.png", data, at, 6), drop=who) for data, at in ((one, 0), (two, 3))]
         for who, one, two in (("mine", b"abc", b"def"), ("theirs", b"uvw", b"xyz"))
     )
     for one in (mine[0], theirs[0], theirs[1], mine[1]):
