@@ -202,7 +202,7 @@ class Reporter:
         except OSError as error:
             print(f"The end could not be written to the run folder: {error}", file=sys.stderr)
         stream = sys.stderr if event.status == "failed" else sys.stdout
-        if self._writer is not None:
+        if self._writer is not None and len(event.problems) != 1:  # which was told in these words
             print(event.reason, file=stream, flush=True)
-            if event.hint:
+            if event.hint and not event.problems:
                 print(event.hint, file=stream, flush=True)

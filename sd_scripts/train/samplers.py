@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -22,9 +23,12 @@ def _make(name: str, **settings: Any) -> Callable[[dict[str, Any]], SchedulerMix
         kind = getattr(diffusers, name)
         names = inspect.signature(kind).parameters
         wanted = {"steps_offset": 1, **settings, **shared}
-        sampler: SchedulerMixin = kind(
-            **{key: value for key, value in wanted.items() if key in names}
-        )
+        with warnings.catch_warnings():
+            # diffusers advises against dpmsolver, which the user has chosen and it still has.
+            warnings.simplefilter("ignore", FutureWarning)
+            sampler: SchedulerMixin = kind(
+                **{key: value for key, value in wanted.items() if key in names}
+            )
         return sampler
 
     return make

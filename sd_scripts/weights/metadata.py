@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from typing import Final
 
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.metadata import MINIMUM_METADATA, metadata_values
+from sd_scripts.version import program_version
 from sd_scripts.weights.dataset_facts import DatasetFacts
 from sd_scripts.weights.model_kinds import FamilyName, PredictionType
 from sd_scripts.weights.model_spec import Kind, model_spec
-
-_PACKAGE: Final = "kohya-gui"
 
 
 @dataclass(frozen=True)
@@ -52,14 +49,6 @@ class SaveFacts:
     epoch: int
     finished_at: float
     base: Mapping[str, str] = field(default_factory=dict)
-
-
-def program_version() -> str:
-    """Return this program's name and version, as metadata tells them."""
-    try:
-        return f"{_PACKAGE}/{version(_PACKAGE)}"
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return f"{_PACKAGE}/unknown"
 
 
 def build_metadata(

@@ -16,7 +16,8 @@ def test_every_known_name_has_a_scheduler() -> None:
     assert {name.removeprefix("k_") for name in SAMPLERS} == set(SCHEDULERS)
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("num_steps", [1, 5])
 @pytest.mark.parametrize(
