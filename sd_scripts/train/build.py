@@ -190,7 +190,9 @@ def build(job: TrainingJob, run: RunFolder, checked: Preflight, foundation: Foun
         requests=requests,
         team=team,
         course=course,
-        tracker=build_tracker(job, reporter.warn) if team.leads else NoTracker(),
+        tracker=build_tracker(job, reporter.warn, checked.arithmetic.steps_per_epoch)
+        if team.leads
+        else NoTracker(),
         start=_start(job, run, checked, foundation, recorder),
         recorder=recorder,
     )

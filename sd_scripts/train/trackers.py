@@ -7,9 +7,11 @@ import importlib.util
 import json
 import tempfile
 import tomllib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Final, NamedTuple, Protocol
 
 from sd_scripts.errors import Problem, UserError
@@ -70,26 +72,33 @@ class Sink(Protocol):
 class NamingTracker:
     """Names numbers as users of sd-scripts know them, and hands them to one or more programs.
 
-    `loss/current`, `loss/average` (over this process's run so far), `lr/<group>`,
-    `max_norm/keys_scaled` and others, `loss/validation/…`.
+    `loss/current`, `loss/average` (over the last steps, as many as an epoch has, that this process
+    did), after an epoch `loss/epoch_average`, `lr/<group>`, `max_norm/keys_scaled` and others,
+    `loss/validation/…`.
     """
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    def __init__(self, sinks: Sequence[Sink], steps_per_epoch: int) -> None:
         self._sinks = sinks
-        self._sum = 0.0
-        self._count = 0
+        self._steps_per_epoch = steps_per_epoch
+        self._recent: deque[float] = deque(maxlen=steps_per_epoch)
 
     def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None:
         """Write one step."""
-        self._sum, self._count = self._sum + loss, self._count + 1
-        numbers = {"loss/current": loss, "loss/average": self._sum / self._count}
+        self._recent.append(loss)
+        numbers = {"loss/current": loss, "loss/average": self._average}
+        if step % self._steps_per_epoch == 0:
+            numbers["loss/epoch_average"] = self._average
         self._write(step, {**numbers, **{f"lr/{k}": rate for k, rate in rates.items()}, **more})
+
+    @property
+    def _average(self) -> float:
+        return fmean(self._recent)
 
     def validation(self, step: int, loss: float, losses: Numbers) -> None:
         """Write the loss on held-out pictures, and how far the training loss is below it."""
         numbers = {"loss/validation/step_average": loss}
-        if self._count:
-            numbers["loss/validation/step_divergence"] = loss - self._sum / self._count
+        if self._recent:
+            numbers["loss/validation/step_divergence"] = loss - self._average
         for name, value in losses.items():
             numbers[f"loss/validation/{name.replace(' ', '_')}"] = value
         self._write(step, numbers)
@@ -259,8 +268,8 @@ def shown_settings(job: TrainingJob) -> dict[str, object]:
     return {name: value for name, value in values_of(job).items() if specs[name].path is None}
 
 
-def build_tracker(job: TrainingJob, warn: Warn) -> Tracker:
+def build_tracker(job: TrainingJob, warn: Warn, steps_per_epoch: int) -> Tracker:
     """Make the tracker of a job; `warn` tells what goes wrong on the way."""
     settings = shown_settings(job) if job.logging.log_config else {}
     sinks = [SINKS[name](job, settings, warn) for name in sinks_of(job)]
-    return NamingTracker(sinks) if sinks else NoTracker()
+    return NamingTracker(sinks, steps_per_epoch) if sinks else NoTracker()

@@ -52,6 +52,7 @@ def tell(tracker: Tracker) -> None:
     tracker.step(1, 0.5, {"unet": 1e-4}, {})
     tracker.step(2, 0.25, {"unet": 1e-4}, {"max_norm/keys_scaled": 3.0})
     tracker.validation(2, 0.5, {"timestep 200": 0.4})
+    tracker.step(3, 0.75, {"unet": 1e-4}, {})
     tracker.close()
 
 
@@ -62,6 +63,7 @@ EXPECTED = [
         {
             "loss/current": 0.25,
             "loss/average": 0.375,
+            "loss/epoch_average": 0.375,
             "lr/unet": 1e-4,
             "max_norm/keys_scaled": 3.0,
         },
@@ -74,6 +76,7 @@ EXPECTED = [
             "loss/validation/timestep_200": 0.4,
         },
     ),
+    (3, {"loss/current": 0.75, "loss/average": 0.5, "lr/unet": 1e-4}),
 ]
 
 
@@ -94,7 +97,7 @@ def tensorboard_values(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 def test_both_programs_get_the_same_numbers(tmp_path: Path, wandb: FakeWandb) -> None:
     given = logging_job(tmp_path, logging_dir=str(tmp_path), log_prefix="p", log_with="all")
-    tell(build_tracker(given, print))
+    tell(build_tracker(given, print, 2))
     assert wandb.rows == EXPECTED
     assert wandb.finished == 1
     expected = [(step, {name: value}) for step, row in EXPECTED for name, value in row.items()]
@@ -111,7 +114,7 @@ def test_wandb_is_told_names_and_what_the_file_says(tmp_path: Path, wandb: FakeW
     given = logging_job(
         tmp_path, log_with="wandb", logging_dir=folder, log_tracker_config=str(config), **names
     )
-    build_tracker(given, print)
+    build_tracker(given, print, 2)
     assert wandb.started == {
         "project": "cats",
         "name": "first",
@@ -123,7 +126,9 @@ def test_wandb_is_told_names_and_what_the_file_says(tmp_path: Path, wandb: FakeW
 
 
 def test_previews_are_sent_by_the_number_of_their_prompt(tmp_path: Path, wandb: FakeWandb) -> None:
-    tracker = build_tracker(logging_job(tmp_path, log_with="all", logging_dir=str(tmp_path)), print)
+    tracker = build_tracker(
+        logging_job(tmp_path, log_with="all", logging_dir=str(tmp_path)), print, 2
+    )
     tracker.previews(4, [])
     tracker.previews(5, [Preview(1, tmp_path / "a.png", "a cat")])
     tracker.close()
@@ -131,7 +136,7 @@ def test_previews_are_sent_by_the_number_of_their_prompt(tmp_path: Path, wandb: 
 
 
 def test_settings_are_told_on_request_and_without_paths(tmp_path: Path, wandb: FakeWandb) -> None:
-    build_tracker(logging_job(tmp_path, log_with="wandb", log_config=True), print)
+    build_tracker(logging_job(tmp_path, log_with="wandb", log_config=True), print, 2)
     told = wandb.started["config"]
     assert told["network_dim"] == 8
     assert "secret place" not in str(told)
@@ -143,7 +148,7 @@ def test_a_tracker_that_cannot_begin_is_the_users_to_mend(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", FakeWandb(kind))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="cannot begin: no key"):
-        build_tracker(logging_job(tmp_path, log_with="wandb"), print)
+        build_tracker(logging_job(tmp_path, log_with="wandb"), print, 2)
 
 
 @pytest.mark.parametrize("act", ["log", "finish"])
@@ -155,7 +160,7 @@ def test_a_training_goes_on_when_numbers_cannot_be_sent(
 
     monkeypatch.setattr(wandb, act, cut_off)
     told: list[Problem] = []
-    tell(build_tracker(logging_job(tmp_path, log_with="wandb"), told.append))
+    tell(build_tracker(logging_job(tmp_path, log_with="wandb"), told.append, 2))
     assert [problem.severity for problem in told] == ["warning"]
     assert "no network" in told[0].message
 
