@@ -116,7 +116,11 @@ def seeded_validation(job: TrainingJob) -> ValidationOptions:
 def _model(
     job: TrainingJob, problems: list[Problem]
 ) -> tuple[ModelInfo | None, ResolvedModel | None]:
-    info = inspect_model(job.model.pretrained_model_name_or_path)
+    try:
+        info = inspect_model(job.model.pretrained_model_name_or_path)
+    except UserError as error:  # what else is wrong is told beside it
+        problems += error.problems
+        return None, None
     model, told = resolve_model(info, job.model.v2, job.model.v_parameterization)
     problems += told
     if model is not None:

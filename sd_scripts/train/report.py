@@ -11,6 +11,7 @@ from sd_scripts.dataset.words import count as counted
 from sd_scripts.errors import EXIT_OK, EXIT_USER, Problem, errors_among
 from sd_scripts.options.jobs import TrainingJob, TrainTextualInversionJob, WholeModelJob
 from sd_scripts.script import tell
+from sd_scripts.train.environment import environment_problems
 from sd_scripts.train.fitting import saving_text
 from sd_scripts.train.footprint import NetworkCount, count_network, file_bytes
 from sd_scripts.train.preflight import Preflight, disk_problems, look_ahead, size_text
@@ -26,12 +27,9 @@ def check_only(job: TrainingJob, notes: Sequence[Problem] = ()) -> int:
 
     output = Path(job.saving.output_dir) if job.saving.output_dir else None
     found = look_ahead(job, output, progress=progress)
-    problems = [*notes, *found.problems]
+    problems = [*notes, *found.problems, *environment_problems(job)]
     count = None
     if found.model is not None:
-        from sd_scripts.train.environment import environment_problems
-
-        problems += environment_problems(job)
         count, told = count_network(job, found)
         problems += told
     if count is not None and output is not None:

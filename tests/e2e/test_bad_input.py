@@ -181,6 +181,25 @@ def test_every_mistake_is_told_at_once(job: TinyJob, capsys: pytest.CaptureFixtu
     assert set(changes) <= told
 
 
+def test_what_is_wrong_around_a_job_is_told_at_once(
+    job: TinyJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A check and a start tell the same: files, folders, and what the machine cannot do."""
+    changes = {
+        "pretrained_model_name_or_path": str(job.place / "nothing.safetensors"),
+        "train_data_dir": str(job.place / "nowhere"),
+        "vae": str(job.place / "no.vae"),
+        "mixed_precision": "fp16",
+        "xformers": True,
+    }
+    if torch.cuda.is_available():  # where these two may well be possible
+        del changes["mixed_precision"], changes["xformers"]
+    assert {problem.option for problem in refused(job, capsys, **changes)} == set(changes)
+    assert job.run("check", "--check_only", **changes) == 2
+    told = capsys.readouterr().err
+    assert all(f"Error [{option}]" in told for option in changes)
+
+
 def test_unknown_key_has_a_suggestion(job: TinyJob, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.run("run", "--netwrok_dim", "4") == 2
     told = capsys.readouterr().err

@@ -10,6 +10,12 @@ from typing import Any
 import pytest
 
 from sd_scripts.options.groups.validation import ValidationOptions
+from sd_scripts.options.jobs import (
+    FineTuneJob,
+    TrainDbJob,
+    TrainingJob,
+    TrainTextualInversionJob,
+)
 from sd_scripts.runs.events import ValidationEvent
 from sd_scripts.train.loop import Step
 from sd_scripts.train.measure import fixed_timesteps
@@ -115,3 +121,23 @@ def test_fewer_batches_and_cached_captions(job: TinyJob) -> None:
     cached = {"cache_text_encoder_outputs": True, "network_train_unet_only": True}
     assert job.run("text", **changes, **still, **cached) == 0
     assert len(measured(job, "text")) == 1
+
+
+@pytest.mark.parametrize("kind", [TrainDbJob, FineTuneJob, TrainTextualInversionJob])
+def test_every_trainer_measures(job: TinyJob, kind: type[TrainingJob]) -> None:
+    """The same pictures at the same timesteps, before and after what it learns."""
+    job.job_type = kind
+    job.options |= {"network_dim": None, "network_dropout": None, "learning_rate": 1e-2}
+    if kind is FineTuneJob:
+        captions = {f"picture {number}.png": {"caption": "a cat"} for number in range(4)}
+        file = job.place / "captions.json"
+        file.write_text(json.dumps(captions), encoding="utf-8")
+        job.options["in_json"] = str(file)
+    if kind is TrainTextualInversionJob:
+        job.options |= {"token_string": "mycat7", "use_object_template": True}
+    often = {"validate_every_n_steps": 1, "max_train_epochs": 1}
+    assert job.run(**HELD, **often) == 0
+    found = measured(job)
+    assert list(found) == [1, 2]
+    assert set(found[1]) == {"timestep 200", "timestep 400", "timestep 600", "timestep 800"}
+    assert found[1] != found[2]
