@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kohya_gui.importers.opening import report_of_file
@@ -12,8 +12,7 @@ from kohya_gui.importers.report import Report
 from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.files import write_atomic
 from sd_scripts.options.for_sd_scripts import job_for_sd_scripts
-from sd_scripts.options.jobs import Job
-from sd_scripts.options.toml_file import job_to_toml
+from sd_scripts.options.toml_file import job_to_toml, values_to_toml
 from sd_scripts.options.values import job_warnings, replace_values
 
 
@@ -36,15 +35,15 @@ def _tell(text: str) -> None:
     sys.stdout.write(text)
 
 
-def _write(report: Report, job: Job, arguments: argparse.Namespace) -> None:
+def _write(report: Report, arguments: argparse.Namespace) -> None:
     """Write the job, and beside it the preview prompts that stood in the settings."""
     out: Path = arguments.out
-    files = {out: ""}
+    files, changes = {out: ""}, {}
     if report.prompts:
         prompts = out.with_name(f"{out.stem}-prompts.txt")
-        job = replace_values(job, {"sample_prompts": str(prompts.absolute())})
+        changes = {"sample_prompts": str(prompts.absolute())}
         files[prompts] = report.prompts
-    files[out] = _text(job, for_sd_scripts=arguments.for_sd_scripts)
+    files[out] = _text(report, changes, for_sd_scripts=arguments.for_sd_scripts)
     there = [path for path in files if path.exists()]
     if there and not arguments.replace:
         raise UserError(
@@ -54,10 +53,16 @@ def _write(report: Report, job: Job, arguments: argparse.Namespace) -> None:
         )
     for path, text in reversed(files.items()):
         write_atomic(path, text)
-        _tell(f"Written: {path}\n")
+        unfinished = ", to be completed" if report.job is None and path == out else ""
+        _tell(f"Written{unfinished}: {path}\n")
 
 
-def _text(job: Job, *, for_sd_scripts: bool) -> str:
+def _text(report: Report, changes: Mapping[str, object], *, for_sd_scripts: bool) -> str:
+    if report.job is None:
+        assert report.job_type is not None, "nothing to complete"
+        missing = "".join(f"# To be mended: {' '.join(why.split())}\n" for why in report.refused)
+        return f"{missing}\n{values_to_toml(report.job_type, {**report.values, **changes})}"
+    job = replace_values(report.job, changes)
     if not for_sd_scripts:
         return job_to_toml(job, only_changed=True)
     found = job_for_sd_scripts(job)
@@ -68,27 +73,33 @@ def _text(job: Job, *, for_sd_scripts: bool) -> str:
     return found.text
 
 
+def _wants_file(report: Report, arguments: argparse.Namespace) -> bool:
+    """Tell whether to write: a job, or what settings without model or pictures say of one."""
+    if arguments.out is None:
+        return False
+    return report.job is not None or not (report.job_type is None or arguments.for_sd_scripts)
+
+
 def main(argv: Sequence[str]) -> int:
-    """Run the command; 0 when there is a job, 2 when it is refused or cannot be written."""
+    """Run the command; 0 when there is a job, 2 when it is refused, has to be completed, or cannot
+    be written."""
     arguments = _arguments(argv)
     try:
         report = report_of_file(arguments.file)
         _tell(report.words())
-        if report.job is None:
-            return EXIT_USER
-        for warning in job_warnings(report.job):
+        for warning in job_warnings(report.job) if report.job is not None else ():
             if not (report.prompts and "sample_prompts" in (warning.option or "")):
                 _tell(f"\nNote: {warning}\n")
-        if arguments.out is not None:
+        if _wants_file(report, arguments):
             _tell("\n")
-            _write(report, report.job, arguments)
+            _write(report, arguments)
     except UserError as error:
         sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
         return EXIT_USER
     except OSError as error:
         sys.stderr.write(f"{error.filename or arguments.out}: {error.strerror or error}\n")
         return EXIT_USER
-    return EXIT_OK
+    return EXIT_OK if report.job is not None else EXIT_USER
 
 
 if __name__ == "__main__":

@@ -115,6 +115,33 @@ def test_the_command_refuses_with_two(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main([str(path.with_name("flux.json")), "--out", str(out)]) == 2
 
 
+def test_the_command_writes_what_a_preset_says_to_be_completed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Presets of kohya_ss name no model and no pictures, trained files only names."""
+    preset = {**SETTINGS, "optimizer_args": "weight_decay=0.1", "conv_dim": 3}
+    del preset["pretrained_model_name_or_path"], preset["train_data_dir"]
+    preset["LoRA_type"] = "LyCORIS/LoKr"
+    path, out = tmp_path / "preset.json", tmp_path / "job.toml"
+    path.write_text(json.dumps(preset))
+    assert main([str(path), "--out", str(out)]) == 2
+    assert f"to be completed: {out}" in capsys.readouterr().out
+    text = out.read_text()
+    assert "# To be mended: pretrained_model_name_or_path" in text
+    with pytest.raises(UserError) as caught:
+        job_from_toml(TrainNetworkJob, text)
+    assert {p.option for p in caught.value.problems} == {
+        "pretrained_model_name_or_path",
+        "train_data_dir, dataset_config",
+    }
+    given = {"pretrained_model_name_or_path": "m", "train_data_dir": "d"}
+    job = job_from_toml(TrainNetworkJob, text, overrides=given)
+    assert (job.network.network_dim, job.network.conv_dim, job.network.algo) == (12, 3, "lokr")
+    assert Path(str(job.preview.sample_prompts)).read_text() == "a cat --d 1\n"
+    assert main([str(path), "--out", str(tmp_path / "b.toml"), "--for_sd_scripts"]) == 2
+    assert not (tmp_path / "b.toml").exists()
+
+
 def test_the_command_writes_for_sd_scripts_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
