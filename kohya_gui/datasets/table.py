@@ -104,13 +104,13 @@ class Table:
         self._decisions = decisions
         self._placer = settings.placer()
         self._findings: dict[str, list[tuple[str, str]]] = {}
-        self.verdicts: dict[str, str] = {}
+        self._codes: list[str] = []
         for finding in report.findings if report else ():
             if finding.weight != "note":
-                self.verdicts[finding.code] = finding.verdict
+                self._codes.append(finding.code)
                 for path in finding.pictures:
-                    told = finding.details.get(path) or finding.verdict
-                    self._findings.setdefault(path, []).append((finding.code, told))
+                    detail = finding.details.get(path, "")
+                    self._findings.setdefault(path, []).append((finding.code, detail))
 
     def caption(self, picture: Picture) -> Caption:
         """Return a picture's caption file as it is now."""
@@ -138,7 +138,7 @@ class Table:
             found.update({code for code, _ in self._problems(picture, self.caption(picture))})
         longest = self._longest(self.scan.pictures, counts)
         found[TOO_LONG] = sum(one > self.settings.max_tokens for one in longest.values())
-        order = [*OWN_PROBLEMS, *self.verdicts]
+        order = [*OWN_PROBLEMS, *self._codes]
         return {code: found[code] for code in order if found[code]}
 
     def tags(self, pictures: Sequence[Picture]) -> tuple[list[tuple[str, int]], int]:

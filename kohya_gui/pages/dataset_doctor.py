@@ -29,6 +29,7 @@ from sd_scripts.dataset.doctor.findings import Finding, Remedy, Report, report_f
 from sd_scripts.dataset.pictures import shown
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import CheckPicturesJob
+from sd_scripts.options.words import FAMILY_NAMES
 
 _Item = TypeVar("_Item")
 
@@ -50,6 +51,8 @@ FIELDS: Final = (
     "reg_data_dir",
     "skip_checks",
 )
+FIRST: Final = ("model_family", "resolution", "enable_bucket", "trigger_word")
+"""What is asked at once; the rest is rarely changed."""
 BEGINNING: Final[Mapping[str, object]] = {"enable_bucket": True}
 """What the page begins with in place of the options' own defaults: as every preset trains."""
 
@@ -60,6 +63,9 @@ def build(desk: DatasetDesk) -> None:
     fields = fields_of(CheckPicturesJob, FIELDS, desk.context.text)
     for field in fields:
         field["value"] = BEGINNING.get(field["name"], field["value"])
+        field["basic"] = field["name"] in FIRST
+        if field["name"] == "model_family":
+            field["choices"] = [(title, name) for name, title in FAMILY_NAMES.items()]
     widget(
         "dataset_doctor",
         server=[

@@ -116,7 +116,6 @@ class PictureAnswers:
                 "notes": [told(note) for note in (*scan.found.notes, *notes)],
                 "folders": [shown(one) for one in scan.found.folders],
                 "problems": table.problem_counts(dataset.counts),
-                "verdicts": table.verdicts,
                 "endings": self._endings(scan.found),
                 **asdict(table.settings),
             }

@@ -124,7 +124,7 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     assert not (made / "1.txt").exists()
     assert (made / "0-2.png").read_bytes() == (files / "1.png").read_bytes()
     assert len(list(made.iterdir())) == 7
-    assert len(list(files.iterdir())) == 9
+    assert len(list(files.iterdir())) == 8
     page.set_input_files(".kg-upload-file", files / "1.png")
     expect(tiles).to_have_count(1)
     said = page.evaluate(BROKEN)

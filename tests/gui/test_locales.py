@@ -20,6 +20,7 @@ from kohya_gui.locales import ENGLISH, available_languages, load_texts, own_text
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import JOBS, TrainNetworkJob
 from sd_scripts.options.schema import option_specs
+from tests.dataset.test_doctor import EXPECTED
 
 PACKAGE = Path(kohya_gui.__file__).parent
 SCRIPTS = "\n".join(path.read_text("utf-8") for path in PACKAGE.glob("assets/js/*.js"))
@@ -42,6 +43,10 @@ def test_every_text_of_the_scripts_exists() -> None:
     assert len(plain) > 60
     assert plain - keys == set()
     assert [start for start in begun if not any(key.startswith(start) for key in keys)] == []
+
+
+def test_everything_that_the_doctor_finds_has_a_name() -> None:
+    assert {f"js.dataset.problem_{code}" for code in (*EXPECTED, "unequal")} <= set(KEYS)
 
 
 def test_no_text_is_left_over() -> None:

@@ -153,6 +153,7 @@
         h("p.kg-quiet", { role: "status", "data-results-detail": "" }, now.active ? `${now.doing} ${now.total ? `${now.done} / ${now.total}` : ""}` : now.detail));
       const share = now.total ? now.done / now.total : null;
       progress.hidden = !now.active;
+      if (now.active) document.documentElement.classList.add("kg-captioning");
       window.KG.setProgress(progress, share);
       fill(buttons, now.active
         ? [h("button.kg-button", { type: "button", id: "kg-stop", disabled: now.state === "stopping", onclick: stop }, now.state === "stopping" ? t("run.stopping") : t("run.stop")), h("span.kg-quiet.kg-small", {}, t("captioning.goes_on"))]

@@ -13,7 +13,7 @@
   const mark = (kind) => h("span.kg-mark", { "aria-hidden": "true" }, svg("svg", { viewBox: "0 0 16 16" }, svg("path", { d: marks[kind] || marks.file })));
 
   function date(seconds) {
-    return seconds ? new Date(seconds * 1000).toLocaleDateString() : "";
+    return seconds ? window.KG.moment(seconds) : "";
   }
 
   /**

@@ -137,6 +137,10 @@
     return t("time.seconds", { seconds: whole });
   }
 
+  const moments = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  /** When something was, in the page's language; `seconds` since 1970. */
+  const moment = (seconds) => moments.format(new Date(seconds * 1000));
+
   /** A span of time in words that promise no more than is known: “3 to 8 minutes”. */
   function span([low, high]) {
     const [size, name, finest] = high >= 5400 ? [3600, "hours", 0.5] : high >= 60 ? [60, "minutes", 1] : [1, "seconds", 5];
@@ -232,7 +236,7 @@
   }
 
   window.KG = {
-    t, h, svg, fill, append, coded, mount, widgets, every, number, duration, span, bytes, progressBar, setProgress, copy,
+    t, h, svg, fill, append, coded, mount, widgets, every, number, duration, moment, span, bytes, progressBar, setProgress, copy,
     theme, setTheme, applyTheme, setLanguage, page, file,
   };
 })();

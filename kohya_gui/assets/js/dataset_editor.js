@@ -6,7 +6,8 @@
   const kinds = ["add", "remove", "replace", "find", "prefix", "postfix", "sort", "dedupe"];
   const split = (caption) => caption.split(",").map((one) => one.trim()).filter(Boolean);
 
-  window.KG.dataset.problemText = (code, text) => (["unreadable", "no_caption", "bad_caption", "too_long"].includes(code) ? t(`dataset.problem_${code}`) + (text ? `: ${text}` : "") : text || code);
+  /** What is wrong with a picture, in a few words; `detail` says how much. */
+  window.KG.dataset.problemText = (code, detail = "") => t(`dataset.problem_${code}`) + (detail ? `: ${detail}` : "");
 
   /** Show what changed between two texts: the same beginning and end stay plain. */
   function difference(before, after) {
@@ -33,7 +34,7 @@
     const chips = h("div.kg-chips", { role: "list", "aria-label": t("dataset.tags") });
     const add = h("input.kg-input", { type: "text", list: "kg-known-tags", placeholder: t("dataset.add_tag"), "aria-label": t("dataset.add_tag") });
     const trouble = h("div", { "aria-live": "assertive" });
-    const problems = h("div");
+    const problems = h("div.kg-problems");
     const title = h("strong.kg-picture-name");
     const out = h("button.kg-button.kg-slim", { type: "button", "data-act": "exclude", onclick: exclude });
     const node = h("div.kg-editor", { hidden: true },

@@ -93,7 +93,7 @@
     function drawFacts() {
       const option = (value, text, chosen) => h("option", { value, selected: value === chosen }, text);
       fill(problems, option("", t("dataset.all_pictures"), wish.problem),
-        Object.entries(known.problems).map(([code, n]) => option(code, `${window.KG.dataset.problemText(code, known.verdicts[code] || "").slice(0, 70)} (${n})`, wish.problem)),
+        Object.entries(known.problems).map(([code, n]) => option(code, `${window.KG.dataset.problemText(code)} (${n})`, wish.problem)),
         option(":excluded", t("dataset.state_excluded"), wish.state ? ":excluded" : ""));
       folders.hidden = known.folders.length < 2;
       fill(folders, option("*", t("dataset.all_folders"), wish.folder_in === null ? "*" : ""),

@@ -13,11 +13,9 @@
     ];
   }
 
-  const moment = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "short" });
-
   /** The name of a run as a link, and when it began. */
   function title(run) {
-    const when = moment.format(new Date(run.created * 1000));
+    const when = window.KG.moment(run.created);
     return [h("a", { href: page("runs", { run: run.id }) }, run.name), h("div.kg-faint.kg-small", {}, `${run.job ? `${run.job} · ` : ""}${when}`)];
   }
 

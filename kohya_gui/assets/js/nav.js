@@ -7,7 +7,10 @@
   window.KG.widgets.nav = ({ element, server }) => {
     const themeButton = element.querySelector("[data-theme]");
     const label = () => {
-      themeButton.textContent = `${{ auto: "◐", light: "☀", dark: "☾" }[window.KG.theme()]} ${t(`theme.${window.KG.theme()}`)}`;
+      const name = window.KG.theme();
+      themeButton.textContent = { auto: "◐", light: "☀", dark: "☾" }[name];
+      themeButton.title = `${t("theme.title")}: ${t(`theme.${name}`)}`;
+      themeButton.setAttribute("aria-label", themeButton.title);
     };
     themeButton.addEventListener("click", () => {
       window.KG.setTheme(order[(order.indexOf(window.KG.theme()) + 1) % order.length]);

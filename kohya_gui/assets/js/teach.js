@@ -130,7 +130,7 @@
         facts.starter && !list.length ? h("section.kg-card", {}, row(h("button.kg-button", { type: "button", id: "kg-teach-try", onclick: () => begin({ starter: true }) }, t("teach.try")), h("span.kg-quiet", {}, t("teach.try_why")))) : null,
         list.length ? h("section.kg-card", {}, h("h2.kg-h", {}, t("teach.go_on")), h("ul.kg-teach-projects", {}, list.map((one) => h("li", {},
           h("a", { href: page("teach", { project: one.id }) }, one.name || one.goal_title),
-          h("span.kg-quiet.kg-small", {}, ` ${one.goal_title} · ${one.step_title} · ${new Date(one.changed * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`),
+          h("span.kg-quiet.kg-small", {}, ` ${one.goal_title} · ${one.step_title} · ${window.KG.moment(one.changed)}`),
           h("button.kg-button.kg-slim", { type: "button", "aria-label": t("teach.forget_of", { name: one.name || one.goal_title }), onclick: () => forget(one) }, t("teach.forget")))))) : null);
     }
 

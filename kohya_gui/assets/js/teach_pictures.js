@@ -147,7 +147,7 @@
       pictures(rows.map((one) => one.id));
     }
 
-    const told = (troubles) => troubles.map(([code, words]) => words || code).join(" ");
+    const told = (troubles) => troubles.map(([code, detail]) => window.KG.dataset.problemText(code, detail)).join(" · ");
 
     function tile(one, tone) {
       const troubles = troublesOf(one);

@@ -78,7 +78,7 @@
       const doing = asked.state === "waiting" ? (asked.before ? t("try.before", { n: asked.before }) : t("try.soon")) : asked.loading ? t("try.loading") : t("try.done_of", { done, total });
       return h("article.kg-card", { "data-order": asked.order, "data-state": asked.state },
         h("div.kg-row.kg-between", {}, h("h2.kg-h.kg-clip", { title: asked.title }, asked.title || t("try.no_title")), h(`span.kg-tag${tags[asked.state]}`, {}, t(`try.state_${asked.state}`))),
-        h("p.kg-quiet.kg-small", {}, `${new Date(asked.created * 1000).toLocaleString()} · ${asked.base_name} · ${over ? t("try.done_of", { done, total }) : doing}`),
+        h("p.kg-quiet.kg-small", {}, `${window.KG.moment(asked.created)} · ${asked.base_name} · ${over ? t("try.done_of", { done, total }) : doing}`),
         over ? null : h("div.kg-row", {}, h("div.kg-grow-1", {}, bar), h("button.kg-button.kg-slim", { type: "button", "data-cancel": "", onclick: (e) => { e.currentTarget.disabled = true; server.try_cancel(placed).then(lookNow); } }, t("common.cancel"))),
         asked.problems.length ? h("div.kg-note.kg-bad", { role: "alert" }, h("ul", {}, asked.problems.map((one) => h("li", {}, one.text, one.hint ? ` → ${one.hint}` : "")))) : null,
         over && done < total && asked.state !== "failed" ? h("div.kg-note.kg-warn", {}, h("p", {}, t("try.some_missing", { n: total - done })), h("button.kg-button.kg-slim", { type: "button", "data-rest": "", onclick: () => again(placed, false) }, t("try.paint_rest"))) : null,

@@ -163,7 +163,7 @@ def test_what_the_doctor_found_stands_at_the_pictures(tab: Tab) -> None:
     finding = Finding("blurred", "doubtful", "One picture is blurred.", (path,))
     tab.place.path.mkdir(parents=True)
     tab.place.doctor.write_text(Report(str(tab.folder), 3, "x", (finding,)).to_json())
-    assert tab.look()["facts"]["verdicts"] == {"blurred": "One picture is blurred."}
+    assert tab.look()["facts"]["problems"]["blurred"] == 1
     assert tab.names(problem="blurred") == ["b.png"]
 
 
