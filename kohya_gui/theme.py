@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final
 
+from kohya_gui.delivery import asset
 from kohya_gui.quick_gradio import gr
 
 FONT: Final = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica", "sans-serif"]
@@ -20,6 +23,7 @@ _VARIABLES: Final = {
     "border_color_primary": "line",
     "border_color_accent": "accent",
     "color_accent_soft": "accent-soft",
+    "panel_background_fill": "card",
     "block_label_text_color": "text",
     "block_title_text_color": "text",
     "block_info_text_color": "quiet",
@@ -63,8 +67,28 @@ def make_theme() -> gr.themes.Base:
         radius_size=gr.themes.sizes.radius_md,
         spacing_size=gr.themes.sizes.spacing_md,
     )
-    values = {name: f"var(--kg-{ours})" for name, ours in _VARIABLES.items()} | _PLAIN
-    dark = {f"{name}_dark": value for name, value in values.items()}
+    light, dark = (_values(colours) for colours in _colours(asset("app.css")))
     return theme.set(
-        color_accent="var(--kg-accent)", block_title_text_weight="600", **values, **dark
+        color_accent=light["input_border_color_focus"],
+        block_title_text_weight="600",
+        **light,
+        **{f"{name}_dark": value for name, value in dark.items()},
     )
+
+
+def _values(colours: Mapping[str, str]) -> dict[str, str]:
+    """Return Gradio's variables. Its login page comes without our styles, so each names its colour,
+    too."""
+    ours = {name: f"var(--kg-{of}, {colours[of]})" for name, of in _VARIABLES.items()}
+    return ours | _PLAIN
+
+
+def _colours(styles: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return our colours by name, the light ones and the dark ones."""
+    light, dark = (
+        dict(re.findall(r"--kg-([\w-]+): ([^;]+);", block))
+        for block in re.findall(r"^(?::root|\.dark) \{(.*?)^\}", styles, re.DOTALL | re.MULTILINE)[
+            :2
+        ]
+    )
+    return light, {**light, **dark}
