@@ -60,11 +60,11 @@ _DEEPSPEED: Final = {
 _ROWS: Final[list[Later]] = [
     # what this program does in its own way
     *_needless("models are read straight into place anyway", "disable_mmap_load_safetensors"),
-    *_needless("memory is looked after without it", "lowram", "highvram"),
+    *_needless("memory is looked after without it", "lowram", "highvram", "lowvram"),
     *_needless("the tokenizers come with the program", "tokenizer_cache_dir"),
     *_needless("a cache entry is found by its content, so none can be stale", "skip_cache_check"),
     *_needless("sizes and captions are remembered in the cache folder anyway", "cache_info"),
-    *_needless("sd-scripts does not use it either", "no_token_padding"),
+    *_needless("sd-scripts does not use it either", "no_token_padding", "noise_offset_type"),
     *_needless("safetensors is the usual format; see save_model_as", "use_safetensors"),
     *_needless(
         "the whole log is in the run's folder",

@@ -19,6 +19,12 @@ from sd_scripts.options.types import UnfitError, clean_pairs
 
 _TORCH_SCHEDULERS = "torch.optim.lr_scheduler."
 _OPTIMIZER_FLAGS = {"use_8bit_adam": "AdamW8bit", "use_lion_optimizer": "Lion"}
+_STRAY_ARGUMENTS = (
+    "loraplus_lr_ratio",
+    "loraplus_unet_lr_ratio",
+    "loraplus_text_encoder_lr_ratio",
+)
+"""Arguments of networks that kohya_ss writes beside network_args, too."""
 
 
 class Translation:
@@ -32,6 +38,7 @@ class Translation:
         self._optimizer_flags()
         self._adafactor_course()
         self._dotted_names()
+        self._stray_arguments()
         self._carried_options()
 
     def _same(self, name: str, one: object, other: object) -> bool:
@@ -99,6 +106,29 @@ class Translation:
         if isinstance(course, str):
             self.values["lr_scheduler_type"] = course.strip().removeprefix(_TORCH_SCHEDULERS)
 
+    def _stray_arguments(self) -> None:
+        if "network_args" not in self._specs:
+            return
+        for name in _STRAY_ARGUMENTS:
+            value = self.values.pop(name, None)
+            try:
+                pairs = clean_pairs(self.values.get("network_args") or ())
+            except UnfitError:
+                continue
+            there = dict(map(split_pair, pairs)).get(name)
+            if is_empty(value):
+                continue
+            if there is None:
+                self.values["network_args"] = (*pairs, f"{name}={value}")
+            elif parse_value(there) != (parse_value(value) if isinstance(value, str) else value):
+                self.problems.append(
+                    Problem(
+                        f"network_args says {there}, {name} says {shown(value)}",
+                        f"{name}, network_args",
+                        f"keep {name} and take network_args out",
+                    )
+                )
+
     def _carried_options(self) -> None:
         carried = carried_options(self._specs)
         for carrier, names in carried.items():
@@ -127,4 +157,5 @@ def carried_options(specs: Mapping[str, OptionSpec]) -> dict[str, list[str]]:
 
 def old_names(specs: Mapping[str, OptionSpec]) -> Collection[str]:
     """Every name that is translated."""
-    return {old for spec in specs.values() for old in spec.old_names} | set(_OPTIMIZER_FLAGS)
+    old = {old for spec in specs.values() for old in spec.old_names}
+    return old | {*_OPTIMIZER_FLAGS, *_STRAY_ARGUMENTS}

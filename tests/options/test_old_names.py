@@ -28,6 +28,13 @@ from tests.options.support import errors, job, only_error, problems
         ({"network_args": ["conv_dim=4"]}, "conv_dim", 4),
         ({"network_args": ["conv_dim=4"], "conv_dim": 4}, "conv_dim", 4),
         ({"network_args": ["conv_dim=None"]}, "conv_dim", None),
+        ({"loraplus_lr_ratio": 16}, "network_args", ("loraplus_lr_ratio=16",)),
+        (
+            {"loraplus_lr_ratio": "16", "network_args": ["loraplus_lr_ratio=16.0", "conv_dim=4"]},
+            "network_args",
+            ("loraplus_lr_ratio=16.0",),
+        ),
+        ({"loraplus_unet_lr_ratio": ""}, "network_args", ()),
     ],
 )
 def test_an_old_name_is_read(old: dict[str, object], name: str, value: object) -> None:
@@ -45,6 +52,10 @@ def test_an_old_name_is_read(old: dict[str, object], name: str, value: object) -
         ({"use_8bit_adam": True, "use_lion_optimizer": True}, "optimizer_type, use_lion_optimizer"),
         ({"use_8bit_adam": "maybe"}, "use_8bit_adam"),
         ({"network_args": ["conv_dim=4"], "conv_dim": 8}, "conv_dim, network_args"),
+        (
+            {"loraplus_lr_ratio": 16, "network_args": ["loraplus_lr_ratio=8"]},
+            "loraplus_lr_ratio, network_args",
+        ),
     ],
 )
 def test_a_contradiction_is_told(values: dict[str, object], option: str) -> None:

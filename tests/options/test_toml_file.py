@@ -50,6 +50,9 @@ network_args = [ "conv_dim=8", "conv_alpha=4",]
 network_dim = 32
 network_module = "networks.lora"
 network_train_unet_only = false
+loraplus_lr_ratio = 4
+lowvram = true
+noise_offset_type = "Original"
 noise_offset_random_strength = false
 optimizer_args = [ "weight_decay=0.1",]
 optimizer_type = "AdamW8bit"
@@ -82,7 +85,7 @@ def test_a_file_of_the_kohya_gui_is_read() -> None:
         "network_alpha": 16.0,
         "conv_dim": 8,
         "conv_alpha": 4.0,
-        "network_args": (),
+        "network_args": ("loraplus_lr_ratio=4",),
         "text_encoder_lr": (5e-5, 5e-5),
         "resolution": (1024, 1024),
         "lr_warmup_steps": 160,
@@ -99,7 +102,8 @@ def test_a_file_of_the_kohya_gui_is_read() -> None:
         for problem in check_values(TrainNetworkJob, read_toml(text))
         if problem.severity == "warning"
     }
-    assert warned == {"epoch", "sample_prompts, sample_every_n_epochs"}
+    passed_over = {"epoch", "lowvram", "noise_offset_type"}
+    assert warned == {*passed_over, "sample_prompts, sample_every_n_epochs"}
 
 
 def test_what_would_be_lost_of_such_a_file_is_named() -> None:
