@@ -14,12 +14,13 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kohya_gui.route_path import route_path
 
 OWN_FOLDER: Final = "/kg"
 KEEP: Final = "public, max-age=31536000, immutable"
@@ -50,7 +51,7 @@ class KeptFiles:
             await self._app(scope, receive, send)
             return
         packed = "gzip" in Headers(scope=scope).get("accept-encoding", "")
-        key = (get_route_path(scope), packed)
+        key = (route_path(scope), packed)
         if key not in self._known:
             # Whole, whatever part of it this request wants.
             found = await _answer(self._app, {**scope, "headers": []}, receive)
@@ -63,7 +64,7 @@ class KeptFiles:
 
 def _is_kept(scope: Scope) -> bool:
     plain = scope["type"] == "http" and scope["method"] == "GET"
-    return plain and _KEPT.fullmatch(get_route_path(scope)) is not None
+    return plain and _KEPT.fullmatch(route_path(scope)) is not None
 
 
 async def _answer(app: ASGIApp, scope: Scope, receive: Receive) -> Response:

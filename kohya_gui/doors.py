@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from starlette._utils import get_route_path
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kohya_gui.route_path import route_path
 
 LARGEST_BODY: Final = 32 * 2**20
 """A painted mask of a very large picture is the largest thing that a page sends."""
@@ -55,7 +56,7 @@ class Doors:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if not self.is_open(get_route_path(scope)):
+        if not self.is_open(route_path(scope)):
             await PlainTextResponse("Not found.", 404)(scope, receive, send)
             return
         if _told_length(scope) > LARGEST_BODY:

@@ -9,10 +9,11 @@ from collections import OrderedDict
 from threading import Lock
 from typing import Final
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kohya_gui.route_path import route_path
 
 MAX_FAILURES: Final = 10
 MAX_FAILURES_OF_ALL: Final = 200
@@ -81,7 +82,7 @@ class LoginLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what the login form refuses; answer 429 to a place that has to wait."""
         is_login = scope["type"] == "http" and scope["method"] == "POST"
-        if not is_login or get_route_path(scope).rstrip("/") != "/login":
+        if not is_login or route_path(scope).rstrip("/") != "/login":
             await self._app(scope, receive, send)
             return
         client = client_of(scope)

@@ -6,13 +6,13 @@ from html import escape
 from string import Template
 from typing import Final
 
-from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kohya_gui.delivery import asset
 from kohya_gui.locales.speaking import SpokenTexts
+from kohya_gui.route_path import route_path
 
 PROGRAMS: Final = ("/api/", "/gradio_api/")
 """Addresses for programs: what is not there is told in JSON."""
@@ -41,7 +41,7 @@ class NotFoundPage:
 
         await self._app(scope, receive, look)
         if is_missing:
-            page = not_found_page(self._text, get_route_path(scope))
+            page = not_found_page(self._text, route_path(scope))
             await HTMLResponse(page, 404)(scope, receive, send)
 
 
@@ -49,7 +49,7 @@ def _opens_a_page(scope: Scope) -> bool:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return False
     wants = "text/html" in Headers(scope=scope).get("accept", "")
-    return wants and not get_route_path(scope).startswith(PROGRAMS)
+    return wants and not route_path(scope).startswith(PROGRAMS)
 
 
 def not_found_page(text: SpokenTexts, path: str) -> str:
