@@ -17,6 +17,7 @@ from typing import Final
 from starlette.middleware import Middleware
 
 from kohya_gui.arguments import Arguments
+from kohya_gui.calls import Calls
 from kohya_gui.context import Context, make_context
 from kohya_gui.delivery import OWN_FOLDER, KeptFiles, OwnScript, asset
 from kohya_gui.doors import Doors
@@ -163,6 +164,12 @@ def launch(
                 Middleware(NotFoundPage, text=context.text),
                 Middleware(Doors, ours=addresses()),
                 Middleware(LoginLimit, attempts=attempts),
+                Middleware(
+                    Calls,
+                    blocks=blocks,
+                    text=context.text,
+                    has_login=arguments.login is not None,
+                ),
             ],
             "routes": [script.route(), *rest_routes(context, arguments.login, attempts)],
         },

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from kohya_gui.browse import Browser
 from kohya_gui.checks import Checks
 from kohya_gui.forms.drafts import Drafts
 from kohya_gui.forms.scans import Scans
@@ -57,6 +58,12 @@ class Context:
     def settings(self) -> Settings:
         """Return the settings as they are on the disk now."""
         return load_settings(self.workspace)[0]
+
+    def browser(self) -> Browser:
+        """Return what looks into folders that may be seen: those of the settings, or the user's
+        own; and always the workspace."""
+        declared = [Path(root) for root in self.settings().roots]
+        return Browser([*(declared or [Path.home()]), self.workspace.path])
 
     def language(self) -> str:
         """Return the language for those who chose none: the flag's, else the setting's."""

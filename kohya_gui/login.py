@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Final
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -126,6 +127,14 @@ def is_secure(scope: Scope) -> bool:
     """Tell whether the browser's connection is secure, here or at a proxy before us."""
     forwarded = Headers(scope=scope).get("x-forwarded-proto", "")
     return "https" in (scope.get("scheme"), forwarded.split(",")[0].strip().lower())
+
+
+def has_session(request: Request) -> bool:
+    """Tell whether the page's login was done in this browser: Gradio's cookies and its list."""
+    app = request.app
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    tokens = [request.cookies.get(name) for name in names]
+    return any(token is not None and token in app.tokens for token in tokens)
 
 
 def client_of(scope: Scope) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from kohya_gui.calls import refuse_values
 from kohya_gui.locales.speaking import SpokenTexts
 from kohya_gui.quick_gradio import gr
 
@@ -45,6 +46,21 @@ class SpokenBlocks(gr.Blocks):
         Gradio asks for it twice when the last page is built, and twice before it serves them.
         """
         return super().get_config_file() if self.complete else {}
+
+    async def preprocess_data(
+        self,
+        block_fn: BlockFunction,
+        inputs: list[Any],
+        state: SessionState | None,
+        explicit_call: bool = False,
+    ) -> list[Any]:
+        """Return what an event is given; what a control cannot be is refused, and no fault."""
+        try:
+            given = await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except (gr.Error, ValueError, TypeError, AttributeError, LookupError, OverflowError) as bad:
+            refuse_values()
+            raise gr.Error("not a value of this control", print_exception=False) from bad
+        return list(given)
 
     async def postprocess_data(
         self, block_fn: BlockFunction, predictions: Any, state: SessionState | None

@@ -166,6 +166,8 @@ class CaptionLive:
             files, CaptionFileOptions
         ):
             return ()
+        if not folder.train_data_dir:  # what stands there is no path, which is told already
+            return ()
         insight.data = self._scans.look(
             _key(insight), lambda progress: _look_at_folder(folder, files, progress)
         )

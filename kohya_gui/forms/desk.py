@@ -75,7 +75,7 @@ class Desk:
             "sweep": lambda draft, data: self.sweep.start(draft, self._request),
             "begin_with": lambda draft, data: self._begin_with(draft),
             "begin_plain": lambda draft, data: self._begin_with(None),
-            "import": lambda draft, data: tell_import(data, self.job_type, self._text),
+            "import": self._tell_import,
             **self.own_presets.actions,
         }
         self.presets: dict[str, Preset] = {preset.id: preset for preset in presets_of(job_type)}
@@ -127,9 +127,10 @@ class Desk:
         key = "form.begins_plain" if draft is None else "form.begins_own"
         return {"state": "said", "text": self._text(key)}
 
-    def draft_of(self, raw: Mapping[str, object], prompts: str) -> Draft:
+    def draft_of(self, raw: Mapping[str, object], prompts: object) -> Draft:
         """Return what stands in a form as a draft."""
-        return Draft(self.job_type.name, only_changed(self.job_type, raw), prompts)
+        typed = prompts if isinstance(prompts, str) else ""
+        return Draft(self.job_type.name, only_changed(self.job_type, raw), typed)
 
     def keep(self, draft_id: str, draft: Draft) -> str | None:
         """Write a draft down; return why that failed, if it did."""
@@ -180,11 +181,11 @@ class Desk:
                 notice = self._text("form.preset_applied", title=title)
                 return apply_preset(preset, draft), notice, ()
             case "open_text" | "open_file":
-                return self._open(Opening.of(data))
+                return self._open(Opening.of(data, self._context.browser()))
             case "revert":
                 before = self.load(str(data.get("draft") or ""))
                 return before or draft, self._text("form.reverted"), ()
-        raise AssertionError(f"unknown change {what!r}")
+        raise UserError(self._text("calls.not_understood"))
 
     def all_presets(self) -> tuple[Preset, ...]:
         """Return the presets that ship, and the user's own."""
@@ -223,7 +224,9 @@ class Desk:
     def act(self, what: str, data: Mapping[str, object], draft: Draft) -> dict[str, Any]:
         """Do something with the form and return what the page shows of it."""
         try:
-            return self._actions[what](draft, data)
+            if (action := self._actions.get(what)) is None:
+                raise UserError(self._text("calls.not_understood"))
+            return action(draft, data)
         except UserError as error:
             raw = full_raw(draft)
             return {
@@ -239,6 +242,10 @@ class Desk:
         if prepared.problems:
             raise UserError.of(prepared.problems)
         return prepared, job_from_values(self.job_type, prepared.values)
+
+    def _tell_import(self, draft: Draft, data: Mapping[str, object]) -> dict[str, Any]:
+        opening = Opening.of(data, self._context.browser())
+        return tell_import(opening, self.job_type, self._text)
 
     @property
     def _processes(self) -> Processes:

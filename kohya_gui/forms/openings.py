@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kohya_gui.browse import Browser
 from kohya_gui.importers.opening import foreign_report, is_json, report_of_json
 from kohya_gui.importers.report import Report
 from kohya_gui.locales import Texts
@@ -25,10 +26,10 @@ class Opening:
     path: Path | None
 
     @classmethod
-    def of(cls, data: Mapping[str, object]) -> Opening:
-        """Read what the page's script sends."""
+    def of(cls, data: Mapping[str, object], browser: Browser) -> Opening:
+        """Read what the page's script sends. Raises `UserError` for a file that may not be seen."""
         if data.get("file"):
-            path = Path(str(data["file"]))
+            path = browser.resolve(str(data["file"]))
             return cls(path.name, "", path)
         return cls(str(data.get("source") or "config"), str(data.get("text") or ""), None)
 
@@ -39,9 +40,8 @@ class Opening:
         return report_of_json(self.text, self.source) if is_json(self.text) else None
 
 
-def tell_import(data: Mapping[str, object], job_type: type[Job], text: Texts) -> dict[str, Any]:
+def tell_import(opening: Opening, job_type: type[Job], text: Texts) -> dict[str, Any]:
     """Tell what becomes of somebody's old settings, before the form is filled with them."""
-    opening = Opening.of(data)
     try:
         report = opening.report()
     except UserError as error:

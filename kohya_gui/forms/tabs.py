@@ -22,9 +22,9 @@ class Tab:
     writer: str
 
     @classmethod
-    def of(cls, mark: str) -> Tab:
+    def of(cls, mark: object) -> Tab:
         """Read what the page sends along with every event."""
-        draft_id, _, writer = mark.partition(":")
+        draft_id, _, writer = (mark if isinstance(mark, str) else "").partition(":")
         return cls(draft_id, writer)
 
     @property

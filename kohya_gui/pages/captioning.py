@@ -7,13 +7,11 @@ from html import escape
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from kohya_gui.browse import Browser
 from kohya_gui.caption_results import CaptionResults
 from kohya_gui.context import Context
 from kohya_gui.forms.caption_live import CaptionLive
 from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.preparation import prepare
-from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.pages.training import TrainingPage
 from kohya_gui.thumbnails import Thumbnails
@@ -117,7 +115,7 @@ class CaptioningPage(TrainingPage):
 
         Raises `UserError` when the folder itself is outside of that.
         """
-        browser = Browser(browse_roots(self._context))
+        browser = self._context.browser()
         folder = prepare(draft, self._context.workspace).values.get("train_data_dir")
         if isinstance(folder, str) and folder:
             browser.resolve(folder)

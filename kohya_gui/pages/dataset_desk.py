@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kohya_gui.browse import Browser
 from kohya_gui.context import Context
 from kohya_gui.datasets.places import DatasetPlace, place_of
 from kohya_gui.forms.preparation import whole_path
-from kohya_gui.pages.folders import browse_roots
 from kohya_gui.quick_gradio import gr
 from sd_scripts.dataset.caption_files import CAPTION_SUFFIXES
 from sd_scripts.dataset.listing import list_folder
@@ -38,7 +36,7 @@ class DatasetDesk:
         wanted = folder.strip()
         if not wanted:
             raise UserError("No folder was chosen.", hint="Choose the folder of your pictures.")
-        browser = Browser(browse_roots(self.context))
+        browser = self.context.browser()
         real = browser.resolve(whole_path(wanted, self.context.workspace))
         try:
             if not real.exists():

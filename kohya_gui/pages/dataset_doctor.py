@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from kohya_gui.browse import Browser
 from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.dataset_jobs import (
@@ -19,7 +18,6 @@ from kohya_gui.pages.dataset_jobs import (
     start_job,
     stop_job,
 )
-from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
 from kohya_gui.reasons import told_of
 from kohya_gui.thumbnails import Thumbnails
@@ -162,7 +160,7 @@ class DatasetDoctor:
         """Return small copies of a finding's pictures, by number; `later` are still to be made."""
         folder = self._folder(data)
         names, wanted = self._finding(folder, data).pictures, data.get("pictures")
-        browser = Browser(browse_roots(self._context))
+        browser = self._context.browser()
         pictures: dict[int, Path] = {}
         for one in (wanted if isinstance(wanted, list) else [])[:MAX_SMALL]:
             if isinstance(one, int) and 0 <= one < len(names):

@@ -24,6 +24,7 @@ from sd_scripts.options.jobs import Job
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.toml_file import job_to_toml
 from sd_scripts.options.values import job_from_values
+from sd_scripts.runs.folder import RunFolder
 
 DEVICE: Final = "pictures"
 """Such jobs need no graphics card: they do not wait for a training, only for each other."""
@@ -127,6 +128,13 @@ def job_state(context: Context, data: Mapping[str, Any]) -> Answer:
         "total": status.phase_total,
         "problems": [told_row(one) for one in status.problems],
     }
+
+
+def ended_run(context: Context, data: Mapping[str, Any], state: Answer) -> RunFolder | None:
+    """Return the run whose `job_state` this is, once it is over; None while it waits or works."""
+    if state.get("active", True):
+        return None
+    return context.store.get(str(data.get("run") or ""))
 
 
 def stop_job(context: Context, data: Mapping[str, Any]) -> Answer:

@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kohya_gui.browse import Browser
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Refused, Submitted
 from kohya_gui.pages.dataset_desk import DatasetDesk
-from kohya_gui.pages.folders import browse_roots, folder_lister
+from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import widget
 from kohya_gui.reasons import reason, told_line
 from kohya_gui.thumbnails import DECODING, Thumbnails
@@ -215,7 +214,7 @@ class DatasetMasks:
         """
         folder = self._desk.resolve(_given(request, "folder"))
         wanted = _given(request, "masks") or str(folder.with_name(f"{folder.name}_masks"))
-        browser = Browser(browse_roots(self._context))
+        browser = self._context.browser()
         masks = browser.resolve(whole_path(wanted, self._context.workspace))
         if masks == folder or folder in masks.parents:
             raise self._among_pictures()
@@ -223,7 +222,7 @@ class DatasetMasks:
 
     def _pictures(self, folder: Path, places: MaskPlaces) -> tuple[list[Path], dict[Path, Path]]:
         """Return the pictures that may be read, and those among them whose mask is another's."""
-        browser = Browser(browse_roots(self._context))
+        browser = self._context.browser()
         found = (one.path for one in find_pictures(folder, ".png", recursive=True).pictures)
         pictures = [one for one in found if not one.is_symlink() or browser.allowed(one)]
         return pictures, places.shared(pictures)
@@ -247,7 +246,7 @@ class DatasetMasks:
                 hint=self._context.text("dataset.mask_shared_hint"),
             )
         mask, path = places.find(picture), places.path(picture)
-        browser = Browser(browse_roots(self._context))
+        browser = self._context.browser()
         for place in (path, *([mask] if mask else [])):
             if browser.resolve(place).is_relative_to(folder):
                 raise self._among_pictures()

@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from kohya_gui.browse import Browser
 from kohya_gui.datasets.captions import Written
 from kohya_gui.datasets.changing import draft_edit, write_draft
 from kohya_gui.datasets.desks import RESOLUTIONS, TOKEN_LIMITS, OpenDataset, OpenDatasets
@@ -17,7 +16,6 @@ from kohya_gui.datasets.scan import DatasetScan, Picture
 from kohya_gui.datasets.table import Table, Wish
 from kohya_gui.locales.speaking import told
 from kohya_gui.pages.dataset_desk import DatasetDesk
-from kohya_gui.pages.folders import browse_roots
 from kohya_gui.pages.shell import widget
 from kohya_gui.reasons import first_problem, told_row
 from sd_scripts.dataset.pictures import shown
@@ -94,7 +92,7 @@ class PictureAnswers:
         the grid too: notes, problems, folders, settings.
         """
         folder, dataset = self._dataset(data)
-        browser = Browser(browse_roots(self._desk.context))
+        browser = self._desk.context.browser()
         scan = self._open.look(folder, browser, again=bool(data.get("again")))
         if scan.state == "failed":
             raise UserError.of(scan.problems)
@@ -237,7 +235,7 @@ class PictureAnswers:
 
     def _table(self, data: Mapping[str, Any]) -> tuple[Table, OpenDataset]:
         folder, dataset = self._dataset(data)
-        scan = self._open.look(folder, Browser(browse_roots(self._desk.context)))
+        scan = self._open.look(folder, self._desk.context.browser())
         if not isinstance(scan.found, DatasetScan):
             raise UserError(self._text("dataset.not_read_yet"))
         return dataset.table(scan.found)[0], dataset

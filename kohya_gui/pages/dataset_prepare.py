@@ -9,6 +9,7 @@ from typing import Any, Final
 from kohya_gui.pages.dataset_desk import DatasetDesk
 from kohya_gui.pages.dataset_jobs import (
     Answer,
+    ended_run,
     fields_of,
     in_words,
     job_state,
@@ -71,8 +72,8 @@ class DatasetPrepare:
     def prepare_state(self, data: Mapping[str, Any]) -> Answer:
         """Return how the job stands; once it is planned, what is made of which picture."""
         answer = job_state(self._context, data)
-        run = self._context.store.get(str(data.get("run") or ""))
-        if run is not None and not answer["active"] and (run.output / PLAN_NAME).is_file():
+        run = ended_run(self._context, data, answer)
+        if run is not None and (run.output / PLAN_NAME).is_file():
             plan = json.loads((run.output / PLAN_NAME).read_text("ascii"))
             answer["folders"] = plan["folders"]
             answer["count"] = len(plan["pictures"])

@@ -14,20 +14,13 @@ from kohya_gui.reasons import first_problem, told_row
 from sd_scripts.errors import UserError
 
 
-def browse_roots(context: Context) -> tuple[Path, ...]:
-    """Return the folders that may be looked into: those of the settings, or the user's own; and
-    always the workspace."""
-    declared = [Path(root) for root in context.settings().roots]
-    return (*(declared or [Path.home()]), context.workspace.path)
-
-
 def folder_lister(context: Context) -> Callable[[object], dict[str, Any]]:
     """Return the function that the chooser's script calls with `{"folder": …, "wants": …}`."""
 
     def list_folder(request: object = None) -> dict[str, Any]:
         data = request if isinstance(request, Mapping) else {}
         wanted = str(data.get("folder") or "").strip()
-        browser = Browser(browse_roots(context))
+        browser = context.browser()
         places = [{"name": _short(root, context), "folder": str(root)} for root in browser.roots]
         if not wanted:
             return {**_listing(_start(browser)), "places": places}

@@ -271,9 +271,10 @@ def keep_settings(context: Context, values: dict[str, Any], before: str = "") ->
     changed in the page stays as others have set it meanwhile, and of what both have changed
     nothing is written but told."""
     text = context.text
-    bad = [root for root in values["roots"] if not Path(root).expanduser().is_dir()]
+    bad = [root for root in values["roots"] if not _is_folder(root)]
     if bad:
-        return _said("kg-bad", text("settings.bad_root", folder=", ".join(bad)))
+        shown = ", ".join(root if len(root) < 300 else f"{root[:300]}…" for root in bad)
+        return _said("kg-bad", text("settings.bad_root", folder=shown))
     if values.get("webhook") and wrong_address(values["webhook"]):
         return _said("kg-bad", text("settings.webhook_wrong"))
     values["roots"] = [str(Path(root).expanduser().absolute()) for root in values["roots"]]
@@ -297,6 +298,13 @@ def keep_settings(context: Context, values: dict[str, Any], before: str = "") ->
     except (UserError, OSError) as error:
         return _said("kg-bad", text("settings.not_saved", reason=reason(error)))
     return _said("kg-good", text("settings.saved"), new, new)
+
+
+def _is_folder(root: str) -> bool:
+    try:
+        return Path(root).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # no name that a system takes, nobody's home
+        return False
 
 
 _LABELS: Final = {"processes": "cards"}

@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from kohya_gui.browse import Browser
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.jobs.lanes import ANY
 from kohya_gui.jobs.store import RunSummary
 from kohya_gui.pages.dataset_jobs import (
     Answer,
+    ended_run,
     fields_of,
     in_words,
     job_state,
     start_job,
     stop_job,
 )
-from kohya_gui.pages.folders import browse_roots, folder_lister
+from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import widget
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.trying.sources import offer_of
@@ -72,7 +72,7 @@ class ToolJobs:
         if not given:
             raise UserError(self._context.text("tools.no_file"))
         path = Path(whole_path(given, self._context.workspace))
-        model = Browser(browse_roots(self._context)).resolve(path)
+        model = self._context.browser().resolve(path)
         name = self._context.text("run_name.ranks", name=model.stem)
         return start_job(self._context, SliceDyloraJob, typed, {"model": str(model)}, name)
 
@@ -80,8 +80,8 @@ class ToolJobs:
     def slice_state(self, data: Mapping[str, Any]) -> Answer:
         """Return how the job stands; once it ended, the files it made."""
         answer = job_state(self._context, data)
-        run = self._context.store.get(str(data.get("run") or ""))
-        if run is not None and not answer["active"] and run.output.is_dir():
+        run = ended_run(self._context, data, answer)
+        if run is not None and run.output.is_dir():
             files = sorted(run.output.glob("*.*"))
             answer["files"] = [
                 {"name": one.name, "path": str(one), "bytes": one.stat().st_size} for one in files
@@ -122,8 +122,8 @@ class ToolJobs:
     def rank_state(self, data: Mapping[str, Any]) -> Answer:
         """Return how the job stands; once it ended, the pictures whose captions help least."""
         answer = job_state(self._context, data)
-        run = self._context.store.get(str(data.get("run") or ""))
-        if run is not None and not answer["active"] and (run.output / _LOSSES).is_file():
+        run = ended_run(self._context, data, answer)
+        if run is not None and (run.output / _LOSSES).is_file():
             ranked = json.loads((run.output / _LOSSES).read_text("ascii"))
             ranked.sort(key=lambda one: one["caption_gain"])
             answer["count"] = len(ranked)
@@ -138,7 +138,7 @@ class ToolJobs:
 
     def _picture(self, one: Mapping[str, Any]) -> dict[str, Any]:
         path = Path(one["path"])
-        seen = Browser(browse_roots(self._context)).allowed(path) is not None
+        seen = self._context.browser().allowed(path) is not None
         small = self._thumbnails.make(path) if seen else None
         return {
             "name": path.name.encode("utf-8", "replace").decode("utf-8"),

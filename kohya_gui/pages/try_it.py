@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from kohya_gui.browse import Browser
 from kohya_gui.context import Context
 from kohya_gui.forms.preparation import whole_path
 from kohya_gui.forms.starter import starter_is_there
 from kohya_gui.jobs.try_worker import DeviceInUse, OrderView, Placed
-from kohya_gui.pages.folders import browse_roots, folder_lister
+from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.reasons import reason, told_line, told_row
 from kohya_gui.thumbnails import Thumbnails
@@ -269,7 +268,7 @@ class TryPage:
 
     def _allowed(self, path: str) -> bool:
         own = starter_is_there() and path == str(STARTER_MODEL)
-        if own or Browser(browse_roots(self._context)).allowed(path) is not None:
+        if own or self._context.browser().allowed(path) is not None:
             return True
         # What the program's own runs started from or have written may be tried wherever it is.
         offers = recent_runs(self._context.store)

@@ -8,7 +8,7 @@ import binascii
 from starlette.requests import Request
 
 from kohya_gui.arguments import Login
-from kohya_gui.login import WAIT_WORDS, Attempts, client_of
+from kohya_gui.login import WAIT_WORDS, Attempts, client_of, has_session
 from kohya_gui.rest.answers import refusal
 
 
@@ -21,7 +21,7 @@ class Access:
 
     def check(self, request: Request) -> None:
         """Raise `Refused` for a request that may not come in."""
-        if self._login is None or _has_session(request):
+        if self._login is None or has_session(request):
             return
         client = client_of(request.scope)
         if not self._attempts.begin(client):
@@ -36,14 +36,6 @@ class Access:
         if not is_right:
             hint = "They are those that the GUI was started with."
             raise refusal(401, "Name or password is wrong.", hint=hint)
-
-
-def _has_session(request: Request) -> bool:
-    """Tell whether the page's login was done in this browser: Gradio's cookies and its list."""
-    app = request.app
-    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-    tokens = [request.cookies.get(name) for name in names]
-    return any(token is not None and token in app.tokens for token in tokens)
 
 
 def _basic(header: str) -> tuple[str, str] | None:

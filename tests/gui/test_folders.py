@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kohya_gui.context import Context
-from kohya_gui.pages.folders import browse_roots, folder_lister
+from kohya_gui.pages.folders import folder_lister
 from kohya_gui.pages.settings import keep_settings
 from kohya_gui.settings import load_settings
 
@@ -78,7 +78,7 @@ def test_an_unfit_request_begins_at_the_start(lister: Lister, files: Path, wish:
 
 
 def test_without_a_setting_the_users_own_folder_is_open(context: Context) -> None:
-    assert browse_roots(context) == (Path.home(), context.workspace.path)
+    assert context.browser().roots == (Path.home(), context.workspace.path)
 
 
 def test_settings_are_kept_and_others_stay(context: Context, files: Path) -> None:

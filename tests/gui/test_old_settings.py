@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kohya_gui.context import Context
 from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
+from kohya_gui.settings import Settings, save_settings
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
 from tests.importers.test_opening import header_text, write_lora
@@ -29,7 +31,8 @@ EMPTY = Draft("train_network")
 
 
 @pytest.fixture
-def desk(context: Context) -> Desk:
+def desk(context: Context, tmp_path: Path) -> Desk:
+    save_settings(context.workspace, Settings(roots=(str(tmp_path),)))
     return Desk(context, TrainNetworkJob)
 
 
@@ -60,6 +63,18 @@ def test_the_form_is_filled_even_if_the_model_is_still_to_be_chosen(desk: Desk) 
     }
     assert draft.prompts == "a cat --d 1\na dog"
     assert (notice, problems) == ("old.json was opened.", ())
+
+
+def test_files_that_the_page_may_not_look_into_are_not_opened(desk: Desk) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as elsewhere:
+        elsewhere.write("network_dim = 77\nsecret = 'canary'\n")
+        elsewhere.flush()
+        for ask in ({"file": elsewhere.name}, {"file": "a\x00b"}, {"file": "~nobody/x"}):
+            told = desk.act("import", ask, EMPTY)
+            assert "may look into" in told["problems"][0]["message"]
+            with pytest.raises(UserError, match="may look into"):
+                desk.alter("open_file", ask, EMPTY)
+            assert "canary" not in repr(told)
 
 
 def test_files_on_the_server_are_opened_likewise(desk: Desk, tmp_path: Path) -> None:

@@ -164,10 +164,12 @@ def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
         for _ in range(size // 2**20):
             yield b" " * 2**20
 
+    path, kind = "/gradio_api/component_server", {"Content-Type": "application/json"}
+
     def answered(content: bytes | Iterator[bytes]) -> int:
         try:
             with served.client() as client:
-                return client.post("/gradio_api/component_server", content=content).status_code
+                return client.post(path, content=content, headers=kind).status_code
         except httpx.TransportError:  # it hung up before all was sent
             return 413
 

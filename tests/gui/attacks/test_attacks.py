@@ -4,9 +4,7 @@ from outside comes out, nothing is run, nobody else is asked, no fault of ours a
 from __future__ import annotations
 
 import base64
-import socket
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
@@ -17,99 +15,10 @@ from kohya_gui.forms.desk import Desk
 from kohya_gui.guided import uploads
 from kohya_gui.jobs.notify import post
 from kohya_gui.rest.routes import PREFIX, addresses
-from kohya_gui.settings import Settings, save_settings
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.runs.folder import RunFolder
+from tests.gui.attacks.evils import CONTENT, NAME, evils, functions, said
 from tests.gui.test_server import Served
-from tests.support.pages import add_sample, make_run
-
-CONTENT: Final = "canary-content"
-NAME: Final = "canary-name"
-FIELDS: Final = (
-    *("run", "runs", "id", "what", "draft", "folder", "path", "file", "files", "picture", "name"),
-    *("project", "order", "place", "text", "note", "tags", "tag", "job", "preset", "against"),
-    *("check", "trial", "queued", "remedy", "words", "trigger", "prompt", "base", "model", "key"),
-    *("goal", "card", "option", "values", "source", "state", "sort", "mask", "title", "wants"),
-)
-"""What the scripts of the pages name; each is given every evil thing at once."""
-SLOW: Final = frozenset({"examine"})
-"""Starts the doctor, a program of its own without any argument of the request."""
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("attacked")
-    seen = folder / "seen"
-    outside = folder / "outside"
-    for one in (seen, outside):
-        one.mkdir()
-    for name in (f"{NAME}.png", f"{NAME}.txt", f"{NAME}.safetensors", f"{NAME}.toml"):
-        (outside / name).write_text(CONTENT)
-    (seen / "link").symlink_to(outside)
-    (seen / "link.txt").symlink_to(outside / f"{NAME}.txt")
-    page = Served(folder, [])
-    save_settings(page.context.workspace, Settings(roots=(str(seen),)))
-    yield page
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def run(served: Served) -> RunFolder:
-    made = make_run(served.context.workspace.path, "mycat", alive=False)
-    add_sample(made, 3, 0, "a cat")
-    (made.path / "away").symlink_to(served.context.workspace.path.parent / "outside")
-    return made
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The addresses other than this machine's that were asked while a test went on."""
-    found: list[object] = []
-    plain_connect = socket.socket.connect
-
-    def connect(self: socket.socket, address: Any) -> None:
-        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
-            found.append(address)
-            raise ConnectionRefusedError
-        plain_connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", connect)
-    return found
-
-
-def functions(served: Served) -> list[tuple[int, str]]:
-    """Return every function that a page's script can call, each once by its name and page."""
-    found = []
-    for number, block in served.blocks.blocks.items():
-        names = (name for name in vars(block) if not name.startswith("__"))
-        marked = [n for n in names if getattr(vars(block)[n], "_is_server_fn", False)]
-        found += [(number, name) for name in marked if name not in SLOW]
-    return found
-
-
-def evils(served: Served, run: RunFolder) -> Mapping[str, str]:
-    folder = served.context.workspace.path.parent
-    return {
-        "a file outside": str(folder / "outside" / f"{NAME}.txt"),
-        "a folder outside": str(folder / "outside"),
-        "up and out": f"{run.path}/../../../outside",
-        "up from a run": f"{run.id}/../../../outside/{NAME}.txt",
-        "a link out": str(folder / "seen" / "link"),
-        "a file behind a link": str(folder / "seen" / "link.txt"),
-        "a shell": f"x; touch {folder}/PWNED; $(touch {folder}/PWNED) `touch {folder}/PWNED` | x",
-        "an option": f"--config_file={folder}/outside/{NAME}.toml",
-        "an address": "http://192.0.2.1/latest/meta-data",
-        "a file address": f"file://{folder}/outside/{NAME}.txt",
-        "a share": r"\\192.0.2.1\share\model.safetensors",
-        "a hub model": "somebody/some-model",
-        "no character": "a\x00b",
-        "much": "x" * 100_000,
-    }
-
-
-def said(what: str) -> dict[str, Any]:
-    data: dict[str, Any] = dict.fromkeys(FIELDS, what)
-    return {**data, "runs": [what], "files": [what], "values": {"train_data_dir": what}}
 
 
 def test_no_function_of_a_page_gives_away_runs_or_asks_anything(
@@ -145,59 +54,6 @@ def test_no_function_of_a_page_gives_away_runs_or_asks_anything(
     assert not (folder / "PWNED").exists()
     assert run.path.is_dir()
     assert (folder / "outside" / f"{NAME}.txt").read_text() == CONTENT
-
-
-def test_no_event_of_a_form_gives_away_runs_or_asks_anything(
-    served: Served, run: RunFolder, asked: list[object]
-) -> None:
-    """Each event of a page, with other values than a page could send, as another session."""
-    folder = served.context.workspace.path.parent
-    save_settings(served.context.workspace, before := served.context.settings())
-    wicked = [*evils(served, run).values(), {"path": str(folder / "outside" / f"{NAME}.txt")}]
-    files = {"path": wicked[0], "meta": {"_type": "gradio.FileData"}, "url": "http://192.0.2.1/x"}
-    odd: list[Any] = [*wicked, files, None, -1, True, [], {"a": []}]
-    events = served.blocks.fns
-    assert len(events) > 10
-    with served.client() as client:
-        client.headers["Connection"] = "close"  # a server that fails hangs up
-        for number, event in events.items():
-            for turn in range(0, len(odd), 1 if len(event.inputs) < 10 else 7):
-                data = [odd[(turn + n) % len(odd)] for n, _ in enumerate(event.inputs)]
-                body = {"fn_index": number, "session_hash": "another", "data": data}
-                answer = client.post("/gradio_api/run/predict", json=body)
-                assert answer.status_code in (200, 500), answer.text[:500]
-                assert CONTENT not in answer.text, (number, turn)
-                said_back = {part for part in wicked if isinstance(part, str) and NAME in part}
-                shown = answer.text.replace("\\\\", "\\")
-                for part in sorted(said_back, key=len, reverse=True):
-                    shown = shown.replace(part, "")
-                assert NAME not in shown, (number, turn)
-        wrong = {"session_hash": "another", "data": []}
-        for call in ({"fn_index": 10**6}, {"fn_index": -1}, {"fn_index": "x"}):
-            answer = client.post("/gradio_api/run/predict", json={**wrong, **call})
-            assert answer.status_code in (404, 422, 500), call
-        for name in ("/lambda", "keep", "/load", "predict2"):
-            assert client.post(f"/gradio_api/run/{name}", json=wrong).status_code in (404, 500)
-    assert asked == []
-    assert not (folder / "PWNED").exists()
-    assert served.context.settings().roots == before.roots
-    assert not list(run.path.parent.parent.parent.glob("*.exe"))
-
-
-def test_only_functions_that_a_page_has_given_are_called(
-    served: Served, run: RunFolder, asked: list[object]
-) -> None:
-    numbers = [number for number, _ in functions(served)]
-    names = ("launch", "postprocess", "__init__", "__reduce__", "get_block_name", "render", "exec")
-    with served.client() as client:
-        client.headers["Connection"] = "close"  # a server that fails hangs up
-        for number in (*list(dict.fromkeys(numbers))[:4], 10**6, -1):
-            for name in names:
-                body = {"component_id": number, "fn_name": name, "session_hash": "x", "data": "x"}
-                answer = client.post("/gradio_api/component_server", json=body)
-                assert answer.status_code in (404, 422, 500), (number, name)
-                assert "Traceback" not in answer.text
-    assert asked == []
 
 
 def test_pictures_that_are_sent_are_bounded(
