@@ -172,10 +172,9 @@ def _is_usual(call: dict[str, Any]) -> bool:
 
 
 def _is_told(told: Any) -> bool:
-    """Tell whether a widget can have told this with its event. What names a `path` is a file for
+    """Tell whether a control can have told this with its event. What names a `path` is a file for
     Gradio, and no event brings one."""
-    parts = [one for level in _levels(told) for one in level if isinstance(one, dict)]
-    return told is None or (isinstance(told, dict) and not any("path" in one for one in parts))
+    return not any("path" in one for level in _levels(told) for one in level if type(one) is dict)
 
 
 def _parts(one: Any) -> list[Any]:

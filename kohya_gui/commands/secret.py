@@ -27,20 +27,23 @@ def run_secret(flags: argparse.Namespace) -> int:
         words = "was taken out of the keyring" if found else "was not in the keyring"
         return _tell(flags, {"forgotten": found}, f"{flags.forget} {words}.")
     keyring = vault.look_at_keyring()
-    rows = [{"name": name, "where": _where(name)} for name in vault.SECRETS]
+    rows = [{"name": name, "where": _where(name, keyring)} for name in vault.SECRETS]
     lines = [f"{row['name']}: {row['where']} ({vault.SECRETS[row['name']]})" for row in rows]
     ready = {
         "ready": "The keyring is ready: secret --keep NAME puts a secret into it.",
         "missing": f"The keyring needs a package: {vault.KEYRING_COMMAND}.",
+        "silent": "The keyring does not answer: log in to the desktop, or unlock it.",
         "closed": f"No keyring here ({keyring.reason}): set variables of the environment.",
     }
     told = {"keyring": keyring.state, "secrets": rows}
     return _tell(flags, told, "\n".join([*lines, ready[keyring.state]]))
 
 
-def _where(name: str) -> str:
+def _where(name: str, keyring: vault.Keyring) -> str:
     if vault.in_environment(name) is not None:
         return "environment"
+    if keyring.state == "silent":
+        return "unknown"
     return "keyring" if vault.secret(name) else "nowhere"
 
 

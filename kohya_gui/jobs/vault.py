@@ -38,8 +38,14 @@ SERVICE: Final = "kohya_gui"
 PATIENCE_SECONDS: Final = 30.0
 """So long its owner has to open the keyring when it asks."""
 
+LOOK_SECONDS: Final = 5.0
+"""So long it has to tell whether it is there at all."""
+
+_QUESTIONS: Final = threading.BoundedSemaphore(8)
+"""So many may wait for the keyring at once."""
+
 _Answer = TypeVar("_Answer")
-KeyringState = Literal["ready", "missing", "closed"]
+KeyringState = Literal["ready", "missing", "closed", "silent"]
 _USUAL: Final = 1.0
 """Keyrings below this priority keep nothing, or in plain text (see keyring's own documentation)."""
 
@@ -47,7 +53,8 @@ _USUAL: Final = 1.0
 @dataclass(frozen=True)
 class Keyring:
     """Whether secrets can be kept: "missing" without the package, "closed" where the system has no
-    safe for them, as servers without a desktop; `reason` says why."""
+    safe for them, as servers without a desktop, "silent" while it waits for its owner, say;
+    `reason` says why."""
 
     state: KeyringState
     reason: str = ""
@@ -64,20 +71,34 @@ class Keyring:
                 f"This machine keeps no secrets: {self.reason}.",
                 hint="Set the variable instead, as on servers without a desktop.",
             )
+        if self.state == "silent":
+            raise UserError(
+                "The keyring does not answer.",
+                hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
+            )
 
 
-def look_at_keyring() -> Keyring:
-    """Tell whether secrets can be kept on this machine. Reads none of them."""
+def look_at_keyring(patience: float | None = None) -> Keyring:
+    """Tell whether secrets can be kept on this machine. Reads none of them.
+
+    A keyring may ask its owner in a window already when it is looked at: it has `patience` seconds,
+    at most `LOOK_SECONDS`.
+    """
     if find_spec("keyring") is None:
         return Keyring("missing")
     try:
-        import keyring  # takes a while and is seldom needed
-
-        backend = keyring.get_keyring()
-        if backend.priority >= _USUAL:
-            return Keyring("ready")
+        return _within(min(LOOK_SECONDS, patience or LOOK_SECONDS), _usable)
+    except TimeoutError:
+        return Keyring("silent", "the keyring does not answer")
     except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
         return Keyring("closed", ": ".join(filter(None, (type(error).__name__, str(error)))))
+
+
+def _usable() -> Keyring:
+    import keyring  # takes a while and is seldom needed
+
+    if keyring.get_keyring().priority >= _USUAL:
+        return Keyring("ready")
     return Keyring("closed", "there is no keyring service")
 
 
@@ -127,7 +148,10 @@ def forget(name: str) -> bool:
 
 def _kept(name: str, patience: float | None = None) -> str:
     """Return what the keyring keeps, "" if nothing."""
-    if look_at_keyring().state != "ready":
+    found = look_at_keyring(patience)
+    if found.state == "silent":
+        raise _no_answer(name, TimeoutError.__name__)
+    if found.state != "ready":
         return ""
     import keyring
 
@@ -143,6 +167,22 @@ def _clean(name: str, text: str) -> str:
 def _answered(name: str, ask: Callable[[], _Answer], patience: float | None = None) -> _Answer:
     """Return what the keyring answers. It may wait for its owner to open it; a queue must not wait
     with it for ever. Raises `UserError`."""
+    try:
+        return _within(PATIENCE_SECONDS if patience is None else patience, ask)
+    except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
+        # Not the error itself: what failed may hold the secret.
+        raise _no_answer(name, type(error).__name__) from None
+
+
+def _no_answer(name: str, kind: str) -> UserError:
+    return UserError(
+        f"The keyring does not answer for {name} ({kind}).",
+        hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
+    )
+
+
+def _within(seconds: float, ask: Callable[[], _Answer]) -> _Answer:
+    """Return an answer, or raise what asking raises, `TimeoutError` after so many seconds."""
     asked: Future[_Answer] = Future()
 
     def work() -> None:
@@ -150,16 +190,14 @@ def _answered(name: str, ask: Callable[[], _Answer], patience: float | None = No
             asked.set_result(ask())
         except Exception as error:  # noqa: BLE001 - raised again for whoever asked
             asked.set_exception(error)
+        finally:
+            _QUESTIONS.release()
 
+    # What never answers must not gather threads for ever.
+    if not _QUESTIONS.acquire(timeout=seconds):
+        raise TimeoutError
     threading.Thread(target=work, name="keyring", daemon=True).start()
-    try:
-        return asked.result(PATIENCE_SECONDS if patience is None else patience)
-    except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
-        # Not the error itself: what failed may hold the secret.
-        raise UserError(
-            f"The keyring does not answer for {name} ({type(error).__name__}).",
-            hint="Open it (log in to the desktop, or unlock it), or set the variable instead.",
-        ) from None
+    return asked.result(seconds)
 
 
 def _check_name(name: str) -> None:

@@ -22,7 +22,7 @@ from kohya_gui.pages import (
 from kohya_gui.pages.dataset_desk import DatasetDesk, usual_ending
 from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.folders import folder_lister
-from kohya_gui.pages.shell import Page, widget
+from kohya_gui.pages.shell import Page, told_by, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.reasons import first_problem, told_row
 from sd_scripts.errors import UserError
@@ -88,7 +88,7 @@ class FolderChoice:
 
     def _on_choose(self, event: gr.EventData) -> tuple[str, str]:
         """Open a folder; the script gets its real path, or what is wrong with it."""
-        data: Mapping[str, object] = event._data or {}
+        data = told_by(event)
         wanted, turn = str(data.get("folder") or ""), data.get("turn")
         try:
             real = self._desk.resolve(wanted)

@@ -17,7 +17,7 @@ from kohya_gui.jobs.processes import Processes, Sharing
 from kohya_gui.locales import language_names
 from kohya_gui.locales.speaking import BROWSERS_OWN
 from kohya_gui.pages.settings_defaults import build_defaults
-from kohya_gui.pages.settings_secrets import build_secrets, secrets_list
+from kohya_gui.pages.settings_secrets import build_secrets
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.reasons import reason
@@ -40,7 +40,7 @@ def _build(context: Context) -> None:
     said = gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-said")
     build_defaults(context)
     _login(context)
-    secrets = build_secrets(context)
+    build_secrets(context)
     _trackers(context)
 
     def load() -> list[Any]:
@@ -75,7 +75,6 @@ def _build(context: Context) -> None:
     blocks = gr.context.Context.root_block
     assert isinstance(blocks, gr.Blocks), "a page is built within its application"
     blocks.load(load, None, [known, *fields], **quick)
-    blocks.load(lambda: secrets_list(context), None, secrets, **quick)
 
 
 def _look(context: Context) -> list[Any]:

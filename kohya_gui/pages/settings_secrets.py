@@ -1,20 +1,29 @@
-"""In the settings: where each secret comes from, and how to keep it in the system's keyring."""
+"""In the settings: where each secret comes from; keeping one in the keyring, and forgetting it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
-from typing import Final
+from typing import Any, Final
+
+from pydantic import SecretStr
 
 from kohya_gui.context import Context
-from kohya_gui.jobs.vault import KEYRING_COMMAND, SECRETS, in_environment, look_at_keyring
+from kohya_gui.jobs import vault
+from kohya_gui.jobs.vault import KEYRING_COMMAND, SECRETS, KeyringState
+from kohya_gui.pages.dataset_jobs import in_words
+from kohya_gui.pages.shell import widget
 from kohya_gui.quick_gradio import gr
 
-_COMMAND: Final = "python -m kohya_gui secret --keep {name}"
+Answer = dict[str, Any]
+LONGEST: Final = 10_000
+"""A secret has no more letters."""
 
 
-def build_secrets(context: Context) -> gr.HTML:
-    """Place the card; called within the settings page. `secrets_list` fills what it returns."""
+def build_secrets(context: Context) -> None:
+    """Place the card; called within the settings page."""
     text = context.text
+    secrets = Secrets(context)
     with gr.Column(elem_classes=["kg-card"]):
         gr.HTML(
             f'<h2 class="kg-h">{escape(text("settings.secrets"))}</h2>'
@@ -22,31 +31,66 @@ def build_secrets(context: Context) -> gr.HTML:
             apply_default_css=False,
             js_on_load=None,
         )
-        return gr.HTML("", apply_default_css=False, js_on_load=None, elem_id="setting-secrets")
+        server = [secrets.list_secrets, secrets.keep_secret, secrets.forget_secret]
+        widget("secrets", server=server, elem_id="kg-secrets")
 
 
-def secrets_list(context: Context) -> str:
-    """Return where each secret comes from, as markup. No secret is read from the keyring for it:
-    that could ask its owner to open it, each time this page is looked at."""
-    text, keyring = context.text, look_at_keyring()
-    rows = [f"<li>{_told(context, name, keyring.state == 'ready')}</li>" for name in SECRETS]
-    more = {
-        "ready": "",
-        "missing": text("settings.keyring_missing", command=KEYRING_COMMAND),
-        "closed": text("settings.keyring_closed"),
-    }[keyring.state]
-    note = f'<p class="kg-quiet kg-small">{escape(more)}</p>' if more else ""
-    return f"<ul class='kg-list'>{''.join(rows)}</ul>{note}"
+class Secrets:
+    """What the script asks. No answer holds a secret."""
 
+    def __init__(self, context: Context) -> None:
+        self._text = context.text
 
-def _told(context: Context, name: str, ready: bool) -> str:
-    text = context.text
-    what = escape(text(f"settings.secret_{name.lower()}"))
-    if in_environment(name) is not None:
-        where = escape(text("settings.secret_in_variable", name=name))
-    elif ready:
-        where = escape(text("settings.secret_in_keyring"))
-        where += f" <code>{escape(_COMMAND.format(name=name))}</code>"
-    else:
-        where = escape(text("settings.secret_nowhere", name=name))
-    return f"<strong>{what}</strong> {where}"
+    @in_words
+    def list_secrets(self, data: Mapping[str, Any]) -> Answer:
+        """Return where each secret comes from, and what can be done here.
+
+        The keyring is read only with `look`: that could ask its owner to open it, each time this
+        page is looked at.
+        """
+        keyring = vault.look_at_keyring()
+        is_looked = keyring.state == "ready" and bool(data.get("look"))
+        rows = [self._row(name, keyring.state, is_looked) for name in SECRETS]
+        unknown = any(row["where"] == "keyring_unread" for row in rows)
+        return {"rows": rows, "note": self._note(keyring.state), "can_look": unknown}
+
+    @in_words
+    def keep_secret(self, data: Mapping[str, Any]) -> Answer:
+        """Put a secret into the keyring."""
+        name, value = str(data.get("name")), data.get("value")
+        vault.keep(name, SecretStr(value[:LONGEST] if isinstance(value, str) else ""))
+        return {"text": self._text("settings.secret_kept", what=self._what(name))}
+
+    @in_words
+    def forget_secret(self, data: Mapping[str, Any]) -> Answer:
+        """Take a secret out of the keyring."""
+        name = str(data.get("name"))
+        key = "forgotten" if vault.forget(name) else "not_there"
+        return {"text": self._text(f"settings.secret_{key}", what=self._what(name))}
+
+    def _row(self, name: str, state: KeyringState, is_looked: bool) -> Answer:
+        """Return where one secret comes from. Raises `UserError` if the keyring stays shut."""
+        if vault.in_environment(name) is not None:
+            where = "variable"
+        elif state != "ready":
+            where = "nowhere"
+        elif not is_looked:
+            where = "keyring_unread"
+        else:
+            where = "keyring" if vault.secret(name) is not None else "none"
+        return {
+            "name": name,
+            "what": self._what(name),
+            "where": where,
+            "words": self._text(f"settings.secret_in_{where}", name=name),
+            "can_keep": state == "ready",
+            "can_forget": where in ("keyring", "keyring_unread"),
+        }
+
+    def _what(self, name: str) -> str:
+        return self._text(f"settings.secret_{name.lower()}")
+
+    def _note(self, state: KeyringState) -> str:
+        if state == "ready":
+            return ""
+        return self._text(f"settings.keyring_{state}", command=KEYRING_COMMAND)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -68,6 +68,11 @@ def _plain(function: Callable[..., Any]) -> Callable[[object], Any]:
 
     call.__name__ = function.__name__.lstrip("_")
     return call
+
+
+def told_by(event: gr.EventData) -> Mapping[str, object]:
+    """Return what a widget's script told with its event."""
+    return event._data if isinstance(event._data, Mapping) else {}
 
 
 def build_page(context: Context, page: Page, pages: Sequence[Page]) -> None:

@@ -20,7 +20,7 @@ from kohya_gui.forms.report import problem_row
 from kohya_gui.forms.tabs import WRITER, Place, Tab, of_tab, place_of
 from kohya_gui.forms.widgets import script_facts
 from kohya_gui.pages.folders import folder_lister
-from kohya_gui.pages.shell import widget
+from kohya_gui.pages.shell import told_by, widget
 from kohya_gui.quick_gradio import gr
 from kohya_gui.reasons import failure
 from sd_scripts.errors import UserError
@@ -233,7 +233,7 @@ class TrainingPage:
         draft = self._desk.draft_of(present, prompts or "")
         kept = self._desk.load(draft_id)
         draft = replace(draft, about={SWEEP: kept.lists if kept else {}})
-        data: Mapping[str, object] = event._data or {}
+        data = told_by(event)
         what = str(data.get("what"))
         try:
             new, notice, problems = self._desk.alter(what, data, draft)
@@ -263,7 +263,7 @@ class TrainingPage:
         draft = self._desk.draft_of(self._form.collect(raw), prompts or "")
         told = self._keep(draft, place)
         draft = self._desk.load(draft_id) or draft  # with what it is about
-        data: Mapping[str, object] = event._data or {}
+        data = told_by(event)
         what = str(data.get("what"))
         result = {"what": what, **self._desk.act(what, data, draft)}
         if result["state"] in ("requeued", "not_requeued"):

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from kohya_gui.jobs.vault import PASSWORD, WANDB_KEY
 from kohya_gui.locales import available_languages, load_texts
 from kohya_gui.locales.speaking import COOKIE
 from kohya_gui.pages.registry import PAGES
@@ -32,8 +33,11 @@ SWITCHED: Final = ("", "teach", "pictures", "lora", "runs", "settings")
 @pytest.fixture(scope="module")
 def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
     workspace = open_workspace(tmp_path_factory.mktemp("settings") / "work")
-    with running_gui(workspace.path) as served:
-        yield served
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHON_KEYRING_BACKEND", "tests.support.rings.InMemory")
+        patched.delenv(WANDB_KEY, raising=False)
+        with running_gui(workspace.path) as served:
+            yield served
 
 
 def kept(gui: Gui) -> dict[str, Any]:
@@ -145,9 +149,27 @@ def test_of_two_tabs_with_one_setting_the_later_is_told_and_decides(
     expect(mine.locator("#setting-said .kg-good")).to_be_visible()
     assert kept(gui)["processes"]["main_process_port"] == 29502
     theirs.close()
-    rows = mine.locator("#setting-secrets li")
+    rows = mine.locator("#kg-secrets li")
     expect(rows).to_have_count(4)
     expect(rows.filter(has_text="WANDB_API_KEY")).to_be_visible()
+
+
+def test_a_secret_is_kept_in_the_keyring_and_forgotten(watched: Watched, gui: Gui) -> None:
+    page = opened(watched.page, gui)
+    row = page.locator(f"[data-secret={WANDB_KEY}]")
+    row.locator("input").fill("canary-of-a-secret")
+    row.locator("input").press("Enter")
+    expect(page.locator("#kg-secrets .kg-good")).to_be_visible()
+    expect(row.locator("input")).to_have_value("")
+    page.get_by_role("button", name="See which are kept").click()
+    expect(row).to_have_attribute("data-where", "keyring")
+    expect(page.locator(f"[data-secret={PASSWORD}]")).to_have_attribute("data-where", "none")
+    assert "canary-of-a-secret" not in page.content()
+    row.get_by_role("button", name="Forget").click()
+    page.locator("dialog[open]").get_by_role("button", name="Forget").click()
+    expect(page.locator("#kg-secrets .kg-good")).to_contain_text("Taken out")
+    page.get_by_role("button", name="See which are kept").click()
+    expect(row).to_have_attribute("data-where", "none")
 
 
 def spoken(page: Page, described: Described, language: str) -> None:

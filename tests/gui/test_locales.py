@@ -74,6 +74,7 @@ def test_no_text_is_left_over() -> None:
         "try.field_",
         "captioning.",
         "settings.secret_",
+        "settings.keyring_",
         "takes.",
         *(f"settings.{name}" for name in Processes.model_fields),
     )

@@ -71,6 +71,49 @@
     draw();
   };
 
+  window.KG.widgets.secrets = ({ element, server }) => {
+    const list = h("ul.kg-list", {});
+    const note = h("div", {});
+    const said = h("div", { role: "status" });
+    const look = h("button.kg-button.kg-slim", { type: "button", onclick: () => draw({ look: true }) }, t("secrets.look"));
+    const tell = (answer) => fill(said, answer.problems ? window.KG.jobs.problems(answer.problems) : h("p.kg-note.kg-good", {}, answer.text));
+
+    async function draw(ask = {}) {
+      if (ask.look) fill(said, h("p.kg-quiet", {}, t("secrets.looking")));
+      const answer = await server.list_secrets(ask);
+      if (answer.problems) {
+        tell(answer);
+        return;
+      }
+      if (ask.look) fill(said);
+      fill(list, answer.rows.map(row));
+      fill(note, answer.note ? h("p.kg-quiet.kg-small", {}, answer.note) : null, answer.can_look ? h("p", {}, look) : null);
+    }
+    function row(one) {
+      const value = h("input.kg-input", { type: "password", autocomplete: "off", "aria-label": t("secrets.value", { what: one.what }) });
+      const keep = async (event) => {
+        event.preventDefault();
+        const answer = await server.keep_secret({ name: one.name, value: value.value });
+        value.value = "";
+        tell(answer);
+        if (!answer.problems) await draw();
+      };
+      return h("li.kg-secret", { "data-secret": one.name, "data-where": one.where },
+        h("strong", {}, one.what), ": ", one.words,
+        one.can_keep ? h("form.kg-row", { onsubmit: keep }, value,
+          h("button.kg-button.kg-slim", { type: "submit" }, t("secrets.keep")),
+          one.can_forget ? h("button.kg-button.kg-slim", { type: "button", onclick: () => forget(one) }, t("secrets.forget")) : null) : null);
+    }
+    async function forget(one) {
+      const wish = { title: t("secrets.title", one), text: t("secrets.lost", one), yes: t("secrets.forget"), danger: true };
+      if (!(await window.KG.confirm(wish))) return;
+      tell(await server.forget_secret({ name: one.name }));
+      await draw();
+    }
+    fill(element.firstElementChild, list, note, said);
+    draw();
+  };
+
   /** Words nobody guesses: 16 letters and digits without those that look alike. */
   function password() {
     const letters = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";

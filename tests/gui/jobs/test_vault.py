@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import keyring
-import keyring.errors
 import pytest
-from keyring.backend import KeyringBackend
 from keyring.backends.fail import Keyring as NoKeyring
 from pydantic import SecretStr
 
@@ -26,33 +24,9 @@ from kohya_gui.jobs.notify import webhook_address
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import EXIT_OK, EXIT_USER, UserError
 from sd_scripts.runs.folder import RunFolder
+from tests.support.rings import InMemory
 
 VALUE = "canary-of-a-secret"
-
-
-class InMemory(KeyringBackend):
-    """A keyring that forgets when the test ends; `shut` as a desktop's that is locked."""
-
-    priority = 1.0  # type: ignore[assignment]  # the library's own is a property of the class
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: dict[tuple[str, str], str] = {}
-        self.shut = False
-
-    def _open(self) -> dict[tuple[str, str], str]:
-        if self.shut:
-            raise keyring.errors.KeyringLocked("the collection is locked")
-        return self.kept
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self._open().get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self._open()[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        del self._open()[service, username]
 
 
 @pytest.fixture
@@ -181,6 +155,39 @@ def test_a_keyring_that_waits_for_its_owner_keeps_nobody_waiting(
     with pytest.raises(UserError, match="does not answer for KOHYA_GUI_WEBHOOK"):
         vault.secret(vault.WEBHOOK, {})
     opened.set()
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A desktop's keyring that shows a window when it is only looked at, and nobody is there."""
+    opened = threading.Event()
+    monkeypatch.setattr(vault, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(keyring, "get_keyring", lambda: opened.wait(60) and None)
+    yield
+    opened.set()
+
+
+def test_a_keyring_that_waits_when_looked_at_hangs_nothing_and_is_told(
+    ring: InMemory, silent: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert vault.look_at_keyring().state == "silent"
+    with pytest.raises(UserError, match="does not answer for KOHYA_GUI_PASSWORD"):
+        parse_arguments(["--username", "me"], {})
+    for ask in (lambda: vault.keep(vault.WEBHOOK, SecretStr(VALUE)), lambda: vault.forget("x")):
+        with pytest.raises(UserError):
+            ask()
+    assert vault.secret(vault.WEBHOOK, {vault.WEBHOOK: "http://a"}) == SecretStr("http://a")
+    assert main(["secret"]) == EXIT_OK
+    shown = capsys.readouterr().out
+    assert "does not answer" in shown
+    assert "WANDB_API_KEY: unknown" in shown
+
+
+def test_what_never_answers_gathers_no_threads(ring: InMemory, silent: None) -> None:
+    before = threading.active_count()
+    for _ in range(20):
+        assert vault.look_at_keyring().state == "silent"
+    assert threading.active_count() - before <= 8
 
 
 def test_without_a_keyring_the_environment_still_serves(
