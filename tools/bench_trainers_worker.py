@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sd_scripts.runs.machine import settle_process
 from tools.bench_bare import BareLoop
+from tools.bench_session import open_stepping
 from tools.bench_step import RANK, SIDE, job_arguments
 from tools.turns import serve
 
@@ -23,31 +24,8 @@ NUM_VECTORS = 2
 
 def session_step(case: str, place: Path, model: Path, precision: str, optimizer: str) -> Any:
     """Open a session of the trainer that a case measures; returns it and what does one step."""
-    from sd_scripts.families.light_imports import import_model_libraries
-
-    import_model_libraries()
-    from sd_scripts.options.command_line import parse_command_line
-    from sd_scripts.runs.folder import RunFolder
-    from sd_scripts.runs.reporter import Reporter
-    from sd_scripts.runs.requests import Requests
-    from sd_scripts.train.loop import after_step, steps
-    from sd_scripts.train.optimizers import learning_rates
-    from sd_scripts.train.run import open_session
-
     job_type, arguments = job_of(case, place, model, precision, optimizer)
-    launch = parse_command_line(job_type, arguments, "bench")
-    run = RunFolder.create(place / "runs", "ours", "")
-    reporter = Reporter(run.events)
-    session = open_session(launch.job, run, reporter, Requests(run, reporter))
-    reporter.start(session.start)
-    trained = steps(session)
-
-    def step() -> None:
-        done = next(trained)
-        reporter.step(done.number, done.epoch, done.loss, learning_rates(session.optimizer))
-        after_step(session, done)
-
-    return session, step
+    return open_stepping(job_type, arguments, place)
 
 
 def job_of(

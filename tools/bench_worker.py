@@ -8,38 +8,17 @@ from pathlib import Path
 
 import torch
 
+from tools.bench_session import open_stepping
 from tools.bench_step import RANK, Size, job_arguments
 from tools.turns import serve
 
 
 def ours(place: Path, model: Path, precision: str, size: Size) -> Callable[[], object]:
-    """Open a real session of the trainer; each call is one step with all that belongs to it."""
-    from sd_scripts.families.light_imports import import_model_libraries
-
-    import_model_libraries()
-    from sd_scripts.options.command_line import parse_command_line
+    """Open a session of the trainer; each call is one step."""
     from sd_scripts.options.jobs import TrainNetworkJob
-    from sd_scripts.runs.folder import RunFolder
-    from sd_scripts.runs.reporter import Reporter
-    from sd_scripts.runs.requests import Requests
-    from sd_scripts.train.loop import after_step, steps
-    from sd_scripts.train.optimizers import learning_rates
-    from sd_scripts.train.run import open_session
 
     words = job_arguments(place, model, precision, size)
-    launch = parse_command_line(TrainNetworkJob, words, "bench")
-    run = RunFolder.create(place / "runs", "ours", "")
-    reporter = Reporter(run.events)
-    session = open_session(launch.job, run, reporter, Requests(run, reporter))
-    reporter.start(session.start)
-    trained = steps(session)
-
-    def step() -> None:
-        done = next(trained)
-        reporter.step(done.number, done.epoch, done.loss, learning_rates(session.optimizer))
-        after_step(session, done)
-
-    return step
+    return open_stepping(TrainNetworkJob, words, place)[1]
 
 
 def bare(place: Path, model: Path, precision: str, size: Size) -> Callable[[], object]:

@@ -13,6 +13,7 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.form import default_raw, only_changed
 from kohya_gui.forms.preparation import full_raw
 from kohya_gui.forms.presets import FOLDER_OF_JOB, Preset, is_users_own, preset_of_text
+from kohya_gui.jobs.lock import file_lock
 from kohya_gui.locales import Texts
 from kohya_gui.workspace import Workspace
 from sd_scripts.errors import Problem, UserError
@@ -37,6 +38,8 @@ class OwnPresets:
         self._job_type = job_type
         self._folder = workspace.path / "presets" / FOLDER_OF_JOB.get(job_type.name, job_type.name)
 
+        self._lock = workspace.queue / "presets.lock"
+
     def list(self) -> tuple[Preset, ...]:
         """Return all that can be read, by title; others are passed over."""
         found = (self._read(path) for path in sorted(self._folder.glob("*.toml")))
@@ -56,14 +59,17 @@ class OwnPresets:
             return None
 
     def save(self, preset: Preset, *, may_replace: bool = False) -> bool:
-        """Write a preset under its title; False when there is one already. Raises `OSError`."""
+        """Write a preset under its title; False when there is one already, from somebody else at
+        the same moment, too. Raises `OSError`, and `UserError` when another program keeps the
+        lock."""
         path = self._folder / f"{safe_name(preset.title, fallback='preset')}.toml"
-        if path.exists() and not may_replace:
-            return False
-        self._folder.mkdir(parents=True, exist_ok=True)
         head = f"# title: {_line(preset.title)}\n# note: {_line(preset.note)}\n"
         head += f"# families: {', '.join(preset.families)}\n" if preset.families else ""
-        write_atomic(path, f"{head}\n{values_to_toml(self._job_type, preset.values)}")
+        with file_lock(self._lock):
+            if path.exists() and not may_replace:
+                return False
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, f"{head}\n{values_to_toml(self._job_type, preset.values)}")
         return True
 
     def rename(self, preset_id: str, title: str) -> bool:

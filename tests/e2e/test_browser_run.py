@@ -196,11 +196,11 @@ def test_phases_before_the_first_step_have_a_bar(watched: Watched, gui: Gui) -> 
     expect(page.locator(".kg-note", has_text="A picture was skipped")).to_be_visible()
 
 
-def test_a_restart_of_the_program_is_survived_by_the_open_page(
+def test_a_killed_program_that_is_started_again_is_survived_by_the_open_page(
     watched: Watched, gui: Gui, run: RunFolder
 ) -> None:
     page = view(watched, gui, run)
-    gui.stop()
+    gui.kill()
     add_steps(run, 31, 70)
     gui.start()
     expect(page.locator("[data-fact=step]")).to_have_text("70 / 100")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kohya_gui.context import Context
+from kohya_gui.forms import own_presets
 from kohya_gui.forms.desk import Desk
 from kohya_gui.forms.drafts import Draft
 from sd_scripts.options.jobs import TrainDbJob, TrainNetworkJob
@@ -66,6 +72,25 @@ def test_another_of_that_name_is_replaced_only_when_told(desk: Desk) -> None:
     kept = desk.own_presets.own.find("own:Fur")
     assert kept is not None
     assert kept.values == {"network_dim": 4}
+
+
+def test_of_two_who_save_under_one_name_at_once_one_is_asked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    written = own_presets.write_atomic
+
+    def write_late(path: Path, text: str) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # whoever looked before anything is written gets here
+        written(path, text)
+
+    monkeypatch.setattr(own_presets, "write_atomic", write_late)
+    drafts = [Draft("train_network", {"network_dim": rank}) for rank in ("4", "8")]
+    with ThreadPoolExecutor(2) as two:
+        save = functools.partial(acted, desk, "preset_save", title="Fur", note="")
+        states = list(two.map(lambda draft: save(draft)["state"], drafts))
+    assert states.count("preset_exists") == 1
 
 
 def test_renaming_takes_no_others_place(desk: Desk) -> None:

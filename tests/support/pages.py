@@ -80,6 +80,13 @@ class Gui:
             self._process.wait(30)
             self._process = None
 
+    def kill(self) -> None:
+        """End it without a word, and wait."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(30)
+            self._process = None
+
     def page(self, path: str) -> str:
         """Return the address of a page."""
         return f"{self.address}/{path}"
