@@ -11,10 +11,10 @@ from kohya_gui.context import Context
 from kohya_gui.jobs import stop
 from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import failure, told_line
+from kohya_gui.reasons import failure, first_problem, told_line, told_warnings
 from kohya_gui.thumbnails import Thumbnails
 from kohya_gui.waiting import leave_queue, look_queued, next_queued
-from sd_scripts.errors import Problem, UserError
+from sd_scripts.errors import UserError
 from sd_scripts.options.toml_file import read_toml
 from sd_scripts.runs import undo
 from sd_scripts.runs.events import CaptionEvent
@@ -146,25 +146,21 @@ class CaptionResults:
         try:
             match _given(request, "what"):
                 case "undo":
-                    return {"text": undo.undo(run).text}
+                    return {"text": _told_lines(undo.undo(run).text)}
                 case "redo":
-                    return {"text": undo.redo(run).text}
+                    return {"text": _told_lines(undo.redo(run).text)}
                 case "clear":
                     undo.clear(run)
                     return {"text": self._context.text("captioning.cleared")}
         except UserError as error:
-            return {"problem": str(error)}
+            return {"problem": told_line(first_problem(error))}
         except OSError as error:
             return {"problem": failure(error)}
         return {}
 
 
-def told_warnings(feed: RunFeed) -> dict[str, Any]:
-    """Return what a run warned of, for the script: the first ones, and how many there are."""
-    return {
-        "warnings": [told_line(Problem(one.text, None, one.hint)) for one in feed.warnings[:20]],
-        "num_warnings": len(feed.warnings),
-    }
+def _told_lines(text: str) -> str:
+    return "\n".join(told(line) for line in text.splitlines())
 
 
 def _pictures_of(run: RunFolder) -> str | None:

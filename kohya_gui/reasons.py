@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
+from typing import Any, Final
 
+from kohya_gui.jobs.feed import RunFeed
 from kohya_gui.locales.speaking import asked_texts, told
 from sd_scripts.errors import Problem, UserError
 
@@ -66,6 +67,14 @@ def told_line(problem: Problem) -> str:
     stop = "。" if asked_texts().language in _WIDE else "."
     ended = message if message.endswith(_ENDS) else message + stop
     return ended + hint if ended.endswith("。") else f"{ended} {hint}"
+
+
+def told_warnings(feed: RunFeed) -> dict[str, Any]:
+    """Return what a run warned of, for the script: the first ones, and how many there are."""
+    return {
+        "warnings": [told_line(Problem(one.text, None, one.hint)) for one in feed.warnings[:20]],
+        "num_warnings": len(feed.warnings),
+    }
 
 
 def failure(error: Exception) -> str:

@@ -17,6 +17,7 @@ from kohya_gui.datasets.places import DatasetPlace
 from kohya_gui.datasets.scan import DatasetScan, Picture, scan_dataset
 from kohya_gui.datasets.table import Table, TokenCounts, ViewSettings
 from kohya_gui.forms.scans import Scan, Scans
+from kohya_gui.reasons import told_line
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.dataset.decision_files import change_decisions, read_decisions
 from sd_scripts.dataset.decisions import Change, Decisions
@@ -80,7 +81,7 @@ class OpenDataset:
         try:
             return read_decisions(self.place.decisions)
         except UserError as error:
-            notes += [str(problem) for problem in error.problems]
+            notes += [told_line(problem) for problem in error.problems]
             return None
 
     def _report(self) -> Report | None:

@@ -16,6 +16,7 @@ from kohya_gui.forms.preparation import draft_of_file, draft_of_toml, full_raw
 from kohya_gui.jobs.continuing import fork_of, state_of
 from kohya_gui.jobs.remedies import remedy_of
 from kohya_gui.jobs.store import RunSummary
+from kohya_gui.reasons import first_problem, told_line
 from sd_scripts.errors import Problem, UserError
 from sd_scripts.options.jobs import Job
 
@@ -52,7 +53,12 @@ class Beginnings:
                 self._job_type, summary.folder.config, self._context.workspace
             )
         except UserError as error:
-            return Opened(draft_id, Draft(self._job_type.name), str(error), error.problems)
+            return Opened(
+                draft_id,
+                Draft(self._job_type.name),
+                told_line(first_problem(error)),
+                error.problems,
+            )
         values = {name: value for name, value in draft.values.items() if name != RESUME}
         # A run writes into its own folder unless told otherwise; the next one has another.
         if Path(str(values.get("output_dir", ""))) == summary.folder.output:
@@ -61,7 +67,7 @@ class Beginnings:
         try:
             begun, notice = self._changed_for(summary, begun, request)
         except (UserError, OSError) as error:
-            return Opened(draft_id, begun, str(error), problems)
+            return Opened(draft_id, begun, told_line(first_problem(error)), problems)
         return Opened(draft_id, begun, notice, problems)
 
     def _changed_for(

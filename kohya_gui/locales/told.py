@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import re
 import string
-from functools import cache, lru_cache
-from typing import Final, NamedTuple
+from functools import cache, cached_property, lru_cache
+from typing import Final
 
 from kohya_gui.locales import ENGLISH, load_texts
 
@@ -25,67 +25,66 @@ _MAX_LENGTH: Final = 2000
 _MAX_PARTS: Final = 40
 """Longer texts, or of more parts, are somebody's traceback; parts are told within each other."""
 _PART: Final = re.compile(r"[.!?:] ")
-_NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z])")
+_NEXT_SENTENCE: Final = re.compile(r"[.!?] (?=[A-Z“])")
 
 
-class _Template(NamedTuple):
-    key: str
-    mark: str
-    """Words that every text which fits has: looked for first, since that is fast."""
-    pattern: str
-    last: str
-    """The field at its end, which may hold several sentences if it is told; else ""."""
+class Template:
+    """A text that programs say, with fields for what varies."""
+
+    def __init__(self, key: str, text: str) -> None:
+        self.key = key
+        self.begins_small = text[:1].islower()
+        self._parts = [(fixed, field) for fixed, field, *_ in string.Formatter().parse(text)]
+        fixed = [part for part, _ in self._parts]
+        self.num_fixed = sum(map(len, fixed))
+        self.mark = max((part.strip() for part in (fixed[0][1:], *fixed[1:])), key=len)
+        """Words that all that fits has; the first letter may be a capital and so does not count."""
+        self.several = self._may_be_several()
+        """The field that may hold several sentences: the last one, if it is told; else ""."""
+
+    def _may_be_several(self) -> str:
+        fields = [field for _, field in self._parts if field]
+        if not fields or not self._parts[-1][1] or not fields[-1].startswith(_TOLD):
+            return ""
+        if fields[-1].startswith("said") and not all(one.startswith(_TOLD) for one in fields):
+            return ""
+        return fields[-1]
+
+    def fits(self, english: str) -> dict[str, str | None] | None:
+        """Return the values of the fields in a text; None if it says something else."""
+        if self.mark not in english:  # fast, and seldom so
+            return None
+        found = self._pattern.fullmatch(english)
+        return found.groupdict() if found is not None else None
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        """What fits: the first letter may be a capital, and a field behind a sentence may be
+        missing (there was no name to tell). Made when needed: all take a fifth of a second."""
+        pieces: list[str] = []
+        for fixed, field in self._parts:
+            words = re.escape(fixed)
+            if not pieces and fixed[:1].isalpha():
+                words = f"[{fixed[0].lower()}{fixed[0].upper()}]{re.escape(fixed[1:])}"
+            pieces.append(words)
+            if field:
+                pieces.append(f"(?P<{field}>{_what_fits(field)})")
+        pattern = re.sub(r"(?<=\\\.)(\\ \(\?P<\w+>\.\+\?\))$", r"(?:\1)?", "".join(pieces))
+        return re.compile(pattern, re.DOTALL)
 
 
 @cache
-def _templates() -> tuple[_Template, ...]:
+def templates() -> tuple[Template, ...]:
     """Return what there is to fit; templates with more fixed words come first."""
     english = load_texts(ENGLISH)
     keys = [key for key in sorted(english.keys()) if key.startswith(PREFIX)]
-    keys.sort(key=lambda key: -sum(map(len, _fixed(english(key)))))
-    texts = [(key, english(key)) for key in keys]
-    return tuple(_Template(key, _mark(text), _pattern(text), _last(text)) for key, text in texts)
-
-
-def _fixed(template: str) -> list[str]:
-    return [part for part, *_ in string.Formatter().parse(template)]
-
-
-def _last(template: str) -> str:
-    fields = [field for _, field, *_ in string.Formatter().parse(template)]
-    return (fields[-1] or "") if fields else ""
-
-
-def _mark(template: str) -> str:
-    """Return the longest fixed part; the first letter may be a capital and so does not count."""
-    parts = _fixed(template)
-    return max((part.strip() for part in (parts[0][1:], *parts[1:])), key=len)
-
-
-def _pattern(template: str) -> str:
-    """Return what fits a template: its first letter may be a capital, and a field behind a sentence
-    may be missing (there was no name to tell)."""
-    pieces: list[str] = []
-    for fixed, field, *_ in string.Formatter().parse(template):
-        words = re.escape(fixed)
-        if not pieces and fixed[:1].isalpha():
-            words = f"[{fixed[0].lower()}{fixed[0].upper()}]{re.escape(fixed[1:])}"
-        pieces.append(words)
-        if field:
-            pieces.append(f"(?P<{field}>{_what_fits(field)})")
-    pattern = "".join(pieces)
-    return re.sub(r"(?<=\\\.)(\\ \(\?P<\w+>\.\+\?\))$", r"(?:\1)?", pattern)
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """Return a pattern that is needed: compiling all takes a fifth of a second."""
-    return re.compile(pattern, re.DOTALL)
+    found = [Template(key, english(key)) for key in keys]
+    return tuple(sorted(found, key=lambda one: -one.num_fixed))
 
 
 def _what_fits(field: str) -> str:
     if field.startswith("word"):
-        return "[^ ]+"
+        return r"[^ ]*[^ .]"
     if field.startswith("digits"):
         return r"\S*\d\S*"
     if field.startswith("file"):
@@ -112,32 +111,38 @@ def told_in(language: str, english: str) -> str:
 
 
 def _filled(language: str, english: str) -> str | None:
-    for key, mark, pattern, last in _templates():
-        if mark not in english or (found := _compiled(pattern).fullmatch(english)) is None:
+    for template in templates():
+        if (found := template.fits(english)) is None:
             continue
-        values = _values(language, found.groupdict(), last)
+        values = _values(language, found, template.several)
         if values is None:
             continue  # it is more than this template says
         texts = load_texts(language)
-        words = texts(key, **values).strip()
-        if not english[:1].isupper() or _begins_with_value(texts(key)):
-            return words
-        return words[:1].upper() + words[1:]
+        words = texts(template.key, **values).strip()
+        begins = english[:1].isupper() and template.begins_small
+        if begins and _may_begin(texts(template.key)):
+            return words[:1].upper() + words[1:]
+        return words
     return None
 
 
-def _begins_with_value(template: str) -> bool:
-    """Tell whether a template's first word is a name or a number, which keeps its letters."""
-    return template.startswith("{") and not template[1:].startswith(_TOLD)
+def _may_begin(template: str) -> bool:
+    """Tell whether a template's first letter may become a capital: those of names may not."""
+    first = template.partition(" ")[0]
+    is_value = template.startswith("{") and not template[1:].startswith(_TOLD)
+    return not is_value and "_" not in first
 
 
-def _values(language: str, found: dict[str, str | None], last: str) -> dict[str, str] | None:
-    """Return the values of a template's fields in a language; None if they do not fit."""
+def _values(language: str, found: dict[str, str | None], several: str) -> dict[str, str] | None:
+    """Return the values of a template's fields in a language; None if they do not fit.
+
+    Only the field `several` may hold more than one sentence.
+    """
     values: dict[str, str] = {}
     for name, english in found.items():
         values[name] = english or ""
         is_told = name.startswith(_TOLD)
-        if _NEXT_SENTENCE.search(values[name]) and not (is_told and name == last):
+        if name != several and _NEXT_SENTENCE.search(values[name]):
             return None
         if is_told:
             told = told_in(language, values[name])

@@ -14,6 +14,7 @@ from kohya_gui.forms.drafts import Draft
 from kohya_gui.forms.preparation import prepare
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.pages.training import TrainingPage
+from kohya_gui.reasons import told_line
 from kohya_gui.thumbnails import Thumbnails
 from sd_scripts.captioning.pictures import Picture
 from sd_scripts.errors import UserError
@@ -98,7 +99,7 @@ class CaptioningPage(TrainingPage):
         try:
             pictures = {str(one.path): one.path for one in self._pictures(draft)}
         except UserError as error:
-            return {"problems": [str(problem) for problem in error.problems]}
+            return {"problems": [told_line(problem) for problem in error.problems]}
         picture: Path | None = pictures.get(wanted) or next(iter(pictures.values()), None)
         if picture is None:
             return {"problems": [self._text("captioning.no_picture")]}
@@ -107,7 +108,7 @@ class CaptioningPage(TrainingPage):
             job = job_from_values(self._job_type, prepared.values)
             trial = self._context.checks.start_trial(self._job_type.name, job_to_toml(job), picture)
         except UserError as error:
-            return {"problems": [str(problem) for problem in error.problems]}
+            return {"problems": [told_line(problem) for problem in error.problems]}
         return {"trial": trial, "name": picture.name, "small": str(self._small(picture) or "")}
 
     def _pictures(self, draft: Draft) -> list[Picture]:

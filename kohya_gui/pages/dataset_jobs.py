@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-from kohya_gui.caption_results import told_warnings
 from kohya_gui.context import Context
 from kohya_gui.forms import option_words
 from kohya_gui.forms.widgets import choices_of, default_shown, is_tick
@@ -16,7 +15,7 @@ from kohya_gui.jobs.launch import JobRequest
 from kohya_gui.jobs.queue import Queued, Submitted
 from kohya_gui.locales import Texts
 from kohya_gui.locales.speaking import told
-from kohya_gui.reasons import first_problem, told_row
+from kohya_gui.reasons import first_problem, told_row, told_warnings
 from kohya_gui.waiting import leave_queue, look_queued
 from sd_scripts.errors import UserError
 from sd_scripts.options.form_values import from_form

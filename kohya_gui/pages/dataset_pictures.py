@@ -260,7 +260,7 @@ class PictureAnswers:
         return {
             "written": written.num_written,
             "changed": [shown(path.name) for path in written.changed],
-            "failed": [[shown(path.name), why] for path, why in written.failed.items()],
+            "failed": [[shown(path.name), told(why)] for path, why in written.failed.items()],
             "steps": dataset.book.steps(),
         }
 
@@ -279,5 +279,5 @@ def _report(report: UndoReport) -> Answer:
     return {
         "restored": len(report.restored),
         "changed": [shown(path.name) for path in report.changed_since],
-        "failed": [[shown(path.name), why] for path, why in report.failed.items()],
+        "failed": [[shown(path.name), told(why)] for path, why in report.failed.items()],
     }

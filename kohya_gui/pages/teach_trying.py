@@ -57,8 +57,9 @@ class TeachTrying:
                 beside_others=bool(data.get("beside")),
                 processes=self._context.settings().processes,
             )
-        except DeviceInUse as error:
-            return {"busy": str(error)}
+        except DeviceInUse as in_use:
+            names = ", ".join(run.name for run in in_use.running)
+            return {"busy": self._text("try.busy", names=names)}
         kept = {"tried_run": placed.run_id, "tried_order": placed.order_id}
         self._projects.change(project.id, kept)
         return {}

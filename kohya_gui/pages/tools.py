@@ -15,6 +15,7 @@ from kohya_gui.context import Context
 from kohya_gui.jobs.storage import clear, places
 from kohya_gui.pages.shell import Page, widget
 from kohya_gui.pages.tools_jobs import build_jobs
+from kohya_gui.reasons import first_problem, told_line
 from sd_scripts.errors import UserError
 
 DOCTOR_SECONDS: Final = 300
@@ -89,7 +90,7 @@ class ToolActions:
         try:
             size = clear(self._context.workspace, self._context.store, name)
         except UserError as error:
-            return {"problem": str(error)}
+            return {"problem": told_line(first_problem(error))}
         return {"bytes": size.num_bytes}
 
 

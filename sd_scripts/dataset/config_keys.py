@@ -30,13 +30,14 @@ def _whole(minimum: int, maximum: int = 1_000_000) -> Check:
 
 
 def _number(minimum: float, maximum: float = math.inf) -> Check:
-    limits = f"from {minimum:g} to {maximum:g}" if maximum < math.inf else f"{minimum:g} or more"
-
     def check(value: object) -> object:
         if isinstance(value, int | float) and not isinstance(value, bool):
             number = float(value)
             if minimum <= number <= maximum and math.isfinite(number):
                 return number
+        limits = (
+            f"from {minimum:g} to {maximum:g}" if maximum < math.inf else f"{minimum:g} or more"
+        )
         raise UnfitValue(f"must be a number, {limits}")
 
     return check

@@ -69,11 +69,11 @@ def transparent(view: View) -> Iterator[Finding]:
             f"{pictures_word(number)} {are(number, 'has', 'have')} transparent parts. They are"
             " learned as white, unless alpha_mask is on, which leaves them out of the learning.",
             names(found),
-            details=_shares(found, "transparent"),
+            details=_shares(found),
             remedies=(leave_out(found),),
         )
 
 
-def _shares(found: dict[Path, float], word: str) -> dict[str, str]:
-    told = [f"{share:.0%} {word}" for share in found.values()]
+def _shares(found: dict[Path, float]) -> dict[str, str]:
+    told = [f"{share:.0%} transparent" for share in found.values()]
     return dict(zip(names(found), told, strict=True))

@@ -70,16 +70,15 @@ def badly_lit(view: View) -> Iterator[Finding]:
     dark = [sample.path for sample, one in view.sound() if _is_dark(one)]
     bright = [sample.path for sample, one in view.sound() if _is_bright(one)]
     for found, code, words in (
-        (dark, "too_dark", "almost black everywhere"),
-        (bright, "too_bright", "almost white everywhere"),
+        (dark, "too_dark", "almost black everywhere: under-exposed, or empty"),
+        (bright, "too_bright", "almost white everywhere: over-exposed, or empty"),
     ):
         if found:
             number = len(found)
             yield Finding(
                 code,
                 "doubtful",
-                f"{pictures_word(number)} {are(number, 'is', 'are')} {words}:"
-                f" {'under' if code == 'too_dark' else 'over'}-exposed, or empty.",
+                f"{pictures_word(number)} {are(number, 'is', 'are')} {words}.",
                 names(found),
                 remedies=(leave_out(found),),
             )
