@@ -72,6 +72,7 @@
 
     function go(folder) {
       document.documentElement.classList.remove("kg-dataset-none");
+      open.classList.add("kg-primary");
       turn += 1;
       opening = true;
       input.value = folder.trim();
@@ -121,7 +122,10 @@
       if (!turn && (asked || list.length)) go(asked || list[0]);
       else if (!turn) {
         document.documentElement.classList.add("kg-dataset-none");
-        fill(note, h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), h("p", {}, window.KG.uploads.picker(t("teach.upload"), copy)), h("p.kg-quiet.kg-small", {}, t("teach.drop_why"))),
+        open.classList.remove("kg-primary");
+        const pick = window.KG.uploads.picker(t("teach.upload"), copy);
+        pick.classList.add("kg-primary");
+        fill(note, h("div.kg-drop-zone", {}, h("p", {}, t("teach.drop")), h("p", {}, pick), h("p.kg-quiet.kg-small", {}, t("teach.drop_why"))),
           h("p.kg-quiet", {}, t("dataset.first")),
           h("ol.kg-dataset-steps", {}, ["captions", "doctor", "samples", "masks", "prepare"].map((step) => h("li", {}, t(`dataset.step_${step}`)))));
         settle();

@@ -36,7 +36,7 @@
 
     fill(main,
       h("section.kg-card.kg-dataset-bar", {},
-        h("div.kg-dataset-filter", {}, find, problems, folders, look, count, filters, h("span.kg-grow"), undo, redo),
+        h("div.kg-dataset-filter", {}, find, problems, folders, look, count, filters, h("span.kg-grow"), h("span.kg-row", {}, undo, redo)),
         notice, notes),
       h("div.kg-dataset-split", {}, grid.box, side.node));
     fill(holder, progress, main);

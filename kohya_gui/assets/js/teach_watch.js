@@ -23,7 +23,8 @@
 
     const question = h("h2.kg-teach-question", {}, t("teach.watch_question"));
     const previews = h("div", {}, h("h3.kg-h", {}, t("run.samples")), h("p.kg-quiet.kg-small", {}, t("teach.samples_why")), holder);
-    fill(card, question, h("p.kg-quiet.kg-why", {}, t("teach.watch_why")),
+    const why = h("p.kg-quiet.kg-why", {}, t("teach.watch_why"));
+    fill(card, question, why,
       state, progress, buttons, said, previews,
       h("div.kg-teach-foot", {}, h("button.kg-button", { type: "button", onclick: () => tools.go("ready") }, t("teach.back")), next));
 
@@ -60,6 +61,7 @@
       const bad = ["failed", "lost"].includes(now.state);
       question.textContent = now.active ? t("teach.watch_question") : bad ? t("teach.watch_failed") : t("teach.watch_done");
       previews.hidden = bad && data !== null && !data.samples.length;
+      why.hidden = previews.hidden;
       const left = now.active && now.eta_seconds ? t("teach.left", { time: duration(now.eta_seconds) }) : "";
       fill(state, row(window.KG.stateTag(now), h("span", { "data-fact": "step" }, now.total_steps ? t("teach.step_of", { n: now.step, of: now.total_steps }) : ""), h("strong", {}, left), paused ? h("span.kg-tag.kg-warn", {}, t("teach.paused")) : null),
         bad || (now.active && now.step) ? null : h("p.kg-quiet", {}, now.detail));
