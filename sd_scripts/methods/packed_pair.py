@@ -28,38 +28,24 @@ begin with another bucket, then has the same order and so the same last bits."""
 
 
 class _Pair:
-    """What both kinds have in common: each order is made when it is first needed.
+    """What both kinds have in common: the two orders are made at once, and the weight is not kept.
 
-    The plain weight is let go once both are there.
+    At once is before a step takes memory: between activations that come and go, orders that stay
+    would leave holes. Pages of the weight that a model file backs are let go.
     """
 
-    def __init__(self, weight: Tensor) -> None:
-        self._plain: Tensor | None = weight.detach()
-        self._dtype = weight.dtype
-        self._forward: Tensor | None = None
-        self._backward: Tensor | None = None
+    def __init__(self, weight: Tensor, forward: Tensor, backward: Tensor) -> None:
+        let_file_pages_go(weight.data_ptr(), weight.nbytes)
+        self._dtype, self._forward, self._backward = weight.dtype, forward, backward
 
     @property
     def device(self) -> torch.device:
         """Always the CPU."""
         return torch.device("cpu")
 
-    @property
-    def is_packed(self) -> bool:
-        """Whether both orders are there, and the plain weight is not."""
-        return self._plain is None
-
     def dense(self) -> Tensor:
-        """Return the weight as it was; a copy once it is packed."""
-        if self._plain is not None:
-            return self._plain
-        assert self._forward is not None
+        """Return a copy of the weight as it was."""
         return self._forward.to_dense()
-
-    def _let_plain_go(self) -> None:
-        if self._plain is not None and self._forward is not None and self._backward is not None:
-            let_file_pages_go(self._plain.data_ptr(), self._plain.nbytes)
-            self._plain = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """It never changes, and oneDNN's tensors know no copies: all copies share it."""
@@ -71,31 +57,27 @@ class PackedConvPair(_Pair):
 
     def __init__(self, weight: Tensor, shape: ConvShape) -> None:
         assert shape.stride == (1, 1)
-        super().__init__(weight)
-        self.shape = shape
-        kernel = weight.shape[2:]
+        self.shape, kernel, plain = shape, weight.shape[2:], weight.detach()
         self._back_padding = [
             shape.dilation[n] * (kernel[n] - 1) - shape.padding[n] for n in (0, 1)
         ]
+        turned = plain.flip(2, 3).transpose(0, 1).contiguous()
+        super().__init__(
+            plain,
+            self._ordered(plain, list(shape.padding)),
+            self._ordered(turned, self._back_padding),
+        )
 
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return the convolution of `x`, [B, out, H', W'], channels last."""
         if x.dtype != self._dtype:
             return PlainConv(self.dense(), self.shape).product(x, bias)
-        padding = list(self.shape.padding)
-        if self._forward is None:
-            self._forward = self._ordered(self.dense(), padding)
-            self._let_plain_go()
-        return self._convolution(x, self._forward, bias, padding)
+        return self._convolution(x, self._forward, bias, list(self.shape.padding))
 
     def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         """Return the gradient [B, in, H, W]: a convolution with the kernels turned around."""
         if grad.dtype != self._dtype:
             return PlainConv(self.dense(), self.shape).backward_product(grad, x_shape)
-        if self._backward is None:
-            turned = self.dense().flip(2, 3).transpose(0, 1).contiguous()
-            self._backward = self._ordered(turned, self._back_padding)
-            self._let_plain_go()
         return self._convolution(grad, self._backward, None, self._back_padding)
 
     def to_device(self, device: torch.device) -> PackedConvPair | PlainConv:
@@ -122,22 +104,20 @@ class PackedConvPair(_Pair):
 class PackedLinearPair(_Pair):
     """A Linear's weight [out, in] in both orders."""
 
+    def __init__(self, weight: Tensor) -> None:
+        plain = weight.detach()
+        super().__init__(plain, _ordered_matrix(plain), _ordered_matrix(plain.t()))
+
     def product(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Return x Wᵀ + bias, [rows, out]."""
         if x.dtype != self._dtype:
             return PlainLinear(self.dense()).product(x, bias)
-        if self._forward is None:
-            self._forward = _ordered_matrix(self.dense())
-            self._let_plain_go()
         return _linear(x, self._forward, bias)
 
     def backward_product(self, grad: Tensor, x_shape: torch.Size) -> Tensor:
         """Return grad W, [rows, in]."""
         if grad.dtype != self._dtype:
             return PlainLinear(self.dense()).backward_product(grad, x_shape)
-        if self._backward is None:
-            self._backward = _ordered_matrix(self.dense().t().contiguous())
-            self._let_plain_go()
         return _linear(grad, self._backward, None)
 
     def to_device(self, device: torch.device) -> PackedLinearPair | PlainLinear:

@@ -3,7 +3,8 @@
 Three forms. A pair (`packed_pair.py`) is the fastest, and takes the weight's memory once more; rows
 of a matrix (`packed_conv.py`) and Linears that oneDNN reads as they are take none. What a pair
 saves grows with the pixels that a weight is used on, and in a U-Net the small weights are the ones
-that see many pixels. So pairs are made of the smallest weights first, as far as a share of the
+that see many pixels. A convolution saves more for its memory than a Linear. So pairs are
+made of convolutions first, and of the smallest weights of each kind first, as far as a share of the
 base's memory goes. That order depends on nothing but the model: a run that is resumed chooses as
 the one before.
 """
@@ -35,6 +36,7 @@ from sd_scripts.methods.packed_pair import (
     PackedLinearPair,
     can_pair,
 )
+from sd_scripts.runs.machine import give_back_memory
 
 Wanted = Literal["auto", "on", "off"]
 Frozen = nn.Linear | nn.Conv2d
@@ -42,7 +44,8 @@ _Module = TypeVar("_Module", nn.Linear, nn.Conv2d)
 
 _OUTPUTS_PER_PIXEL: Final = 8
 """A 3x3 convolution is packed as rows for batches of at most one pixel to so many output channels.
-Beyond that the product takes so much longer than reordering the weight that nothing is won."""
+Beyond that the product takes so much longer than reordering the weight that nothing is won. Of a
+1x1 convolution the neighbourhoods are the pixels themselves, and rows are never slower."""
 
 _SMALL: Final = 2**20
 """A model whose largest convolution has fewer numbers is so small that it does not matter."""
@@ -167,7 +170,7 @@ def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) ->
     `onednn` says whether rows may use oneDNN's products, `allowed` how many bytes pairs may add.
     """
     pairs = 0
-    for module in sorted(chosen, key=lambda module: module.weight.numel()):
+    for module in sorted(chosen, key=_turn):
         wanted = forms.conv_pairs if isinstance(module, nn.Conv2d) else forms.linear_pairs
         stored = (
             paired(module, module.weight) if wanted and module.weight.nbytes <= allowed else None
@@ -175,6 +178,7 @@ def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) ->
         if stored is not None:
             allowed -= module.weight.nbytes
             store(module, stored)
+            give_back_memory()  # what the orders were made by way of lies between them in the heap
             pairs += 1
     rest = [module for module in chosen if can_store(module)]
     convs = [m for m in rest if isinstance(m, nn.Conv2d)] if forms.conv_rows else []
@@ -189,6 +193,11 @@ def _pack(chosen: Sequence[Frozen], forms: Forms, allowed: int, onednn: bool) ->
     if linears:
         told.append(f"{len(linears)} Linears read as they are by oneDNN")
     return ", ".join(told)
+
+
+def _turn(module: Frozen) -> tuple[bool, int]:
+    """Return what sorts modules by what a pair saves for its memory, most first."""
+    return isinstance(module, nn.Linear), module.weight.numel()
 
 
 def packable(parts: Sequence[nn.Module]) -> Iterator[Frozen]:
@@ -221,24 +230,28 @@ def packed(conv: nn.Conv2d, weight: Tensor, *, onednn: bool = False) -> PackedCo
 
     With `onednn` its float32 products are oneDNN's, which `can_pair` must have allowed.
     """
-    pointwise = conv.kernel_size == (1, 1)
-    most = (
-        conv.out_channels * _OUTPUTS_PER_PIXEL
-        if pointwise
-        else (conv.out_channels // _OUTPUTS_PER_PIXEL)
-    )
+    most = sys.maxsize if _is_pointwise(conv) else conv.out_channels // _OUTPUTS_PER_PIXEL
     return PackedConv(weight, ConvShape.of(conv), most, onednn=onednn)
 
 
 def paired(module: Frozen, weight: Tensor) -> StoredWeight | None:
     """Return `weight`, shaped like the module's, to be kept in both orders from its first use on.
 
-    None if it cannot be.
+    None if it cannot be, or has nothing to win: a 1x1 convolution is a Linear of its pixels, and
+    as rows it is as fast. Its order would also be another for few pixels than for many. With the
+    wrong one oneDNN brings the weight back at every call, which took 70 ms where the product
+    takes 1.
     """
     if isinstance(module, nn.Linear):
         return PackedLinearPair(weight)
     shape = ConvShape.of(module)
-    return PackedConvPair(weight, shape) if shape.stride == (1, 1) else None
+    if shape.stride != (1, 1) or _is_pointwise(module):
+        return None
+    return PackedConvPair(weight, shape)
+
+
+def _is_pointwise(conv: nn.Conv2d) -> bool:
+    return conv.kernel_size == (1, 1)
 
 
 def _most_common(modules: Sequence[_Module]) -> _Module:

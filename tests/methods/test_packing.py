@@ -165,7 +165,7 @@ def test_a_packed_unet_learns_what_the_plain_one_learns() -> None:
     if can_pair(torch.float32):
         both = [m.stored for m in unet.modules() if isinstance(m, FrozenBase)]
         for kind in (PackedConvPair, PackedLinearPair):
-            assert any(isinstance(stored, kind) and stored.is_packed for stored in both)
+            assert any(isinstance(stored, kind) for stored in both)
     assert packed_loss == pytest.approx(loss, rel=1e-5)
     assert len(packed_gradients) == len(gradients) > 0
     for mine, other in zip(packed_gradients, gradients, strict=True):
@@ -199,22 +199,33 @@ def test_auto_packs_where_it_was_measured_to_pay(
 
 
 @pytest.mark.skipif(not can_pair(torch.float32), reason="no pairs in this build of PyTorch")
-def test_pairs_take_the_smallest_weights_first_and_no_more_than_their_share(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("room", "of_linear"), [(8 * 8, PackedLinearPair), (0, DirectLinear)])
+def test_pairs_take_small_convolutions_first_and_no_more_than_their_share(
+    room: int, of_linear: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, small = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, 3)
     strided, linear, wide = nn.Conv2d(8, 2, 3, stride=2), nn.Linear(8, 8), nn.Linear(8, 100)
     timed = nn.ModuleDict({"time_emb_proj": nn.Linear(8, 1)})
     base = nn.Sequential(large, small, strided, linear, wide, timed).requires_grad_(False)
-    monkeypatch.setattr(packing, "_allowed_bytes", lambda parts: 4 * (8 * 4 * 9 + 8 * 8 + 10))
+    monkeypatch.setattr(packing, "_allowed_bytes", lambda parts: 4 * (8 * 4 * 9 + room))
     told = pack_base([base], "on")
     chosen = (large, small, strided, linear, wide)
     kinds = [type(getattr(module, "stored", None)) for module in chosen]
-    assert kinds == [PackedConv, PackedConvPair, PackedConv, PackedLinearPair, DirectLinear]
+    assert kinds == [PackedConv, PackedConvPair, PackedConv, of_linear, DirectLinear]
     assert type(timed["time_emb_proj"]) is nn.Linear
-    assert "2 packed" in told
-    assert "1 Linears" in told
-    assert "2 convolutions" in told
+    assert "in the orders of both products, 2 convolutions packed" in told
+
+
+def test_a_pointwise_convolution_is_rows_for_any_number_of_pixels() -> None:
+    conv = nn.Conv2d(64, 8, 1).requires_grad_(False)
+    assert packing.paired(conv, conv.weight) is None
+    pack_base([nn.Sequential(conv)], "on")
+    assert isinstance(conv, FrozenConv2d)
+    assert isinstance(conv.stored, PackedConv)
+    x = torch.randn(2, 64, 96, 96)
+    expected = nn.functional.conv2d(x, conv.weight, conv.bias)
+    torch.testing.assert_close(conv(x), expected, rtol=1e-4, atol=1e-5)
+    assert conv.stored.is_packed
 
 
 @pytest.mark.skipif(not can_pair(torch.float32), reason="no such products here")
