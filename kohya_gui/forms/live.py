@@ -15,6 +15,7 @@ from kohya_gui.forms.preparation import Prepared, prepare
 from kohya_gui.forms.report import data_report, problem_row
 from kohya_gui.forms.scans import Scan, Scans
 from kohya_gui.locales import Texts
+from kohya_gui.locales.speaking import told
 from kohya_gui.settings import load_settings
 from kohya_gui.workspace import Workspace
 from sd_scripts.dataset.plan import DatasetPlan, plan_dataset
@@ -159,11 +160,14 @@ class Live:
         """Return everything the page shows about a form, as plain data for its script."""
         insight = self.look(draft)
         raw = insight.prepared.raw
+        changed = list(changed_names(insight.prepared.job_type, raw))
         return {
             "working": insight.working,
-            "changed": list(changed_names(insight.prepared.job_type, raw)),
+            "changed": changed,
             "inert": self._inert(insight),
-            "problems": [problem_row(problem, raw) for problem in insight.problems],
+            "problems": [
+                problem_row(problem, raw, touched=bool(changed)) for problem in insight.problems
+            ],
             "family": self._family(insight),
             "data": data_report(insight.data, self._text),
             "steps": self._steps(insight),
@@ -177,7 +181,7 @@ class Live:
         if scan is None:
             return {"state": "none"}
         if isinstance(scan.found, ModelInfo) and scan.state == "done":
-            return {"state": "done", "text": scan.found.text, "family": insight.family}
+            return {"state": "done", "text": told(scan.found.text), "family": insight.family}
         return {"state": scan.state, "text": self._text("form.model_reading")}
 
     def _steps(self, insight: Insight) -> dict[str, Any]:
@@ -189,7 +193,7 @@ class Live:
         epochs = arithmetic.total_steps / max(1, arithmetic.steps_per_epoch)
         return {
             "state": "done",
-            "text": arithmetic.text,
+            "text": told(arithmetic.text),
             "total": arithmetic.total_steps,
             "epochs": arithmetic.num_epochs,
             "views": round(shown * epochs),

@@ -23,18 +23,22 @@ _REMEDY: Final = re.compile(
 )
 
 
-def problem_row(problem: Problem, raw: Mapping[str, object]) -> dict[str, Any]:
-    """Return a problem for the page. `missing` marks one that only says a field is still empty:
-    those are not held against somebody who has just begun."""
+def problem_row(
+    problem: Problem, raw: Mapping[str, object], *, touched: bool = True
+) -> dict[str, Any]:
+    """Return a problem for the page. `missing` marks one that only says a field is still empty, or
+    warns of a default where nobody has touched the form: those are not held against somebody who
+    has just begun."""
     options = [name.strip() for name in (problem.option or "").split(",") if name.strip()]
     empty = [name for name in options if raw.get(name) in (None, "", False)]
+    unasked = bool(options) and len(empty) == len(options)
     return {
         "message": _sentence(told(problem.message)),
         "hint": told(problem.hint) or None,
         "fixes": _fixes(problem, options, raw),
         "options": options,
         "severity": problem.severity,
-        "missing": problem.severity == "error" and bool(options) and len(empty) == len(options),
+        "missing": unasked if problem.severity == "error" else not touched,
     }
 
 
@@ -81,7 +85,7 @@ def data_report(scan: Scan | None, text: Texts) -> dict[str, Any]:
     if scan.state == "working":
         return {
             "state": "working",
-            "text": scan.doing or text("form.data_reading"),
+            "text": told(scan.doing) or text("form.data_reading"),
             "done": scan.done,
             "total": scan.total,
         }
@@ -108,8 +112,7 @@ def _plan_report(plan: DatasetPlan, text: Texts) -> dict[str, Any]:
         "missing": [path.name for path in missing[:MAX_NAMES]],
         "num_missing": len(missing),
         "skipped": [
-            {"name": picture.path.name, "reason": picture.reason}
-            for picture in summary.skipped[:MAX_NAMES]
+            told(f"{picture.path.name} {picture.reason}") for picture in summary.skipped[:MAX_NAMES]
         ],
         "num_skipped": len(summary.skipped),
         "num_enlarged": summary.num_enlarged,
@@ -117,7 +120,7 @@ def _plan_report(plan: DatasetPlan, text: Texts) -> dict[str, Any]:
         "most_cropped": None
         if summary.most_cropped is None
         else {"name": summary.most_cropped[0].name, "share": round(100 * summary.most_cropped[1])},
-        "notes": list(plan.notes),
+        "notes": [told(note) for note in plan.notes],
     }
 
 

@@ -47,13 +47,15 @@ def step_arithmetic(
     else:
         total = DEFAULT_MAX_TRAIN_STEPS if max_train_steps is None else max_train_steps
         num_epochs = -(-total // steps_per_epoch)
-    divided = f" ÷ {num_processes} processes" if num_processes > 1 else ""
+    divided = _batches_text(plan)
+    if num_processes > 1:
+        divided = f"{divided} ÷ {num_processes} processes"
     if gradient_accumulation_steps > 1:
-        divided += f" ÷ {gradient_accumulation_steps} accumulated"
+        divided = f"{divided} ÷ {gradient_accumulation_steps} accumulated"
     length = _length_text(
         steps_per_epoch, num_epochs, total, by_epochs=max_train_epochs is not None
     )
-    text = f"{_pass_text(plan)} → {_batches_text(plan)}{divided} → {length}"
+    text = f"{_pass_text(plan)} → {divided} → {length}"
     return StepArithmetic(batches, steps_per_epoch, num_epochs, total, text)
 
 

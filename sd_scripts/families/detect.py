@@ -48,7 +48,7 @@ class ModelInfo:
     """What was found out about a model.
 
     `prediction_certain` tells a fact (marker tensors, metadata, a scheduler's configuration) from
-    a guess; `prediction_source` says where it comes from. `text` is one sentence for a person.
+    a guess; `prediction_source` says where it comes from. `text` describes it to a person.
     `unsupported` is set when the model was recognised, but is none that can be trained on.
     """
 
@@ -185,7 +185,7 @@ def _model_info(
         num_parameters=facts.num_parameters,
         dtype=facts.dtype,
         title=facts.title,
-        text=f"{text}.",
+        text=text,
         prediction_source=prediction.source if prediction else "",
         has_vae=facts.has_vae,
         unsupported=unsupported,

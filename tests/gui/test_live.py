@@ -37,11 +37,13 @@ def named(report: dict[str, Any], option: str) -> list[dict[str, Any]]:
 
 def test_an_empty_form_is_not_held_against_a_beginner(live: Live) -> None:
     report = settled(live, {})
-    errors = [problem for problem in report["problems"] if problem["severity"] == "error"]
-    assert errors
-    assert all(problem["missing"] for problem in errors)
+    assert {problem["severity"] for problem in report["problems"]} == {"error", "warning"}
+    assert all(problem["missing"] for problem in report["problems"])
     assert report["next"]["option"] == "pretrained_model_name_or_path"
     assert report["changed"] == []
+    report = settled(live, {"output_name": "robot"})
+    (rate,) = named(report, "learning_rate")
+    assert not rate["missing"]
 
 
 def test_the_family_is_told_as_soon_as_a_model_is_chosen(live: Live, tiny: Path) -> None:

@@ -47,6 +47,8 @@ SAYING: Final[Mapping[str, tuple[str, ...]]] = {
     "SkippedPicture": ("", "of a file"),
     "Deserted": ("of a process",),
     "Submitted": ("", "text"),
+    "ModelInfo": ("text",),
+    "StepArithmetic": ("", "", "", "", "text"),
     "RunStatus": ("", "detail", "hint"),
     "EndEvent": ("reason", "hint"),
     "Refused": ("text",),
@@ -59,7 +61,7 @@ _AROUND: Final = {
     "of a key": (f"{VALUE} ", f", not {VALUE}"),
     "of a process": ("Another process of this run ", ""),
 }
-_BY_NAME: Final = ("EndEvent", "RunStatus", "replace")
+_BY_NAME: Final = ("ModelInfo", "EndEvent", "RunStatus", "replace")
 """Those whose first arguments are something else: only arguments by name count."""
 
 

@@ -43,7 +43,7 @@
             h("td", {}, folder.images), h("td", {}, `× ${folder.repeats}`),
             h("td", {}, h(`span.kg-tag.${folder.captions >= folder.images ? "kg-good" : folder.words ? "kg-live" : "kg-warn"}`, {}, `${folder.captions} / ${folder.images}`), " ", h("span.kg-faint.kg-small", {}, folder.extension))))))) : null,
         data.num_missing ? h("details", {}, h("summary", {}, t("data.missing", { n: data.num_missing })), h("p.kg-small.kg-quiet", {}, data.missing.join(", "), data.num_missing > data.missing.length ? " …" : "")) : null,
-        data.num_skipped ? h("details", { open: true }, h("summary", {}, t("data.skipped", { n: data.num_skipped })), h("ul.kg-small", {}, data.skipped.map((one) => h("li", {}, `${one.name}: ${one.reason}`)))) : null,
+        data.num_skipped ? h("details", { open: true }, h("summary", {}, t("data.skipped", { n: data.num_skipped })), h("ul.kg-small", {}, data.skipped.map((one) => h("li", {}, one)))) : null,
         data.buckets.length ? h("details", { open: data.buckets.length < 9 }, h("summary", {}, t("data.buckets", { n: data.buckets.length + data.more_buckets })),
           h("div.kg-buckets", {}, data.buckets.map((b) => h("div.kg-bucket", { title: t("data.bucket", { w: b.width, h: b.height, n: b.count }) },
             h("span.kg-shape", { style: `aspect-ratio:${b.width}/${b.height};${b.width >= b.height ? "width:26px" : "height:26px"}` }),

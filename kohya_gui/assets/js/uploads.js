@@ -18,7 +18,7 @@
           if (!event.dataTransfer.types.includes("Files")) return;
           event.preventDefault();
           zone.classList.toggle("kg-over", kind === "dragover");
-          if (kind === "drop") dropped(event.dataTransfer).catch((error) => ({ name: "", files: [], refused: [error.message] })).then(take);
+          if (kind === "drop") dropped(event.dataTransfer).catch(() => ({ name: "", files: [], refused: [t("uploads.unreadable")] })).then(take);
         });
       }
     },
@@ -44,7 +44,7 @@
         try {
           return await sendOne(file, { drop, ...more }, ask, answered);
         } catch (error) {
-          refused.push(`${file.name}: ${error.message}`);
+          refused.push(error.message.includes(file.name) ? error.message : `${file.name}: ${error.message}`);
           return null;
         } finally {
           done += 1;
