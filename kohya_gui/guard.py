@@ -77,7 +77,14 @@ def comes_from_our_pages(headers: Headers) -> bool:
     if origin is None:
         return True
     hosts = (headers.get("host", ""), headers.get("x-forwarded-host", ""))
-    return host_name(urlsplit(origin).netloc) in {host_name(host) for host in hosts if host}
+    return _name_of_origin(origin) in {host_name(host) for host in hosts if host}
+
+
+def _name_of_origin(origin: str) -> str | None:
+    try:
+        return host_name(urlsplit(origin).netloc)
+    except ValueError:
+        return None
 
 
 def host_name(host: str) -> str:

@@ -201,10 +201,10 @@ def _holds(run: RunFolder, name: str, wanted: str) -> bool:
         return wanted == ""
     try:
         value = tomllib.loads(f"x = {match[1]}")["x"]
-    except tomllib.TOMLDecodeError:  # a value of several lines
+    except (ValueError, RecursionError):  # a value of several lines
         try:
             value = tomllib.loads(text).get(name, match[1])
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = match[1]
     return _equals(value, wanted)
 

@@ -77,6 +77,9 @@ def _parse(reading: Reading) -> dict[str, Any] | None:
         reading.complain(f"{shown(file)} is not valid TOML: {error}", hint)
     except json.JSONDecodeError as error:
         reading.complain(f"{shown(file)} is not valid JSON: {error}", "mend that place")
+    except (ValueError, RecursionError):
+        reason = "a number is too long, or brackets lie too deep in brackets"
+        reading.complain(f"{shown(file)} is not valid TOML: {reason}", "mend that place")
     else:
         if isinstance(tree, dict):
             return tree

@@ -156,7 +156,7 @@ def find_preset(name: str) -> Preset:
     path = Path(name)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"The preset {path.name} cannot be read: {error}",
             option="preset",

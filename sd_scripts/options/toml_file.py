@@ -19,6 +19,10 @@ SomeJob = TypeVar("SomeJob", bound=Job)
 _BARE_ESCAPES = re.compile(r"[\x7f-\x9f\u2028\u2029]")
 
 
+_ENDLESS_NAME = re.compile(r"(?:\.[ \t]*[\w\"'-]+[ \t]*){200}")
+"""A name of very many parts, which Python's reader takes minutes for."""
+
+
 def _parse(text: str, source: str) -> dict[str, object]:
     if text.lstrip("\ufeff \t\r\n").startswith("{"):
         raise UserError(
@@ -28,6 +32,8 @@ def _parse(text: str, source: str) -> dict[str, object]:
             "--out job.toml",
         )
     try:
+        if _ENDLESS_NAME.search(text):
+            raise ValueError("a name of more than 200 parts")
         return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
     except tomllib.TOMLDecodeError as error:
         hint = "mend that line"
@@ -38,6 +44,11 @@ def _parse(text: str, source: str) -> dict[str, object]:
             if "\\" in line:
                 hint = "write a Windows path in single quotes, as in 'C:\\pictures', or with /"
         raise UserError(f"this is not valid TOML: {error}", option=source, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        reason = "a number or a name is too long, or brackets lie too deep in brackets"
+        raise UserError(
+            f"this is not valid TOML: {reason}", option=source, hint="mend that line"
+        ) from error
 
 
 def _flatten(tables: Mapping[str, object], source: str) -> tuple[dict[str, object], list[Problem]]:

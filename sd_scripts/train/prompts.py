@@ -196,7 +196,7 @@ def read_prompts(path: Path) -> tuple[list[PreviewPrompt], list[Problem]]:
         return [], [problem(f"{path} cannot be read: {error.strerror}", "Check the path.")]
     try:
         entries = _read_entries(path, text)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         return [], [problem(f"{path.name} cannot be understood: {error}")]
     prompts = [prompt for _, prompt, _ in entries if prompt is not None]
     problems = [

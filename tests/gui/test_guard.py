@@ -36,6 +36,7 @@ OTHERS = [
     {"Sec-Fetch-Site": "same-site"},
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
+    {"Origin": "http://[bad"},
     {"Origin": "https://evil.example", "X-Forwarded-Host": "me.example"},
     {"Origin": "http://127.0.0.1:7860", "Sec-Fetch-Site": "cross-site"},
 ]

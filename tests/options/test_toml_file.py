@@ -208,3 +208,17 @@ def test_settings_of_kohya_ss_are_told_how_to_become_a_job() -> None:
     with pytest.raises(UserError, match="JSON") as caught:
         read_toml('\ufeff{"LoRA_type": "Standard"}', "old.json")
     assert "kohya_gui.importers" in (caught.value.problems[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["seed = " + "9" * 5000, "x = " + "[" * 100_000, "a." * 200_000 + "b = 1", "a . 'b' ." * 300],
+)
+def test_what_no_reader_should_try_is_told(text: str) -> None:
+    with pytest.raises(UserError, match="not valid TOML: a number or a name is too long"):
+        read_toml(text)
+
+
+def test_a_text_with_many_dots_is_no_name() -> None:
+    prompt = " ".join(["a.b.c"] * 1000) + "." * 1000
+    assert read_toml(f'training_comment = """\n{prompt}"""')["training_comment"] == prompt
