@@ -140,13 +140,17 @@ def _kohya_latents(
 
 
 def _write_kohya_latents(caching: Caching, samples: Sequence[Sample], cache: LatentCache) -> None:
-    """Write the latents of sd-scripts' names beside those pictures that have none that fit."""
+    """Write the latents of sd-scripts' names beside those pictures that have none that fit.
+
+    This run learns from them as well: one that resumes it finds them, and has to go on exactly.
+    """
     assert cache.kohya is not None
     wanted = [sample for sample in samples if not cache.kohya.has(sample, False)]
     for done, _ in enumerate(write_latents(wanted, caching.model.family.name, cache.moments), 1):
         if caching.hooks.should_stop():
             raise StopRequested
         caching.hooks.progress("writing latents for sd-scripts", done, len(wanted))
+    cache.kohya.look(wanted)
 
 
 def text_cache(caching: Caching, plan: DatasetPlan) -> TextCache | None:

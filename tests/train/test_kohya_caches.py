@@ -14,8 +14,9 @@ from tests.support.tiny_models import make_tiny_checkpoint
 def test_files_that_were_written_take_the_place_of_encoding(tmp_path: Path) -> None:
     draw_pictures(tmp_path / "pictures", count=2)
     model = make_tiny_checkpoint("sd1", tmp_path / "model.safetensors")
-    job = TinyJob(tmp_path, model, {"max_train_epochs": 1})
-    assert job.run("write", kohya_caches="write") == 0
+    job = TinyJob(tmp_path, model, {"max_train_epochs": 1, "train_batch_size": 1})
+    state = {"save_every_n_steps": 1, "save_state": True}
+    assert job.run("write", kohya_caches="write", output_name="write", **state) == 0
     assert len(list((tmp_path / "pictures").glob("*_0096x0080_sd.npz"))) == 2
     elsewhere = {"cache_dir": str(tmp_path / "other")}
     assert job.run("read", **elsewhere) == 0
@@ -26,6 +27,10 @@ def test_files_that_were_written_take_the_place_of_encoding(tmp_path: Path) -> N
     }
     assert "Encoding pictures" not in phases["read"]
     assert "Encoding pictures" in phases["off"]
+    assert job.losses("read") == job.losses("write") != job.losses("off")
+    resumed = job.place / "write" / "state" / "write-step00000001-state"
+    assert job.run("resumed", kohya_caches="write", resume=str(resumed)) == 0
+    assert equal(job.tensors(), job.tensors("write"))
 
 
 def test_captions_of_sdxl_likewise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
