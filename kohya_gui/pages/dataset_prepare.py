@@ -25,13 +25,18 @@ TITLE: Final = "dataset.tab_prepare"
 PLAN_NAME: Final = "prepared.json"
 MAX_ROWS: Final = 100
 _SET_HERE: Final = ("train_data_dir", "picture_decisions", "dry_run")
+_FIRST: Final = ("output_dir", "resolution", "concept_words", "dataset_repeats", "save_pictures_as")
+"""What is asked at once, in this order; the rest is rarely changed."""
 
 
 def build(desk: DatasetDesk) -> None:
     """Place the fields; called within their tab."""
     tab = DatasetPrepare(desk)
-    names = [one.name for one in option_specs(PreparePicturesJob) if one.name not in _SET_HERE]
+    known = [one.name for one in option_specs(PreparePicturesJob) if one.name not in _SET_HERE]
+    names = [*_FIRST, *(name for name in known if name not in _FIRST)]
     fields = fields_of(PreparePicturesJob, names, desk.context.text)
+    for field in fields:
+        field["basic"] = field["name"] in _FIRST
     widget(
         "dataset_prepare",
         server=[

@@ -21,6 +21,12 @@ from tests.support.tiny_models import make_tiny_checkpoint
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
 
+SPILLING = """() => [...document.querySelectorAll(".kg-option .kg-inert, .kg-option .kg-troubles")]
+  .filter((told) => told.offsetHeight
+    && told.getBoundingClientRect().bottom > told.closest(".kg-option").getBoundingClientRect().bottom + 1)
+  .map((told) => told.closest(".kg-option").id)"""
+"""The fields whose notes reach out of them."""
+
 
 @pytest.fixture(scope="module")
 def gui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gui]:
@@ -154,7 +160,8 @@ def test_options_that_are_drawn_later_come_when_asked_for_and_keep_their_values(
 
 
 def test_search_tiers_and_only_changed(form: Page) -> None:
-    """And with every option there is, the form is no wider than the screen."""
+    """And with every option there is, the form is no wider than the screen, and nothing that is
+    told at a field lies on the next one."""
     visible = form.locator(".kg-option:visible")
     form.click("[data-tier=basic]")
     basic = visible.count()
@@ -163,6 +170,8 @@ def test_search_tiers_and_only_changed(form: Page) -> None:
     for width in (390, 1280):
         form.set_viewport_size({"width": width, "height": 900})
         assert form.evaluate("document.documentElement.scrollWidth") <= width
+        expect(form.locator("#opt-algo .kg-inert")).to_be_visible()
+        assert form.evaluate(SPILLING) == []
     form.click("[data-tier=basic]")
     assert visible.count() == basic
     form.fill("#kg-search", "huber")

@@ -18,7 +18,9 @@
       inputs.set(field.name, input);
       const button = browse && field.path && (field.path === "file") === (wants === "file") ? h("button.kg-button", { type: "button", onclick: async () => {
         const path = await browse(input.value, button);
-        if (path) input.value = path;
+        if (!path) return;
+        input.value = path;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
       } }, t("dataset.browse")) : null;
       const label = h("label", { for: id }, field.label);
       return h("div.kg-job-field", {}, field.kind === "tick" ? [input, " ", label] : [label, h("div.kg-row", {}, input, button)],

@@ -14,8 +14,12 @@
     let following = null;
     let looked = "";
     const mark = () => JSON.stringify([window.KG.dataset.folder, form.values()]);
+    /** What comes next stands out: first the look, then making what was looked at. */
     const check = () => {
-      make.disabled = looked !== mark();
+      const ready = looked === mark();
+      make.disabled = !ready;
+      make.classList.toggle("kg-primary", ready);
+      look.classList.toggle("kg-primary", !ready);
     };
     form.node.addEventListener("input", check);
     fill(holder, h("section.kg-card", {}, h("p.kg-quiet", {}, t("prepare.lead")), form.node, h("div.kg-row", {}, look, make), note, shown));
