@@ -22,9 +22,9 @@ pytestmark = pytest.mark.browser
 expect.set_options(timeout=PATIENCE_MS)
 
 SPILLING = """() => [...document.querySelectorAll(".kg-option .kg-inert, .kg-option .kg-troubles")]
-  .filter((told) => told.offsetHeight
-    && told.getBoundingClientRect().bottom > told.closest(".kg-option").getBoundingClientRect().bottom + 1)
-  .map((told) => told.closest(".kg-option").id)"""
+  .map((told) => [told.getBoundingClientRect(), told.closest(".kg-option")])
+  .filter(([at, field]) => at.height && at.bottom > field.getBoundingClientRect().bottom + 1)
+  .map(([, field]) => field.id)"""
 """The fields whose notes reach out of them."""
 
 
