@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from sd_scripts.dataset.decisions import CropWindow
 
 _NUM_PARTS: Final = 4
+_MAX_DIGITS: Final = 5  # more are a date or a time, as in IMG_20240131_120000_1_2
 
 
 class FaceBox(NamedTuple):
@@ -32,10 +33,14 @@ def split_stem(stem: str) -> tuple[str, str]:
 def face_box(path: PurePath) -> FaceBox | None:
     """The face that a file's name tells; None where it tells none."""
     numbers = split_stem(path.stem)[1].split("_")[1:]
-    if not numbers or not all(part.isascii() and part.isdigit() for part in numbers):
+    if not numbers or not all(_is_number(part) for part in numbers):
         return None
     box = FaceBox(*(int(part) for part in numbers))
     return box if box.width and box.height else None
+
+
+def _is_number(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS
 
 
 def split_face(path: PurePath) -> tuple[str, str]:

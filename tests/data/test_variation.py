@@ -55,6 +55,7 @@ def test_hue_turns_and_gamma_bends() -> None:
         ("1_2_3_4.png", None),
         ("me_1_2_3_x.png", None),
         ("me_1_2_0_4.png", None),
+        ("IMG_20240131_120000_1_2.jpg", None),
     ],
 )
 def test_the_name_tells_where_the_face_is(name: str, box: FaceBox | None) -> None:

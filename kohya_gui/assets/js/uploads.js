@@ -5,7 +5,7 @@
   const PIECE = 512 * 1024;
   const PICTURE = /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|jxl)$/i;
   /** What the name of a picture tells of a face in it. */
-  const FACE = /(?<=.)(_\d+){4}$/;
+  const FACE = /(?<=.)(_\d{1,5}){4}$/;
   const CAPTION = /\.(txt|caption)$/i;
   /** What systems put into folders by themselves. */
   const OF_SYSTEM = /^(\..*|thumbs\.db|desktop\.ini)$/i;
