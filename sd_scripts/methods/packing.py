@@ -50,7 +50,7 @@ Beyond that the product takes so much longer than reordering the weight that not
 _SMALL: Final = 2**20
 """A model whose largest convolution has fewer numbers is so small that it does not matter."""
 
-_SHARE: Final = {torch.float32: 0.27, torch.bfloat16: 0.12}
+_SHARE: Final = {torch.float32: 0.26, torch.bfloat16: 0.18}
 """How much of the base's memory pairs may take in addition."""
 
 _SIDES: Final = (8, 4)
