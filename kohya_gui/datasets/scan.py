@@ -131,7 +131,7 @@ def _listings(folder: Path, may_read: MayRead, notes: list[str]) -> Iterator[Lis
             problem = folder_problem(place, "", error)
             if place == folder:
                 raise UserError.of([Problem(problem.message, None, problem.hint)]) from error
-            notes.append(f"{problem.message[:1].upper()}{problem.message[1:]}.")
+            notes.append(f"{problem.message[:1].upper()}{problem.message[1:]}")
             continue
         yield listing
         if depth < MAX_DEPTH:

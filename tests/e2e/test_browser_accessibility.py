@@ -13,20 +13,18 @@ from kohya_gui.workspace import open_workspace
 from sd_scripts.errors import Problem
 from sd_scripts.runs.events import EndEvent, EventWriter
 from tests.support.axe import violations
-from tests.support.pages import PATIENCE_MS, Gui, add_sample, add_save, make_run, running_gui
+from tests.support.pages import (
+    PATIENCE_MS,
+    STILL,
+    Gui,
+    add_sample,
+    add_save,
+    make_run,
+    running_gui,
+    settled,
+)
 
 pytestmark = pytest.mark.browser
-SETTLED = """() => {
-  const root = document.documentElement;
-  if (document.querySelector('[data-widget=form]') && !root.dataset.kgWhole) return false;
-  const height = document.body.scrollHeight;
-  const same = root.dataset.lastHeight === String(height);
-  root.dataset.lastHeight = String(height);
-  return same && height > 150 && document.querySelector('.kg-main') !== null;
-}"""
-"""Whether the scripts have drawn what there is: nothing has grown since the last look."""
-STILL = "!document.getAnimations().some((one) => one instanceof CSSTransition)"
-"""Whether no colour is between two others."""
 SCHEMES: Final[tuple[Literal["dark", "light"], ...]] = ("dark", "light")
 
 
@@ -57,11 +55,6 @@ def addresses(gui: Gui) -> list[str]:
         + views
         + ["runs?" + "&".join(f"compare={name}" for name in runs)]
     )
-
-
-def settled(page: Page) -> None:
-    page.wait_for_function(SETTLED, polling=700)
-    page.wait_for_function(STILL)
 
 
 def open_sweep(page: Page) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.request import ProxyHandler, build_opener
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
@@ -31,6 +32,17 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+_SETTLED: Final = """() => {
+  const root = document.documentElement;
+  if (document.querySelector('[data-widget=form]') && !root.dataset.kgWhole) return false;
+  const height = document.body.scrollHeight;
+  const same = root.dataset.lastHeight === String(height);
+  root.dataset.lastHeight = String(height);
+  return same && height > 150 && document.querySelector('.kg-main') !== null;
+}"""
+"""Whether the scripts have drawn what there is: nothing has grown since the last look."""
+STILL: Final = "!document.getAnimations().some((one) => one instanceof CSSTransition)"
+"""Whether no colour is between two others."""
 PATIENCE_MS = 1000 * PATIENCE_SECONDS
 """How long a test waits for the page."""
 
@@ -45,8 +57,9 @@ def free_port() -> int:
 class Gui:
     """A GUI process on a workspace; it can be ended and started anew."""
 
-    def __init__(self, workspace: Path, port: int | None = None) -> None:
+    def __init__(self, workspace: Path, port: int | None = None, module: str = "kohya_gui") -> None:
         self.workspace = workspace
+        self._module = module
         self.port = port or free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,7 +69,7 @@ class Gui:
         """Start it and wait until it answers."""
         variables = {k: v for k, v in os.environ.items() if not k.startswith("KOHYA_GUI_")}
         variables["PYTHONPATH"] = str(ROOT)
-        command = [sys.executable, "-m", "kohya_gui", "--headless"]
+        command = [sys.executable, "-m", self._module, "--headless"]
         command += ["--server_port", str(self.port), "--workspace", str(self.workspace)]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=variables)
@@ -93,9 +106,9 @@ class Gui:
 
 
 @contextmanager
-def running_gui(workspace: Path) -> Iterator[Gui]:
+def running_gui(workspace: Path, module: str = "kohya_gui") -> Iterator[Gui]:
     """Run a GUI for the time of a test."""
-    gui = Gui(workspace)
+    gui = Gui(workspace, module=module)
     gui.start()
     try:
         yield gui
@@ -142,6 +155,12 @@ class Watched:
     def wait_for_form(self) -> None:
         """Wait until the form's script has its first answer and every option is drawn."""
         self.page.wait_for_function("document.documentElement.dataset.kgWhole === 'form'")
+
+
+def settled(page: Page) -> None:
+    """Wait until a page's scripts have drawn what there is, and no colour is between two others."""
+    page.wait_for_function(_SETTLED, polling=700)
+    page.wait_for_function(STILL)
 
 
 def tab_to(page: Page, selector: str) -> None:
