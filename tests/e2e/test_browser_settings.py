@@ -155,6 +155,7 @@ def test_of_two_tabs_with_one_setting_the_later_is_told_and_decides(
 
 
 def test_a_secret_is_kept_in_the_keyring_and_forgotten(watched: Watched, gui: Gui) -> None:
+    watched.page.context.add_cookies([{"name": COOKIE, "value": "en", "url": gui.address}])
     page = opened(watched.page, gui)
     row = page.locator(f"[data-secret={WANDB_KEY}]")
     row.locator("input").fill("canary-of-a-secret")
