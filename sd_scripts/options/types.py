@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
@@ -126,7 +127,17 @@ def clean_path(value: Any) -> Any:
         value = shorter
     if "\0" in value:
         raise UnfitError("a path cannot hold a NUL character", "type the path anew")
+    if value.startswith("~"):
+        _check_home(value)
     return value
+
+
+def _check_home(path: str) -> None:
+    try:
+        Path(path).expanduser()
+    except RuntimeError:  # "~name" of nobody
+        home = Path(path).parts[0]
+        raise UnfitError(f"no home folder is known for {home}", "write the whole path") from None
 
 
 def parse_range(text: str) -> tuple[float, float]:

@@ -67,6 +67,7 @@ from tests.options.support import NEEDED, SPECS, errors, job, only_error, proble
         ("output_name", "..", "not a file name"),
         ("output_name", 5, "not a text"),
         ("vae", "a\0b", "NUL"),
+        ("vae", "~nobody-of-that-name/x", "no home folder is known for ~nobody-of-that-name"),
         ("keep_tokens_separator", "|" * 50, "too long"),
     ],
 )
