@@ -206,7 +206,7 @@ class NetworkMethod:
             raise UserError(
                 f"{source} is of another network: {min(different)} and "
                 f"{len(different) - 1} more modules differ",
-                hint="Use the settings it was trained with.",
+                hint="Use the settings that it was trained with.",
             )
         for name, layer in self._layers.items():
             layer.take(file.modules[name])

@@ -113,7 +113,7 @@ def test_a_folder_that_is_dropped_is_copied_and_opened(
     told = page.locator(".kg-dataset-choice [role=alert]")
     expect(told).to_contain_text("inside")
     expect(told).to_contain_text("notes.pdf is neither a picture nor a caption")
-    expect(told).to_contain_text("1.txt: It was not copied: no picture of its name lies beside it")
+    expect(told).to_contain_text("1.txt: It was not copied: no picture of this name lies beside it")
     (made,) = (gui.workspace / "pictures").glob(f"{files.name[:40]}-*")
     expect(page.locator("#kg-dataset-path")).to_have_value(str(made))
     tiles = page.locator(".kg-tile")
