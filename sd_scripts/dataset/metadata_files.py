@@ -111,9 +111,12 @@ def _raw(path: Path, text: str) -> Iterator[tuple[str, object, object]]:
 def _json(path: Path, text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        why = "a number or a name is too long, or brackets lie too deep in brackets"
+        if isinstance(error, json.JSONDecodeError):
+            why = str(error)
         raise MetadataProblem(
-            f"{shown(path)}{where} is not valid JSON: {error}", "mend that place"
+            f"{shown(path)}{where} is not valid JSON: {why}", "mend that place"
         ) from error
 
 

@@ -49,7 +49,8 @@ def train(session: Session) -> Literal["finished", "stopped"]:
         rates = learning_rates(session.optimizer)
         more = session.method.step_facts
         session.reporter.step(step.number, step.epoch, step.loss, rates, more)
-        session.tracker.step(step.number, step.loss, rates, more)
+        ends = ends_epoch(session, step)
+        session.tracker.step(step.number, step.loss, rates, more, ends_epoch=ends)
         if session.team.leads:
             session.recorder.hash_base_in_background()
         if after_step(session, step):
@@ -177,6 +178,11 @@ def clip_gradients(session: Session) -> Tensor | None:
     return None if session.accelerator.scaler is not None else norm
 
 
+def ends_epoch(session: Session, step: Step) -> bool:
+    """Whether a step ends its epoch, or the run within it."""
+    return step.ends_epoch or step.number == session.arithmetic.total_steps
+
+
 def after_step(session: Session, step: Step) -> bool:
     """Save, preview or wait where that is due; tells whether any of it took time."""
     saver, requests, options = session.saver, session.requests, session.job.preview
@@ -191,8 +197,7 @@ def after_step(session: Session, step: Step) -> bool:
         worked = True
     by_epoch, by_step = options.sample_every_n_epochs, options.sample_every_n_steps
     if by_epoch:
-        ends = step.ends_epoch or step.number == session.arithmetic.total_steps
-        due = ends and step.epoch % by_epoch == 0
+        due = ends_epoch(session, step) and step.epoch % by_epoch == 0
     else:
         due = by_step is not None and step.number % by_step == 0
     if due or due_now("sample"):

@@ -34,7 +34,9 @@ class Preview(NamedTuple):
 class Tracker(Protocol):
     """Takes the numbers of each step; `more` is what the method tells of it."""
 
-    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None: ...
+    def step(
+        self, step: int, loss: float, rates: Numbers, more: Numbers, *, ends_epoch: bool
+    ) -> None: ...
 
     def validation(self, step: int, loss: float, losses: Numbers) -> None: ...
 
@@ -46,7 +48,9 @@ class Tracker(Protocol):
 class NoTracker:
     """What is used when nothing was asked for."""
 
-    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None:
+    def step(
+        self, step: int, loss: float, rates: Numbers, more: Numbers, *, ends_epoch: bool
+    ) -> None:
         """Do nothing."""
 
     def validation(self, step: int, loss: float, losses: Numbers) -> None:
@@ -73,21 +77,25 @@ class NamingTracker:
     """Names numbers as users of sd-scripts know them, and hands them to one or more programs.
 
     `loss/current`, `loss/average` (over the last steps, as many as an epoch has, that this process
-    did), after an epoch `loss/epoch_average`, `lr/<group>`, `max_norm/keys_scaled` and others,
-    `loss/validation/…`.
+    did), at the end of an epoch and of the run `loss/epoch_average`, `lr/<group>`,
+    `max_norm/keys_scaled` and others, `loss/validation/…`.
     """
 
     def __init__(self, sinks: Sequence[Sink], steps_per_epoch: int) -> None:
         self._sinks = sinks
-        self._steps_per_epoch = steps_per_epoch
         self._recent: deque[float] = deque(maxlen=steps_per_epoch)
+        self._of_epoch: list[float] = []
 
-    def step(self, step: int, loss: float, rates: Numbers, more: Numbers) -> None:
+    def step(
+        self, step: int, loss: float, rates: Numbers, more: Numbers, *, ends_epoch: bool
+    ) -> None:
         """Write one step."""
         self._recent.append(loss)
+        self._of_epoch.append(loss)
         numbers = {"loss/current": loss, "loss/average": self._average}
-        if step % self._steps_per_epoch == 0:
-            numbers["loss/epoch_average"] = self._average
+        if ends_epoch:
+            numbers["loss/epoch_average"] = fmean(self._of_epoch)
+            self._of_epoch.clear()
         self._write(step, {**numbers, **{f"lr/{k}": rate for k, rate in rates.items()}, **more})
 
     @property

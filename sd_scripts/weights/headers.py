@@ -150,7 +150,7 @@ def read_safetensors_header(path: str | os.PathLike[str], option: str | None = N
         content = json.loads(raw)
         metadata = content.pop("__metadata__", None) or {}
         tensors = {name: _tensor_info(entry, 8 + length) for name, entry in content.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(path, "its header is not valid", option) from error
     expected = max((info.end for info in tensors.values()), default=8 + length)
     if size != expected:

@@ -24,7 +24,8 @@ class TrainingFacts:
     is added here. `num_steps` are optimizer steps; `total_batch_size` pictures in each of them,
     over all processes. `optimizer` has the form "module.Class(name=value,…)". `network_dim` and
     `network_alpha` are as the network was built. `session_id` is a random number below 2³² that a
-    run and its resumed parts share; `started_at` is in Unix seconds.
+    run and its resumed parts share; `started_at` is in Unix seconds. `program` is read when the run
+    starts, since its checkout may be updated while it runs.
     """
 
     family: FamilyName
@@ -39,6 +40,7 @@ class TrainingFacts:
     session_id: int
     started_at: float
     zero_terminal_snr: bool = False
+    program: str = field(default_factory=program_version)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def build_model_spec(
         (facts.family, facts.prediction_type),
         kind,
         job.metadata,
-        known=_known_spec(job),
+        known=_known_spec(job, facts),
         timestamp=save.finished_at,
     )
 
@@ -97,7 +99,7 @@ def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
         "ss_v2": facts.family == "sd2",
         "ss_base_model_version": f"{facts.base_model_version}{suffix}",
         "ss_zero_terminal_snr": facts.zero_terminal_snr,
-        "ss_sd_scripts_commit_hash": program_version(),
+        "ss_sd_scripts_commit_hash": facts.program,
         "ss_optimizer": facts.optimizer,
         "ss_seed": facts.seed,
     }
@@ -106,8 +108,8 @@ def _run_entries(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
     return {**facts.dataset.entries, **{name: str(value) for name, value in values.items()}}
 
 
-def _known_spec(job: TrainingJob) -> dict[str, str]:
-    known = {"implementation_version": program_version()}
+def _known_spec(job: TrainingJob, facts: TrainingFacts) -> dict[str, str]:
+    known = {"implementation_version": facts.program}
     if job.result_name is not None:
         known["title"] = job.result_name
     if job.data.resolution is not None:

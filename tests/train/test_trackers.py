@@ -49,10 +49,10 @@ def wandb(monkeypatch: pytest.MonkeyPatch) -> FakeWandb:
 
 
 def tell(tracker: Tracker) -> None:
-    tracker.step(1, 0.5, {"unet": 1e-4}, {})
-    tracker.step(2, 0.25, {"unet": 1e-4}, {"max_norm/keys_scaled": 3.0})
+    tracker.step(1, 0.5, {"unet": 1e-4}, {}, ends_epoch=False)
+    tracker.step(2, 0.25, {"unet": 1e-4}, {"max_norm/keys_scaled": 3.0}, ends_epoch=True)
     tracker.validation(2, 0.5, {"timestep 200": 0.4})
-    tracker.step(3, 0.75, {"unet": 1e-4}, {})
+    tracker.step(3, 0.75, {"unet": 1e-4}, {}, ends_epoch=True)
     tracker.close()
 
 
@@ -76,7 +76,15 @@ EXPECTED = [
             "loss/validation/timestep_200": 0.4,
         },
     ),
-    (3, {"loss/current": 0.75, "loss/average": 0.5, "lr/unet": 1e-4}),
+    (  # the run ends within its second epoch
+        3,
+        {
+            "loss/current": 0.75,
+            "loss/average": 0.5,
+            "loss/epoch_average": 0.75,
+            "lr/unet": 1e-4,
+        },
+    ),
 ]
 
 

@@ -166,12 +166,19 @@ def test_missing_file_names_the_option(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
-@pytest.mark.parametrize("content", ["half", "text", "empty"])
+@pytest.mark.parametrize("content", ["half", "text", "empty", "deep"])
 def test_damaged_file_is_told(name: str, content: str, tmp_path: Path) -> None:
     path = tmp_path / name
     save_tensors({"a": tensor(torch.float32, (100, 100))}, path)
     whole = path.read_bytes()
-    path.write_bytes({"half": whole[: len(whole) // 2], "text": b"hello", "empty": b""}[content])
+    deep = b'{"a":' + b"[" * 100_000
+    damaged = {
+        "half": whole[: len(whole) // 2],
+        "text": b"hello",
+        "empty": b"",
+        "deep": len(deep).to_bytes(8, "little") + deep,
+    }
+    path.write_bytes(damaged[content])
     with pytest.raises(UserError):
         load_tensors(path)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sd_scripts import version
 from sd_scripts.dataset.plan import plan_dataset
 from sd_scripts.errors import UserError
 from sd_scripts.options.jobs import TrainNetworkJob
@@ -99,6 +100,20 @@ def test_dataset_file_job_has_every_entry_and_no_other(pictures: Path, tmp_path:
     assert datasets[0]["batch_size_per_device"] == 3
     assert datasets[0]["subsets"][0]["image_dir"] == "1_dog"
     assert json.loads(metadata["ss_dataset_dirs"]) == {"1_dog": {"n_repeats": 5, "img_count": 1}}
+
+
+def test_a_file_tells_the_program_that_began_the_run(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checkout may be updated before the first file is saved."""
+    began = facts_of(job := folder_job(pictures))
+    monkeypatch.setattr(version, "_ROOT", tmp_path)
+    version.program_version.cache_clear()
+    metadata = build_metadata(job, began, SAVE, METHOD)
+    version.program_version.cache_clear()
+    assert began.program != "kohya-gui/unknown"
+    assert metadata["ss_sd_scripts_commit_hash"] == began.program
+    assert metadata["modelspec.implementation_version"] == began.program
 
 
 def test_forms_of_values(pictures: Path) -> None:
