@@ -48,8 +48,11 @@ class Translation:
         except UnfitError:
             return bool(one == other)
 
-    def _set(self, name: str, value: object, source: str) -> None:
-        """Take a value that came as `source`, unless the option itself says something else."""
+    def _set(self, name: str, value: object, source: str, *, is_list: bool = False) -> None:
+        """Take a value that came as `source`, unless the option itself says something else.
+
+        `is_list`: the source is a name=value list, which may hold more than this.
+        """
         there = self.values.get(name)
         if is_empty(there):
             self.values[name] = value
@@ -58,7 +61,9 @@ class Translation:
                 Problem(
                     f"{source} says {shown(value)}, {name} says {shown(there)}",
                     f"{name}, {source}",
-                    f"keep {name} and take {source} out",
+                    f"take {name} out of {source}"
+                    if is_list
+                    else f"keep {name} and take {source} out",
                 )
             )
 
@@ -125,7 +130,7 @@ class Translation:
                     Problem(
                         f"network_args says {there}, {name} says {shown(value)}",
                         f"{name}, network_args",
-                        f"keep {name} and take network_args out",
+                        f"take {name} out of network_args",
                     )
                 )
 
@@ -141,7 +146,7 @@ class Translation:
                 if name not in names:
                     kept.append(f"{name}={text}")
                 elif text.lower() not in ("none", '""', "''"):
-                    self._set(name, text, carrier)
+                    self._set(name, text, carrier, is_list=True)
             if len(kept) != len(pairs):
                 self.values[carrier] = tuple(kept)
 
@@ -153,6 +158,15 @@ def carried_options(specs: Mapping[str, OptionSpec]) -> dict[str, list[str]]:
         if spec.carrier:
             found.setdefault(spec.carrier, []).append(spec.name)
     return found
+
+
+def stray_arguments(network_args: object) -> list[str]:
+    """Names in network_args that may have stood beside it; none if it holds anything else."""
+    try:
+        names = [split_pair(pair)[0] for pair in clean_pairs(network_args or ())]
+    except UnfitError:
+        return []
+    return names if set(names) <= {*_STRAY_ARGUMENTS} else []
 
 
 def old_names(specs: Mapping[str, OptionSpec]) -> Collection[str]:

@@ -17,7 +17,7 @@ from sd_scripts.options.coerce import coerce, is_empty
 from sd_scripts.options.explain import did_you_mean, field_problems
 from sd_scripts.options.jobs import JOBS, Job
 from sd_scripts.options.later import LATER, has_no_effect
-from sd_scripts.options.old_names import Translation, carried_options
+from sd_scripts.options.old_names import Translation, carried_options, stray_arguments
 from sd_scripts.options.rules.all_rules import run_rules
 from sd_scripts.options.schema import (
     Options,
@@ -49,7 +49,8 @@ def unknown_option(job_type: type[Job], name: str, values: Mapping[str, object])
         if any(_is_off(specs_by_name(other)[name], values[name]) for other in elsewhere):
             return None  # files are shared between jobs, and this one asks for nothing
         names = " and ".join(other.name for other in elsewhere)
-        return Problem(f"this is an option of {names}", name, "take it out")
+        stray = stray_arguments(values[name]) if name == "network_args" else []
+        return Problem(f"this is an option of {names}", ", ".join(stray) or name, "take it out")
     known = [spec.name for spec in specs] + list(LATER)
     hint = did_you_mean(name, known, "take it out, or look it up in the list of options")
     return Problem("there is no such option", name, hint)

@@ -75,7 +75,7 @@ def test_what_is_wanted_is_read_again_and_the_rest_stays(
     assert [json.loads(line) for line in changed.decode().split("\n")] == wanted
 
 
-@pytest.mark.parametrize("data", [b"\xff{", b"[1]", b"{", b'{"a": {}} x'])
+@pytest.mark.parametrize("data", [b"\xff{", b"[1]", b"{", b'{"a": {}} x', b"[" * 100_000])
 def test_what_is_no_metadata_file_is_refused(data: bytes) -> None:
     with pytest.raises(MetadataProblem):
         MetadataText(JSON, data)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from sd_scripts.options.jobs import TrainNetworkJob
+from sd_scripts.options.jobs import TrainDbJob, TrainNetworkJob
 from sd_scripts.options.later import LATER, Later, has_no_effect
 from sd_scripts.options.schema import option_specs
-from sd_scripts.options.values import values_of
+from sd_scripts.options.toml_file import read_toml
+from sd_scripts.options.values import check_values, values_of
 from tests.options.support import errors, job, only_error, problems
 
 
@@ -42,26 +43,51 @@ def test_an_old_name_is_read(old: dict[str, object], name: str, value: object) -
 
 
 @pytest.mark.parametrize(
-    ("values", "option"),
+    ("values", "option", "hint"),
     [
         (
             {"caption_extention": ".txt", "caption_extension": ".caption"},
             "caption_extension, caption_extention",
+            "keep caption_extension and take caption_extention out",
         ),
-        ({"use_8bit_adam": True, "optimizer_type": "Lion"}, "optimizer_type, use_8bit_adam"),
-        ({"use_8bit_adam": True, "use_lion_optimizer": True}, "optimizer_type, use_lion_optimizer"),
-        ({"use_8bit_adam": "maybe"}, "use_8bit_adam"),
-        ({"network_args": ["conv_dim=4"], "conv_dim": 8}, "conv_dim, network_args"),
+        ({"use_8bit_adam": True, "optimizer_type": "Lion"}, "optimizer_type, use_8bit_adam", ""),
+        (
+            {"use_8bit_adam": True, "use_lion_optimizer": True},
+            "optimizer_type, use_lion_optimizer",
+            "",
+        ),
+        ({"use_8bit_adam": "maybe"}, "use_8bit_adam", ""),
+        (  # the list may hold more than this
+            {"network_args": ["conv_dim=4"], "conv_dim": 8},
+            "conv_dim, network_args",
+            "take conv_dim out of network_args",
+        ),
         (
             {"loraplus_lr_ratio": 16, "network_args": ["loraplus_lr_ratio=8"]},
             "loraplus_lr_ratio, network_args",
+            "take loraplus_lr_ratio out of network_args",
         ),
     ],
 )
-def test_a_contradiction_is_told(values: dict[str, object], option: str) -> None:
+def test_a_contradiction_is_told(values: dict[str, object], option: str, hint: str) -> None:
     found = only_error(**values)
     assert found.option == option
     assert found.hint
+    assert hint in ("", found.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("loraplus_lr_ratio = 8", "loraplus_lr_ratio"),
+        ('network_args = ["loraplus_lr_ratio=8", "unheard_of=1"]', "network_args"),
+        ('network_args = ["no pair"]', "network_args"),
+    ],
+)
+def test_what_another_job_has_is_named_as_it_stands_in_the_file(text: str, option: str) -> None:
+    named = [one.option for one in check_values(TrainDbJob, read_toml(text))]
+    assert option in named
+    assert (option == "network_args") == ("network_args" in named)
 
 
 @pytest.mark.parametrize("row", LATER.values(), ids=lambda row: row.name)
