@@ -8,14 +8,31 @@ import re
 import secrets
 import shutil
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _HIDDEN: Final = re.compile(r"\.(.+)\.[0-9a-f]{12}\.(part|new|old)")
 _LONGEST_NAME: Final = 200
 _LEFTOVER_AGE_SECONDS: Final = 24 * 3600
+_ENDLESS_NAME: Final = re.compile(r"(?:\.[ \t]*[\w\"'-]+[ \t]*){200}")
+"""A name of very many parts, which Python's reader takes minutes for."""
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Read TOML that somebody wrote, whatever its line ends.
+
+    Raises `tomllib.TOMLDecodeError`, which tells the line, and other `ValueError` for numbers,
+    names and brackets that Python's reader is not made for.
+    """
+    if _ENDLESS_NAME.search(text):
+        raise ValueError("a name of more than 200 parts")
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
+    except RecursionError as error:
+        raise ValueError("brackets lie too deep in brackets") from error
 
 
 def nearest_folder(path: Path) -> Path:

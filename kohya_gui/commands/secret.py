@@ -7,14 +7,11 @@ import getpass
 import json
 import sys
 from collections.abc import Mapping
-from typing import Final
 
 from pydantic import SecretStr
 
 from kohya_gui.jobs import vault
 from sd_scripts.errors import EXIT_OK
-
-_LONGEST: Final = 10_000
 
 
 def run_secret(flags: argparse.Namespace) -> int:
@@ -51,7 +48,7 @@ def _asked(name: str) -> SecretStr:
     """Read a secret without showing it; from another program, the first line of its output."""
     if sys.stdin.isatty():
         return SecretStr(getpass.getpass(f"{name}: "))
-    return SecretStr(sys.stdin.readline(_LONGEST).rstrip("\r\n"))
+    return SecretStr(sys.stdin.readline(vault.LONGEST).rstrip("\r\n"))
 
 
 def _tell(flags: argparse.Namespace, told: Mapping[str, object], words: str) -> int:

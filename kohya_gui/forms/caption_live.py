@@ -180,11 +180,14 @@ class CaptionLive:
         """Return everything the page shows about a form, as plain data for its script."""
         insight = self.look(draft)
         raw = insight.prepared.raw
+        changed = list(changed_names(insight.prepared.job_type, raw))
         return {
             "working": insight.data is not None and insight.data.state == "working",
-            "changed": list(changed_names(insight.prepared.job_type, raw)),
+            "changed": changed,
             "inert": self._inert(insight),
-            "problems": [problem_row(problem, raw) for problem in insight.problems],
+            "problems": [
+                problem_row(problem, raw, touched=bool(changed)) for problem in insight.problems
+            ],
             "family": {
                 "state": "done" if insight.model_text else "none",
                 "text": insight.model_text,

@@ -37,7 +37,6 @@ class OwnPresets:
     def __init__(self, workspace: Workspace, job_type: type[Job]) -> None:
         self._job_type = job_type
         self._folder = workspace.path / "presets" / FOLDER_OF_JOB.get(job_type.name, job_type.name)
-
         self._lock = workspace.queue / "presets.lock"
 
     def list(self) -> tuple[Preset, ...]:

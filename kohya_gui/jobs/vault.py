@@ -38,6 +38,9 @@ SERVICE: Final = "kohya_gui"
 PATIENCE_SECONDS: Final = 30.0
 """So long its owner has to open the keyring when it asks."""
 
+LONGEST: Final = 10_000
+"""A secret has no more letters."""
+
 LOOK_SECONDS: Final = 5.0
 """So long it has to tell whether it is there at all."""
 
@@ -89,7 +92,7 @@ def look_at_keyring(patience: float | None = None) -> Keyring:
     try:
         return _within(min(LOOK_SECONDS, patience or LOOK_SECONDS), _usable)
     except TimeoutError:
-        return Keyring("silent", "the keyring does not answer")
+        return Keyring("silent")
     except Exception as error:  # noqa: BLE001 - backends raise what their system does, and are told
         return Keyring("closed", ": ".join(filter(None, (type(error).__name__, str(error)))))
 

@@ -58,10 +58,9 @@ BEGINNING: Final[Mapping[str, object]] = {"enable_bucket": True}
 def build(desk: DatasetDesk) -> None:
     """Place the doctor; called within its tab."""
     doctor = DatasetDoctor(desk)
-    fields = fields_of(CheckPicturesJob, FIELDS, desk.context.text)
+    fields = fields_of(CheckPicturesJob, FIELDS, desk.context.text, FIRST)
     for field in fields:
         field["value"] = BEGINNING.get(field["name"], field["value"])
-        field["basic"] = field["name"] in FIRST
         if field["name"] == "model_family":
             field["choices"] = [(title, name) for name, title in FAMILY_NAMES.items()]
     widget(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from kohya_gui.context import Context
@@ -50,8 +50,13 @@ def in_words(
     return call
 
 
-def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[dict[str, Any]]:
-    """Return what the script needs to draw a job's options, in the order of `names`."""
+def fields_of(
+    job_type: type[Job], names: Iterable[str], text: Texts, first: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """Return what the script needs to draw a job's options, in the order of `names`.
+
+    `first` are those that are asked at once; without it, those of the basic tier are.
+    """
     specs = specs_by_name(job_type)
     found = []
     for name in names:
@@ -67,7 +72,7 @@ def fields_of(job_type: type[Job], names: Iterable[str], text: Texts) -> list[di
                 "choices": choices_of(spec, text) if choice else [],
                 "value": default_shown(spec),
                 "path": spec.path,
-                "basic": spec.tier == "basic",
+                "basic": name in first if first else spec.tier == "basic",
             }
         )
     return found

@@ -34,9 +34,7 @@ def build(desk: DatasetDesk) -> None:
     tab = DatasetPrepare(desk)
     known = [one.name for one in option_specs(PreparePicturesJob) if one.name not in _SET_HERE]
     names = [*_FIRST, *(name for name in known if name not in _FIRST)]
-    fields = fields_of(PreparePicturesJob, names, desk.context.text)
-    for field in fields:
-        field["basic"] = field["name"] in _FIRST
+    fields = fields_of(PreparePicturesJob, names, desk.context.text, _FIRST)
     widget(
         "dataset_prepare",
         server=[

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import Any, Final
+from typing import Any
 
 from pydantic import SecretStr
 
 from kohya_gui.context import Context
 from kohya_gui.jobs import vault
 from kohya_gui.jobs.vault import KEYRING_COMMAND, SECRETS, KeyringState
-from kohya_gui.pages.dataset_jobs import in_words
+from kohya_gui.pages.dataset_jobs import Answer, in_words
 from kohya_gui.pages.shell import widget
 from kohya_gui.quick_gradio import gr
-
-Answer = dict[str, Any]
-LONGEST: Final = 10_000
-"""A secret has no more letters."""
 
 
 def build_secrets(context: Context) -> None:
@@ -58,7 +54,7 @@ class Secrets:
     def keep_secret(self, data: Mapping[str, Any]) -> Answer:
         """Put a secret into the keyring."""
         name, value = str(data.get("name")), data.get("value")
-        vault.keep(name, SecretStr(value[:LONGEST] if isinstance(value, str) else ""))
+        vault.keep(name, SecretStr(value[: vault.LONGEST] if isinstance(value, str) else ""))
         return {"text": self._text("settings.secret_kept", what=self._what(name))}
 
     @in_words
@@ -72,7 +68,7 @@ class Secrets:
         """Return where one secret comes from. Raises `UserError` if the keyring stays shut."""
         if vault.in_environment(name) is not None:
             where = "variable"
-        elif state != "ready":
+        elif state not in ("ready", "silent"):
             where = "nowhere"
         elif not is_looked:
             where = "keyring_unread"
@@ -84,7 +80,7 @@ class Secrets:
             "where": where,
             "words": self._text(f"settings.secret_in_{where}", name=name),
             "can_keep": state == "ready",
-            "can_forget": where in ("keyring", "keyring_unread"),
+            "can_forget": state == "ready" and where in ("keyring", "keyring_unread"),
         }
 
     def _what(self, name: str) -> str:

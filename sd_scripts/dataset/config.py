@@ -13,6 +13,7 @@ from sd_scripts.dataset.config_keys import Place, check_table
 from sd_scripts.dataset.pictures import reachable, shown
 from sd_scripts.dataset.settings import DatasetSettings, SubsetSettings, Values
 from sd_scripts.errors import Problem
+from sd_scripts.files import parse_toml
 
 _OPTION = "dataset_config"
 _EXAMPLE = "see the example: [[datasets]] with [[datasets.subsets]] and image_dir = '/pictures'"
@@ -63,10 +64,11 @@ def read_dataset_config(file: Path, values: Values, family: str | None) -> Readi
 
 def _parse(reading: Reading) -> dict[str, Any] | None:
     file = reading.file
+    is_json = file.suffix.lower() == ".json"
     try:
         with open(reachable(file), "rb") as opened:
             text = opened.read().decode("utf-8-sig")
-        tree = json.loads(text) if file.suffix.lower() == ".json" else tomllib.loads(text)
+        tree = json.loads(text) if is_json else parse_toml(text)
     except OSError as error:
         reason = error.strerror or error
         reading.complain(f"{shown(file)} can't be read ({reason})", "check the path")
@@ -78,8 +80,9 @@ def _parse(reading: Reading) -> dict[str, Any] | None:
     except json.JSONDecodeError as error:
         reading.complain(f"{shown(file)} is not valid JSON: {error}", "mend that place")
     except (ValueError, RecursionError):
-        reason = "a number is too long, or brackets lie too deep in brackets"
-        reading.complain(f"{shown(file)} is not valid TOML: {reason}", "mend that place")
+        reason = "a number or a name is too long, or brackets lie too deep in brackets"
+        kind = "JSON" if is_json else "TOML"
+        reading.complain(f"{shown(file)} is not valid {kind}: {reason}", "mend that place")
     else:
         if isinstance(tree, dict):
             return tree

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any, Final, Protocol, get_args
 from torch import nn
 
 from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import parse_toml
 from sd_scripts.methods.lycoris_layers import LycorisShape
 from sd_scripts.options.explain import did_you_mean
 from sd_scripts.options.network_table import Algorithm
@@ -155,8 +155,8 @@ def find_preset(name: str) -> Preset:
         return PRESETS[name]
     path = Path(name)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_toml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(
             f"The preset {path.name} cannot be read: {error}",
             option="preset",

@@ -235,7 +235,7 @@ def packed(conv: nn.Conv2d, weight: Tensor, *, onednn: bool = False) -> PackedCo
 
 
 def paired(module: Frozen, weight: Tensor) -> StoredWeight | None:
-    """Return `weight`, shaped like the module's, to be kept in both orders from its first use on.
+    """Return `weight`, shaped like the module's, in the orders of both products.
 
     None if it cannot be, or has nothing to win: a 1x1 convolution is a Linear of its pixels, and
     as rows it is as fast. Its order would also be another for few pixels than for many. With the

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import parse_toml
 from sd_scripts.options.explain import shown
 from sd_scripts.options.jobs import JOBS, Job
 from sd_scripts.options.old_names import Translation
@@ -17,10 +18,6 @@ from sd_scripts.options.values import job_from_values, merge_values, values_of
 
 SomeJob = TypeVar("SomeJob", bound=Job)
 _BARE_ESCAPES = re.compile(r"[\x7f-\x9f\u2028\u2029]")
-
-
-_ENDLESS_NAME = re.compile(r"(?:\.[ \t]*[\w\"'-]+[ \t]*){200}")
-"""A name of very many parts, which Python's reader takes minutes for."""
 
 
 def _parse(text: str, source: str) -> dict[str, object]:
@@ -32,9 +29,7 @@ def _parse(text: str, source: str) -> dict[str, object]:
             "--out job.toml",
         )
     try:
-        if _ENDLESS_NAME.search(text):
-            raise ValueError("a name of more than 200 parts")
-        return tomllib.loads(text.removeprefix("\ufeff").replace("\r\n", "\n"))
+        return parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         hint = "mend that line"
         if found := re.search(r"line (\d+)", str(error)):
@@ -44,7 +39,7 @@ def _parse(text: str, source: str) -> dict[str, object]:
             if "\\" in line:
                 hint = "write a Windows path in single quotes, as in 'C:\\pictures', or with /"
         raise UserError(f"this is not valid TOML: {error}", option=source, hint=hint) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         reason = "a number or a name is too long, or brackets lie too deep in brackets"
         raise UserError(
             f"this is not valid TOML: {reason}", option=source, hint="mend that line"

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, get_args
 
 from sd_scripts.errors import Problem
+from sd_scripts.files import parse_toml
 from sd_scripts.options.groups.saving import SamplerName
 
 SAMPLERS: Final[tuple[str, ...]] = get_args(SamplerName)
@@ -146,7 +146,7 @@ def _from_mapping(entry: Mapping[str, Any]) -> tuple[PreviewPrompt | None, list[
 
 
 def _entries_of_toml(text: str) -> list[Any]:
-    table = tomllib.loads(text)
+    table = parse_toml(text)
     shared = dict(table.get("prompt", {}))
     subsets = shared.pop("subset", [])
     return [{**shared, **subset} for subset in subsets]

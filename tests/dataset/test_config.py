@@ -325,6 +325,8 @@ def test_mistakes_in_the_form(tmp_path, text, part):
     ("name", "data", "part"),
     [
         ("a.toml", b"image_dir = C:\\x", "not valid TOML"),
+        ("a.toml", b".".join([b"a"] * 60_000) + b" = 1", "not valid TOML: a number or a name is"),
+        ("a.json", b"[" * 100_000, "not valid JSON: a number or a name is too long, or brackets"),
         ("a.toml", b"x = '\xff'", "not UTF-8"),
         ("a.json", b"{'a': 1}", "not valid JSON"),
         ("a.json", b"[]", "is a list"),

@@ -94,8 +94,9 @@ def test_without_a_keyring_it_is_said_what_to_do(
 def test_a_keyring_that_does_not_answer_is_told(
     ring: InMemory, secrets: Secrets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    silent = vault.Keyring("silent", "x")
+    silent = vault.Keyring("silent")
     monkeypatch.setattr(vault, "look_at_keyring", lambda *_: silent)
     listed = secrets.list_secrets({"look": True})
     assert "does not answer" in listed["note"]
-    assert set(where(listed).values()) == {"nowhere"}
+    assert set(where(listed).values()) == {"keyring_unread"}
+    assert listed["can_look"]

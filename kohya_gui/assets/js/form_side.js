@@ -9,9 +9,7 @@
     function drawSide() {
       const shown = desk.report.problems.filter((problem) => !problem.missing || desk.attempted);
       const errors = shown.filter((problem) => problem.severity === "error");
-      // A form that nobody has touched yet is not told off for what it begins with.
-      const begun = desk.attempted || desk.report.changed.length > 0;
-      const warnings = begun ? shown.filter((problem) => problem.severity !== "error") : [];
+      const warnings = shown.filter((problem) => problem.severity !== "error");
       const line = (state, name, text, option) => h("li", { "data-check": state },
         h(`span.kg-dot.kg-${state}`, { "aria-hidden": "true" }, { done: "✓", todo: "○", bad: "!", working: "…" }[state]),
         h("span", {}, h("button.kg-linkish", { type: "button", onclick: () => desk.goTo(option) }, name), text ? h("span.kg-quiet.kg-small", {}, ` ${text}`) : null));
