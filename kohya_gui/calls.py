@@ -143,7 +143,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 def _read(body: bytes) -> dict[str, Any] | None:
     """Return a call as JSON says it; None for what is none, or holds what cannot be worked with."""
     try:
-        call = json.loads(body, parse_constant=_no_number)
+        call = json.loads(body.decode("utf-8"), parse_constant=_no_number)
         if b"\\u" in body:  # half of a character that is made of two
             json.dumps(call, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):

@@ -142,6 +142,8 @@ def _names(piece: Piece) -> tuple[str, str, str, str]:
     """
     given = Path(piece.name.replace("\\", "/")).name.rstrip(" .")
     stem, face = split_face(Path(given))
+    if not stem:  # no name is left beside the numbers
+        stem, face = face, ""
     stem, suffix = safe_name(stem, fallback=""), Path(given).suffix.lower()
     if not stem or suffix not in ENDINGS:
         return safe_name(given, fallback=""), "", "", ""

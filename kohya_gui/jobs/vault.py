@@ -90,6 +90,8 @@ def look_at_keyring(patience: float | None = None) -> Keyring:
     if find_spec("keyring") is None:
         return Keyring("missing")
     try:
+        import keyring  # noqa: F401 - takes a while on a slow disk, which is not the keyring's silence
+
         return _within(min(LOOK_SECONDS, patience or LOOK_SECONDS), _usable)
     except TimeoutError:
         return Keyring("silent")

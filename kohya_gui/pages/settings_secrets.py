@@ -78,10 +78,16 @@ class Secrets:
             "name": name,
             "what": self._what(name),
             "where": where,
-            "words": self._text(f"settings.secret_in_{where}", name=name),
+            "words": self._words(name, where),
             "can_keep": state == "ready",
             "can_forget": state == "ready" and where in ("keyring", "keyring_unread"),
         }
+
+    def _words(self, name: str, where: str) -> str:
+        words = self._text(f"settings.secret_in_{where}", name=name)
+        if name != vault.PASSWORD or where == "variable":
+            return words
+        return f"{words} {self._text('settings.secret_from_start')}"
 
     def _what(self, name: str) -> str:
         return self._text(f"settings.secret_{name.lower()}")

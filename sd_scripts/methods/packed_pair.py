@@ -184,12 +184,12 @@ def can_pair(dtype: torch.dtype) -> bool:
         for size in ((16, 32, 3, 3), (1, 32, 4, 4), (1, 16, 4, 4))
     )
     shape = ConvShape((1, 1), (1, 1), (1, 1))
-    conv = PackedConvPair(weight, shape), PlainConv(weight, shape)
     matrix = weight[:, :, 0, 0].contiguous()
-    linear = PackedLinearPair(matrix), PlainLinear(matrix)
-    direct = DirectLinear(matrix), PlainLinear(matrix)
     rows, grad_rows = x.flatten(2)[0].t(), grad.flatten(2)[0].t()
     try:
+        conv = PackedConvPair(weight, shape), PlainConv(weight, shape)
+        linear = PackedLinearPair(matrix), PlainLinear(matrix)
+        direct = DirectLinear(matrix), PlainLinear(matrix)
         return all(
             _close(pair.product(x, None), plain.product(x, None))
             and _close(pair.backward_product(grad, x.shape), plain.backward_product(grad, x.shape))

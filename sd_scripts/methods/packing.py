@@ -271,7 +271,7 @@ def measured(module: Frozen, *, pair: bool) -> Gain:
     one's fastest time counts, without the first.
     """
     weight = module.weight
-    # A pair lets its weight go once both orders are made: the module's own is used later.
+    # Clones: a pair lets file pages of its weight go, and rows change the order of its numbers.
     forms: dict[str, StoredWeight | None] = {
         "pair": paired(module, weight.clone()) if pair else None
     }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -163,14 +166,31 @@ def test_products_in_another_dtype_are_the_plain_ones() -> None:
 
 
 @pytest.mark.parametrize("raised", [AttributeError, NotImplementedError, RuntimeError])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        (PackedConvPair, "_convolution"),
+        (PackedConvPair, "_ordered"),
+        (packed_pair, "_ordered_matrix"),
+    ],
+)
 def test_a_build_without_the_products_has_no_pairs(
-    raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+    of: object, name: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: object) -> Tensor:
         raise raised("not here")
 
-    monkeypatch.setattr(PackedConvPair, "_convolution", missing)
+    monkeypatch.setattr(of, name, missing)
     assert not can_pair(torch.float32)
+
+
+def test_a_processor_without_bf16_trains_without_pairs() -> None:
+    """oneDNN refuses to bring bf16 weights into an order there."""
+    asked = "import torch; from sd_scripts.methods.packed_pair import can_pair; "
+    command = [sys.executable, "-c", asked + "print(can_pair(torch.bfloat16))"]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() in ("True", "False")
 
 
 def test_wrong_products_and_other_dtypes_have_no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,25 +78,45 @@
     const look = h("button.kg-button.kg-slim", { type: "button", onclick: () => draw({ look: true }) }, t("secrets.look"));
     const tell = (answer) => fill(said, answer.problems ? window.KG.jobs.problems(answer.problems) : h("p.kg-note.kg-good", {}, answer.text));
 
+    const typed = new Map(); // by name: what is typed in another row stays
+    let waits = false;
+    /** Ask the server, which may wait for the keyring's owner; null while it waits already. */
+    async function asked(question) {
+      if (waits) return null;
+      waits = true;
+      fill(said, h("p.kg-quiet", {}, t("secrets.looking")));
+      try {
+        return await question();
+      } catch {
+        return { problems: [{ message: t("common.no_answer") }] };
+      } finally {
+        waits = false;
+      }
+    }
     async function draw(ask = {}) {
-      if (ask.look) fill(said, h("p.kg-quiet", {}, t("secrets.looking")));
-      const answer = await server.list_secrets(ask);
+      const answer = await asked(() => server.list_secrets(ask));
+      if (!answer) return;
       if (answer.problems) {
         tell(answer);
         return;
       }
-      if (ask.look) fill(said);
+      fill(said);
       fill(list, answer.rows.map(row));
       fill(note, answer.note ? h("p.kg-quiet.kg-small", {}, answer.note) : null, answer.can_look ? h("p", {}, look) : null);
     }
     function row(one) {
-      const value = h("input.kg-input", { type: "password", autocomplete: "off", "aria-label": t("secrets.value", { what: one.what }) });
+      // "off" would let browsers fill in the login of this page.
+      const value = typed.get(one.name) || h("input.kg-input", { type: "password", autocomplete: "new-password", maxlength: "10000", "aria-label": t("secrets.value", { what: one.what }) });
+      typed.set(one.name, value);
       const keep = async (event) => {
         event.preventDefault();
-        const answer = await server.keep_secret({ name: one.name, value: value.value });
-        value.value = "";
+        const answer = await asked(() => server.keep_secret({ name: one.name, value: value.value }));
+        if (!answer) return;
+        if (!answer.problems) {
+          value.value = "";
+          await draw();
+        }
         tell(answer);
-        if (!answer.problems) await draw();
       };
       return h("li.kg-secret", { "data-secret": one.name, "data-where": one.where },
         h("strong", {}, one.what), ": ", one.words,
@@ -107,8 +127,10 @@
     async function forget(one) {
       const wish = { title: t("secrets.title", one), text: t("secrets.lost", one), yes: t("secrets.forget"), danger: true };
       if (!(await window.KG.confirm(wish))) return;
-      tell(await server.forget_secret({ name: one.name }));
-      await draw();
+      const answer = await asked(() => server.forget_secret({ name: one.name }));
+      if (!answer) return;
+      if (!answer.problems) await draw();
+      tell(answer);
     }
     fill(element.firstElementChild, list, note, said);
     draw();

@@ -154,7 +154,7 @@
         append(h("p.kg-empty", {}, t("try.no_files")));
       } else {
         append(h("fieldset.kg-try-files", {}, h("legend", {}, t("try.files")), state.files.map((path) => h("label.kg-row", {},
-          h("input", { type: "checkbox", value: path, checked: state.chosen.includes(path), onchange: (e) => change({ chosen: state.files.filter((one) => (one === path ? e.target.checked : state.chosen.includes(one))) }) }), stem(path)))));
+          h("input", { type: "checkbox", value: path, checked: state.chosen.includes(path), onchange: (e) => { change({ chosen: state.files.filter((one) => (one === path ? e.target.checked : state.chosen.includes(one))) }); drawNetworks(); } }), stem(path)))));
       }
       append(h("div.kg-row", {},
         h("select.kg-input", { "aria-label": t("try.files_of_run"), id: "try-files-of", disabled: !sources.runs.length, onchange: (e) => filesOf(e.target.value) },
@@ -174,7 +174,7 @@
     }
 
     /** Whether a file is one of those in the table: it does not act on every picture then. */
-    const isCompared = (one) => state.compare && state.files.includes(one.path);
+    const isCompared = (one) => state.compare && state.files.includes(one.path) && state.chosen.includes(one.path);
 
     // ---- counting ----
     function wish() {

@@ -4,8 +4,8 @@
   const { t, h, fill, progressBar, setProgress } = window.KG;
   const PIECE = 512 * 1024;
   const PICTURE = /\.(png|jpe?g|webp|bmp|gif|tiff?|avif|jxl)$/i;
-  /** What the name of a picture tells of a face in it. */
-  const FACE = /(?<=.)(_\d{1,5}){4}$/;
+  /** What the name of a picture tells of a face in it: where it begins, and its size, which is not 0. */
+  const FACE = /(?<=.)(_\d{1,5}){2}(_(?!0+(?:_|$))\d{1,5}){2}$/;
   const CAPTION = /\.(txt|caption)$/i;
   /** What systems put into folders by themselves. */
   const OF_SYSTEM = /^(\..*|thumbs\.db|desktop\.ini)$/i;
@@ -48,7 +48,7 @@
           return null;
         } finally {
           done += 1;
-          setProgress(bar, done / given.files.length);
+          setProgress(bar, Math.min(1, done / given.files.length)); // a caption may go beside two pictures
         }
       };
       for (const { pictures, captions, astray } of together(given.files)) {

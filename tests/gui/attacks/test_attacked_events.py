@@ -18,6 +18,7 @@ ODD_TEXTS: Final = ("", " ", "~nobody/x", "[1", "{}", "null", "1e999", "9" * 40,
 JSON: Final = {"Content-Type": "application/json"}
 NO_JSON: Final = (
     *("", "x", "[]", "null", "1", '{"data": NaN}', '{"data": -Infinity}', '{"data": 1e999}'),
+    *(b'{"data": "\xed\xa0\x80"}', '{"data": []}'.encode("utf-16")),
     *('{"data": "\\ud800"}', '{"\\udfff": 1}', '{"data": ' + "9" * 5000 + "}", "\x00", "[" * 10**5),
 )
 INNER: Final = (
