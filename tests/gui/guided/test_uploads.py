@@ -123,8 +123,8 @@ def test_pictures_of_faces_share_the_caption_of_their_own_drop(folder: Path) -> 
 
 @pytest.mark.parametrize(
     "name",
-    [CHINESE, "x" * 200, "con", ".hidden", "a.b ", "é" * 60, "x" * 90 + "_9_8_7_6"],
-    ids=["Chinese", "long", "device", "hidden", "blank", "accents", "face"],
+    [CHINESE, "x" * 200, "con", ".hidden", "a.b ", "é" * 60, "x" * 90 + "_9_8_7_6", "_9_8_7_6"],
+    ids=["Chinese", "long", "device", "hidden", "blank", "accents", "face", "face alone"],
 )
 def test_a_long_name_keeps_its_ending_and_its_caption(folder: Path, name: str) -> None:
     first, second = pair(folder, "A", "a", name), pair(folder, "B", "b", name)
@@ -142,3 +142,13 @@ def test_the_page_knows_every_ending_of_a_picture() -> None:
     found = re.search(r"PICTURE = /(.+)/i;", script.read_text("utf-8"))
     assert found
     assert all(re.search(found[1], f"a{suffix}") for suffix in PICTURE_SUFFIXES)
+
+
+def test_page_and_program_agree_on_what_a_face_is() -> None:
+    script = Path(kohya_gui.__file__).parent / "assets" / "js" / "uploads.js"
+    found = re.search(r"FACE = /(.+)/;", script.read_text("utf-8"))
+    assert found
+    stems = ["a_9_8_7_6", "a_0_0_1_1", "a_9_8_0_6", "a_9_8_7_00", "shot_2024_01_31_00", "a_8_7_6"]
+    stems += ["a_20240131_9_8_7_6", "a_9_8_7_123456", "_9_8_7_6", "a_b_9_8_10_20", "a_9_8_7_6x"]
+    faces = {stem for stem in stems if face_box(Path(f"{stem}.png"))}
+    assert {stem for stem in stems if re.search(found[1], stem)} == faces - {"_9_8_7_6"}
