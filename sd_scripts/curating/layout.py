@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from sd_scripts.dataset.buckets import BucketSettings, Placement, Placer, Size
 from sd_scripts.dataset.decisions import CropWindow
-from sd_scripts.dataset.faces import FaceBox, face_in_window, split_face
+from sd_scripts.dataset.faces import FaceBox, face_box, face_in_window, split_face
 from sd_scripts.dataset.split import SplitSubset, held_out
 from sd_scripts.dataset.words import count, some
 from sd_scripts.runs.folder import safe_name
@@ -205,12 +205,21 @@ def _folder(concept: Concept, layout: Layout, size: Size, *, is_out: bool) -> Pu
 
 
 def _new_stem(source: Source, placement: Placement | None) -> tuple[str, str]:
-    """What the new picture is called, and what its name tells of a face: where that lies now."""
+    """What the new picture is called, and what its name tells of a face: where that lies now.
+
+    Numbers that stay as they are keep their form, and what can be no face in the picture (the
+    middle of it would lie outside) is part of the name: it may be a date or a counter.
+    """
+    told = face_box(source.path)
+    if told is None or told.x >= source.size[0] or told.y >= source.size[1]:
+        return safe_name(source.path.stem, fallback="picture"), ""
+    name, face = split_face(source.path)
     box = face_in_window(source.path, source.window)
     if box is not None and placement is not None:
         box = _placed(box, source.used, placement)
-    face = "" if box is None else "".join(f"_{number}" for number in box)
-    return safe_name(split_face(source.path)[0], fallback="picture"), face
+    if box != told:
+        face = "" if box is None else "".join(f"_{number}" for number in box)
+    return safe_name(name, fallback="picture"), face
 
 
 def _placed(box: FaceBox, used: Size, placement: Placement) -> FaceBox | None:
