@@ -43,24 +43,35 @@ _Key = tuple[Path, Size, bool]
 
 @dataclass
 class KohyaLatents:
-    """Which samples' latents are taken from files, and why others are not."""
+    """Which samples' latents are taken from files, and why others are not.
+
+    `owners` are the pictures that each file may be of: names tell no extension.
+    """
 
     family: str
     found: dict[_Key, Path] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
+    owners: dict[Path, set[Path]] = field(default_factory=dict)
 
     def look(self, samples: Iterable[Sample]) -> None:
         """Look for the files of all samples; broken and old ones are noted.
 
         sd-scripts knows no crop windows, so no file is about a part of a picture.
         """
+        samples = list(samples)
+        for sample in samples:
+            for name in latent_files(sample, self.family):
+                self.owners.setdefault(name, set()).add(sample.path)
         for sample in samples:
             if sample.window is not None:
                 continue
-            file = next((one for one in latent_files(sample, self.family) if one.is_file()), None)
-            if file is None:
+            files = [one for one in latent_files(sample, self.family) if one.is_file()]
+            if not files:
                 continue
             try:
+                file = next((one for one in files if not self._is_shared(one)), None)
+                if file is None:
+                    raise UnfitFile("of several pictures with one name")
                 if file.stat().st_mtime_ns < sample.path.stat().st_mtime_ns:
                     raise UnfitFile("older than the picture")
                 for flipped in _views(sample):
@@ -87,6 +98,23 @@ class KohyaLatents:
     def has(self, sample: Sample, flipped: bool) -> bool:
         """Whether a sample's latents are taken from a file."""
         return (sample.path, sample.bucket, flipped) in self.found
+
+    def to_write(self, samples: Iterable[Sample]) -> tuple[list[Sample], int]:
+        """Return the samples that have no file that fits and can have one.
+
+        And how many pictures can have none, since they share its name with others.
+        """
+        alone: list[Sample] = []
+        shared: set[Path] = set()
+        for sample in samples:
+            if self._is_shared(latent_file(sample, self.family)):
+                shared.add(sample.path)
+            elif not self.has(sample, False):
+                alone.append(sample)
+        return alone, len(shared)
+
+    def _is_shared(self, file: Path) -> bool:
+        return len(self.owners.get(file, ())) > 1
 
     def moments(self, sample: Sample, flipped: bool) -> Tensor:
         """Return moments [2C, h, w] float32 that are sampled to the file's latents."""
@@ -125,7 +153,8 @@ def write_latents(
 ) -> Iterator[Path]:
     """Write the latents of all samples beside their pictures, yielding each file's name.
 
-    Of pictures with a crop window nothing is written: sd-scripts knows none. Where a picture is
+    Of pictures with a crop window nothing is written: sd-scripts knows none. No two pictures may
+    share a name (see `KohyaLatents.to_write`). Where a picture is
     used at one size only, the keys without a size are written too, for older versions. Raises
     `UserError`.
     """

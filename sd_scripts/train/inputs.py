@@ -22,6 +22,7 @@ from sd_scripts.data.text_cache import TextCache, captions_to_cache
 from sd_scripts.dataset.index import PictureIndex, cache_folder
 from sd_scripts.dataset.pictures import PictureProblem
 from sd_scripts.dataset.samples import DatasetPlan, Sample
+from sd_scripts.dataset.words import count
 from sd_scripts.families.base import LoadedModel, TextConditioning
 from sd_scripts.families.text import check_clip_skip
 from sd_scripts.options.jobs import TrainingJob
@@ -145,7 +146,12 @@ def _write_kohya_latents(caching: Caching, samples: Sequence[Sample], cache: Lat
     This run learns from them as well: one that resumes it finds them, and has to go on exactly.
     """
     assert cache.kohya is not None
-    wanted = [sample for sample in samples if not cache.kohya.has(sample, False)]
+    wanted, left_out = cache.kohya.to_write(samples)
+    if left_out:
+        caching.reporter.say(
+            f"latents of {count(left_out, 'picture')} are not written for sd-scripts: their files "
+            "would be of several pictures with one name"
+        )
     for done, _ in enumerate(write_latents(wanted, caching.model.family.name, cache.moments), 1):
         if caching.hooks.should_stop():
             raise StopRequested

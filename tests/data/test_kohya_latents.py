@@ -23,6 +23,7 @@ from tests.data.helpers import (
     make_cache,
     make_folder,
     make_plan,
+    picture,
 )
 
 
@@ -161,6 +162,35 @@ def test_what_is_written_has_their_format_and_is_read_again(
     with np.load(kept) as file:
         assert file["alpha_mask"].tolist() == [[1, 1], [1, 1]]
     assert len(looked(plan, family).found) == 6
+
+
+def test_pictures_of_one_name_share_no_file(tmp_path: Path) -> None:
+    """Of a.png and a.webp at one size sd-scripts' names tell nothing apart."""
+    folder = make_folder(tmp_path / "p", [(128, 128), (128, 128), (200, 300)])
+    picture(128, 128, 7).save(folder / "000.webp", lossless=True)
+    plan = make_plan(folder, tmp_path / "cache")
+    found = looked(plan)
+    alone, left_out = found.to_write(plan.samples)
+    assert [sample.path.name for sample in alone] == ["001.png", "002.png"]
+    assert left_out == 2
+    twin = plan.samples[0]
+    for file in (name_of(twin, "old"), name_of(twin, "sd")):
+        write_theirs(file, twin)
+        found = looked(plan)
+        assert not found.found
+        assert "2 not used: of several pictures with one name" in found.text
+    write_theirs(name_of(plan.samples[-1], "sd"), plan.samples[-1])
+    assert len(looked(plan).found) == 1
+
+
+def test_a_file_of_one_picture_counts_beside_one_of_two(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "p", [(128, 128)])
+    picture(200, 300, 7).save(folder / "000.webp", lossless=True)
+    plan = make_plan(folder, tmp_path / "cache")
+    for sample in plan.samples:
+        write_theirs(name_of(sample, "old"), sample)
+        write_theirs(name_of(sample, "sd"), sample)
+    assert set(looked(plan).found.values()) == {name_of(one, "sd") for one in plan.samples}
 
 
 def test_several_sizes_have_keys_of_their_own(plan: DatasetPlan, tmp_path: Path) -> None:

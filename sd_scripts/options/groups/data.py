@@ -131,8 +131,8 @@ class DataOptions(PictureSourceOptions):
     ] = "read"
     """The .npz files that sd-scripts leaves beside pictures when it caches latents, or captions for
     SDXL. read: takes those that fit (right size, not older than picture and caption, same VAE or
-    text encoders) instead of encoding. write: also writes them where they are missing. off: passes
-    them over."""
+    text encoders) instead of encoding. write: also writes them where they are missing, and learns
+    from what it wrote: the noise that the VAE adds is then drawn once. off: passes them over."""
 
     vae_batch_size: Annotated[
         int,
