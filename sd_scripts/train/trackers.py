@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import tempfile
-import tomllib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from statistics import fmean
 from typing import Any, Final, NamedTuple, Protocol
 
 from sd_scripts.errors import Problem, UserError
+from sd_scripts.files import parse_toml
 from sd_scripts.options.jobs import TrainingJob
 from sd_scripts.options.schema import specs_by_name
 from sd_scripts.options.values import values_of
@@ -258,8 +258,7 @@ def tracker_settings(path: str | None) -> dict[str, dict[str, Any]]:
         return {}
     hint = "Give a TOML file with a table [wandb] that holds arguments of wandb.init."
     try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
+        found = parse_toml(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error}"
         raise UserError(message, option="log_tracker_config", hint=hint) from error

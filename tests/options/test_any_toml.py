@@ -11,6 +11,7 @@ from sd_scripts.errors import UserError
 from sd_scripts.files import parse_toml
 from sd_scripts.methods.lycoris_presets import find_preset
 from sd_scripts.train.prompts import read_prompts
+from sd_scripts.train.trackers import tracker_settings
 
 HARD = {
     "endless name": ".".join(["a"] * 60_000) + " = 1",
@@ -29,6 +30,8 @@ def test_what_the_reader_is_not_made_for_is_refused_at_once(kind: str, tmp_path:
     assert "cannot be understood" in read_prompts(file)[1][0].message
     with pytest.raises(UserError, match="cannot be read"):
         find_preset(str(file))
+    with pytest.raises(UserError, match="cannot be read"):
+        tracker_settings(str(file))
 
 
 def test_line_ends_and_marks_of_other_systems_are_read() -> None:
