@@ -71,7 +71,7 @@ def captioner_problems(options: CaptionerOptions) -> list[Problem]:
         return problems
     try:
         kind = model_type(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         message = f"{shown(folder / 'config.json')} cannot be understood: {error!r}"
         return [Problem(message, _OPTION, f"Copy it again. {other}")]
     if kind not in KINDS:

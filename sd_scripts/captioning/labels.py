@@ -78,7 +78,7 @@ def read_tags(path: Path) -> TagList:
         return TagList("mapping", _read_mapping(path))
     except OSError as error:
         raise _unfit(path, error.strerror or str(error)) from error
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         raise _unfit(path, str(error)) from error
 
 

@@ -239,7 +239,7 @@ def read_metadata(path: Path) -> dict[str, dict[str, Any]]:
             option="output_path",
             hint="Choose another file.",
         ) from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{shown(path)} is there, but it is no metadata file: {error}",
             option="output_path",

@@ -154,9 +154,8 @@ def write_latents(
     """Write the latents of all samples beside their pictures, yielding each file's name.
 
     Of pictures with a crop window nothing is written: sd-scripts knows none. No two pictures may
-    share a name (see `KohyaLatents.to_write`). Where a picture is
-    used at one size only, the keys without a size are written too, for older versions. Raises
-    `UserError`.
+    share a name (see `KohyaLatents.to_write`). Where a picture is used at one size only, the keys
+    without a size are written too, for older versions. Raises `UserError`.
     """
     by_file: dict[Path, dict[Size, Sample]] = {}
     for sample in samples:

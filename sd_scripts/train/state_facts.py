@@ -97,7 +97,7 @@ def read_facts(folder: Path) -> StateFacts:
             lists["packing"] = tuple(values["packing"])
         files = tuple((str(path), tuple(stamp)) for path, stamp in values.get("files", ()))
         facts = StateFacts(**{**values, **lists, "files": files})
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UserError(
             f"The training state {folder} cannot be read: {error}",
             option="resume",

@@ -68,7 +68,7 @@ def read_json(path: Path, option: str | None = None) -> dict[str, Any]:
             option=option,
             hint="download the folder again, with all its files",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(
             f"{path} is not valid JSON", option=option, hint="download it again"
         ) from error

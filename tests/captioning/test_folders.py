@@ -212,6 +212,9 @@ def test_a_captioner_is_checked_by_its_small_files(tmp_path: Path) -> None:
     assert "kind llama" in told
     (told,) = captioner_at(tmp_path / "d", {}, *ALL)
     assert "cannot be understood" in told
+    (tmp_path / "d" / "config.json").write_text("[" * 100_000)
+    (told,) = captioner_at(tmp_path / "d")
+    assert "cannot be understood" in told
     (told,) = captioner_at(tmp_path / "e", {"model_type": "git"}, *ALL[:2])
     assert "the tokenizer is missing" in told
 

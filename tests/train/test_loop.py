@@ -13,7 +13,7 @@ from sd_scripts.data.batch import Batch, CachedText
 from sd_scripts.families.base import TextConditioning
 from sd_scripts.families.sdxl import SDXL
 from sd_scripts.objective.objective import Prepared
-from sd_scripts.train.loop import forward
+from sd_scripts.train.loop import Step, ends_epoch, forward
 
 META = torch.device("meta")
 
@@ -66,3 +66,9 @@ def test_a_batch_goes_to_the_device_of_the_model() -> None:
     forward(session, batch)
     assert model.devices == dict.fromkeys(model.devices, META)
     assert {"noisy", "hidden", "pooled", "time_ids", "weights"} <= set(model.devices)
+
+
+def test_a_run_may_end_within_an_epoch() -> None:
+    session: Any = SimpleNamespace(arithmetic=SimpleNamespace(total_steps=3))
+    steps = [Step(number, epoch, 0.5, number == 2) for number, epoch in ((1, 1), (2, 1), (3, 2))]
+    assert [ends_epoch(session, step) for step in steps] == [False, True, True]
