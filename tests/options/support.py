@@ -10,7 +10,7 @@ from sd_scripts.errors import Problem, UserError, errors_among
 from sd_scripts.options.jobs import TrainNetworkJob
 from sd_scripts.options.optimizer_table import OPTIMIZERS, Argument
 from sd_scripts.options.schema import OptionSpec, option_specs, specs_by_name
-from sd_scripts.options.types import clean_path
+from sd_scripts.options.types import UnfitError, clean_path
 from sd_scripts.options.values import check_values, job_from_values
 
 NEEDED: dict[str, object] = {
@@ -79,6 +79,14 @@ def _numbers(spec: OptionSpec) -> st.SearchStrategy[Any]:
     )
 
 
+def _path(text: str) -> str:
+    """Return a text as an option for paths keeps it; "" if it is none (the home of nobody)."""
+    try:
+        return str(clean_path(text))
+    except UnfitError:
+        return ""
+
+
 def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
     if spec.name in ("output_name", "token_string", "preset"):
         return _plain.filter(lambda text: text.casefold() != "none")  # the word for "off"
@@ -87,8 +95,7 @@ def _text(spec: OptionSpec) -> st.SearchStrategy[str]:
     if spec.name == "face_crop_aug_range":
         return st.sampled_from(["2.0,4.0", "1.5,1.5"])
     if spec.path:
-        # "~name" is a home folder, which few names have.
-        return _texts.filter(lambda text: "~" not in text).map(clean_path).filter(bool)
+        return _texts.map(_path).filter(bool)
     return _texts
 
 

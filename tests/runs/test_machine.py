@@ -25,8 +25,9 @@ import json, sys
 from sd_scripts.runs.machine import give_back_memory, settle_process
 
 def mapped():
-    fields = [line.split() for line in open("/proc/self/status")]
-    return next(int(field[1]) for field in fields if field[0] == "VmRSS:") // 1024
+    # Counted page by page, where VmRSS is an estimate; file pages come and go by themselves.
+    fields = [line.split() for line in open("/proc/self/smaps_rollup")]
+    return next(int(field[1]) for field in fields if field[0] == "Anonymous:") / 1024
 
 told = settle_process(spare_memory="spare" in sys.argv)
 before = mapped()
@@ -131,8 +132,8 @@ def test_freed_memory_is_kept_until_it_is_given_back(variables: dict[str, str], 
     environment = {**os.environ, **variables}
     done = subprocess.run(argv, env=environment, check=True, capture_output=True, text=True)
     told, with_block, afterwards, at_the_end = json.loads(done.stdout)
-    assert with_block >= 250
-    assert (afterwards >= 250) is kept
+    assert with_block >= 300
+    assert (afterwards >= 300) is kept
     assert at_the_end < 100
     assert "freed memory is kept" in told or not kept
 
